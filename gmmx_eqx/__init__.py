@@ -1,0 +1,56 @@
+import importlib.metadata
+
+from ._core.aliases import check_shape as check_shape
+from ._core.axes import Axis as Axis, CovarianceType as CovarianceType
+from ._core.results import RESULTS as RESULTS
+from ._covariances import (
+    AbstractCovariances as AbstractCovariances,
+    COVARIANCE as COVARIANCE,
+    DiagCovariances as DiagCovariances,
+    FullCovariances as FullCovariances,
+    register_covariance as register_covariance,
+    SphericalCovariances as SphericalCovariances,
+    TiedCovariances as TiedCovariances,
+)
+from ._em import (
+    AbstractPacking as AbstractPacking,
+    amplification as amplification,
+    EM as EM,
+    EMState as EMState,
+    EMStep as EMStep,
+    expect as expect,
+    Expectation as Expectation,
+    expect_packed as expect_packed,
+    Kernel as Kernel,
+    maximise as maximise,
+    packing as packing,
+    StepInfo as StepInfo,
+)
+from ._fit import fit as fit, Solution as Solution
+from ._initialisers import (
+    AbstractInitialiser as AbstractInitialiser,
+    KMeans as KMeans,
+    KMeansPlusPlus as KMeansPlusPlus,
+    Partition as Partition,
+    RandomPoints as RandomPoints,
+    RandomResponsibilities as RandomResponsibilities,
+    Scaling as Scaling,
+)
+from ._mixture import (
+    AbstractGaussianMixture as AbstractGaussianMixture,
+    GaussianMixture as GaussianMixture,
+)
+from ._moments import Moments as Moments
+from ._priors import (
+    AbstractRidge as AbstractRidge,
+    RelativeRidge as RelativeRidge,
+    Ridge as Ridge,
+)
+from ._sources import (
+    AbstractSource as AbstractSource,
+    Chunk as Chunk,
+    InMemory as InMemory,
+)
+
+
+__version__ = importlib.metadata.version("gmmx_eqx")

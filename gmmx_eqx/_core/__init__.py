@@ -1,0 +1,1 @@
+"""Axes, array types, numerical guards: no knowledge of mixtures."""

@@ -1,0 +1,27 @@
+import enum
+
+
+class Axis(enum.IntEnum):
+    """The one axis order of every internal array.
+
+    Values count from the end, so that `values.shape[Axis.components]` stays right when
+    `jax.vmap` has prepended ensemble axes.
+    """
+
+    batch = -4
+    components = -3
+    features = -2
+    features_covar = -1
+
+
+class CovarianceType(enum.StrEnum):
+    """The names of the covariance families that the library ships.
+
+    Members equal their strings, so `CovarianceType.full` and `"full"` can be used
+    alike. A user's own family is known by a plain string.
+    """
+
+    full = "full"
+    tied = "tied"
+    diag = "diag"
+    spherical = "spherical"

@@ -1,0 +1,157 @@
+"""What users hand in, turned into arrays; what cannot be right is refused here."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .aliases import Data, PerSampleTotal, Samples, SampleWeight
+from .axes import Axis
+
+
+def concrete(array: Any) -> np.ndarray | None:
+    """The array's numbers, or `None` while tracing, when it has none yet."""
+    return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
+
+
+def as_float(value: Any, name: str) -> Float[Array, "..."]:
+    """A floating-point JAX array of at least float32.
+
+    Integers and booleans become JAX's default float; float16 and bfloat16 are computed
+    in float32, since their squares overflow at 256.
+    """
+    if not isinstance(value, jax.Array):
+        value = np.asarray(value)
+        if value.dtype.kind not in "biuf" and value.dtype != jnp.bfloat16:
+            raise ValueError(
+                f"`{name}` must be numeric; got an array of dtype {value.dtype}."
+            )
+    if jnp.issubdtype(value.dtype, jnp.complexfloating):
+        raise ValueError(f"`{name}` must be real; got an array of dtype {value.dtype}.")
+    if not jnp.issubdtype(value.dtype, jnp.floating):
+        return jnp.asarray(value, dtype=float)
+    if jnp.finfo(value.dtype).bits < 32:
+        return jnp.asarray(value, dtype=jnp.float32)
+    return jnp.asarray(value)
+
+
+def as_data(x: Any, *, name: str = "x", n_features: int | None = None) -> Data:
+    """The data as `(n_samples, n_features)`, every number finite where it can be known.
+
+    **Raises:**
+
+    `ValueError` if `x` is not two-dimensional, is empty, disagrees with `n_features`,
+    holds NaN or infinity, or is so large that squares overflow.
+    """
+    x = as_float(x, name)
+    if x.ndim != 2:
+        hint = {
+            1: f"For one sample use `{name}[None, :]`; for one feature, "
+            f"`{name}[:, None]`.",
+            3: "For many data sets at once use `eqx.filter_vmap`.",
+        }.get(x.ndim, "")
+        raise ValueError(
+            f"`{name}` must have shape (n_samples, n_features); got {x.shape}. {hint}"
+        )
+    if 0 in x.shape:
+        raise ValueError(f"`{name}` is empty: its shape is {x.shape}.")
+    if n_features is not None and x.shape[1] != n_features:
+        raise ValueError(
+            f"`{name}` has {x.shape[1]} features, but the mixture has {n_features}: "
+            f"expected shape (n_samples, {n_features}), got {x.shape}."
+        )
+    _check_numbers(x, name)
+    return x
+
+
+def _check_numbers(x: Data, name: str) -> None:
+    numbers = concrete(x)
+    if numbers is None:
+        return
+    low, high = float(np.min(numbers)), float(np.max(numbers))
+    if not (np.isfinite(low) and np.isfinite(high)):
+        bad = np.argwhere(~np.isfinite(numbers))
+        raise ValueError(
+            f"`{name}` holds NaN or infinity in {len(bad)} places, the first at "
+            f"{tuple(bad[0].tolist())}. Drop or impute these samples."
+        )
+    largest = max(-low, high)
+    limit = float(np.sqrt(np.finfo(numbers.dtype).max / 16 / numbers.size))
+    if largest > limit:
+        raise ValueError(
+            f"`{name}` reaches {largest:.3g}, whose square is too large for "
+            f"{numbers.dtype.name}: the limit for this many numbers is {limit:.3g}. "
+            "Rescale the data."
+        )
+
+
+def as_sample_weight(sample_weight: Any, x: Data) -> SampleWeight | None:
+    """One finite, non-negative weight per sample, or `None`."""
+    if sample_weight is None:
+        return None
+    weight = as_float(sample_weight, "sample_weight").astype(x.dtype)
+    if weight.shape != x.shape[:1]:
+        raise ValueError(
+            f"`sample_weight` must have one number per sample, shape {x.shape[:1]}; "
+            f"got {weight.shape}."
+        )
+    numbers = concrete(weight)
+    if numbers is not None:
+        if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
+            raise ValueError("`sample_weight` must be finite and non-negative.")
+        if not np.any(numbers > 0):
+            raise ValueError("`sample_weight` is zero for every sample.")
+    return weight
+
+
+def as_nonnegative(value: Any, name: str) -> Float[Array, ""]:
+    """A finite scalar of at least zero, as an array so that sweeps do not recompile."""
+    value = jnp.asarray(value, dtype=float)
+    number = concrete(value)
+    if value.ndim != 0 or (
+        number is not None and not (np.isfinite(number) and number >= 0)
+    ):
+        raise ValueError(
+            f"`{name}` must be a finite number of at least zero; got {value}."
+        )
+    return value
+
+
+def check_count(value: int, name: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"`{name}` must be an integer; got {value!r}.")
+    if value < 1:
+        raise ValueError(f"`{name}` must be at least 1; got {value}.")
+
+
+def check_enough_samples(x: Data, weight: Any, n_components: int) -> None:
+    """Raises a `ValueError` if there are fewer samples, not counting those of weight
+    zero, than components."""
+    numbers = None if weight is None else concrete(weight)
+    n_samples = x.shape[0] if numbers is None else int(np.count_nonzero(numbers))
+    if n_samples < n_components:
+        raise ValueError(
+            f"{n_components} components need at least as many samples; `x` has "
+            f"{n_samples} (of positive weight)."
+        )
+
+
+def as_samples(x: Data) -> Samples:
+    """The only door from the user's two axes to the library's four."""
+    return jnp.expand_dims(x, (Axis.components, Axis.features_covar))
+
+
+def as_sample_weights(weight: SampleWeight) -> PerSampleTotal:
+    axes = (Axis.components, Axis.features, Axis.features_covar)
+    return jnp.expand_dims(weight, axes)
+
+
+def common_dtype(tree: Any, x: Data) -> tuple[Any, Data]:
+    """Both in the wider of their two types: nothing is narrowed unasked."""
+    leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
+    dtype = jnp.result_type(x.dtype, *(leaf.dtype for leaf in leaves))
+    cast = lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf
+    return jax.tree.map(cast, tree), x.astype(dtype)

@@ -1,0 +1,99 @@
+"""Every numerical guard of the library, each with the reason for it."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from .aliases import PerSample, PerSampleTotal, Weights
+from .axes import Axis
+
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def matmul(a: Array, b: Array) -> Array:
+    # Accelerators multiply in less than float32 by default, and a covariance built
+    # from such products need not be positive definite.
+    return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+
+
+def inverse_cholesky(values: Float[Array, "... d d"]) -> Float[Array, "... d d"]:
+    r"""The upper triangular $U$ with $Σ^{-1} = U U^T$; NaN where $Σ$ is not positive
+    definite.
+
+    `lax` does not raise inside a program, so callers must look at the result.
+    """
+    lower = jnp.linalg.cholesky(values)
+    eye = jnp.broadcast_to(jnp.eye(values.shape[-1], dtype=values.dtype), values.shape)
+    inverse = lax.linalg.triangular_solve(lower, eye, left_side=True, lower=True)
+    return jnp.swapaxes(inverse, -1, -2)
+
+
+def symmetrise(values: Float[Array, "... d d"]) -> Float[Array, "... d d"]:
+    # (r x) xᵀ rounds its two triangles differently.
+    return 0.5 * (values + jnp.swapaxes(values, -1, -2))
+
+
+def diagonal(column: Float[Array, "... d 1"]) -> Float[Array, "... d d"]:
+    """A diagonal matrix from its diagonal, kept as a column."""
+    eye = jnp.eye(column.shape[-2], dtype=column.dtype)
+    return column * jnp.expand_dims(eye, tuple(range(column.ndim - 2)))
+
+
+def diagonal_of(values: Float[Array, "... d d"]) -> Float[Array, "... d 1"]:
+    """The diagonal of a matrix, as a column."""
+    return jnp.diagonal(values, axis1=-2, axis2=-1)[..., None]
+
+
+def safe_log(x: Array) -> Array:
+    """The logarithm, -inf at zero, with a derivative of zero there instead of NaN."""
+    positive = x > 0
+    return jnp.where(positive, jnp.log(jnp.where(positive, x, 1)), -jnp.inf)
+
+
+def inverse_sqrt(variance: Array) -> Array:
+    """`1 / sqrt(variance)`, NaN where the variance is not positive: an infinity would
+    pass for a very sure component."""
+    return jnp.where(variance > 0, 1, jnp.nan) / jnp.sqrt(variance)
+
+
+def safe_divide(x: Array, by: Array) -> Array:
+    """`x / by`, and `x` where `by` is zero."""
+    return x / jnp.where(by == 0, 1, by)
+
+
+@jax.custom_jvp
+def log_mix(log_density: PerSample, weights: Weights) -> PerSampleTotal:
+    r"""$\log \sum_k w_k \exp(a_k)$ over the components, with right derivatives.
+
+    The derivative in $w_k$ is $\exp(a_k) / \sum_j w_j \exp(a_j)$, which is neither zero
+    nor NaN at $w_k = 0$, as it would be through `logsumexp(a + log(w))`. Where it
+    exceeds the largest number of its type it is that number.
+    """
+    joint = log_density + safe_log(weights)
+    top = jnp.max(joint, axis=Axis.components, keepdims=True)
+    # All components can underflow, or all weights be zero; -inf - -inf would be NaN.
+    shift = jnp.where(jnp.isfinite(top), top, 0)
+    total = jnp.sum(jnp.exp(joint - shift), axis=Axis.components, keepdims=True)
+    # An infinite `top` is its own answer; the guard keeps a NaN a NaN.
+    return jnp.where(jnp.isinf(top), top, shift + safe_log(total) + 0 * total)
+
+
+@log_mix.defjvp
+def _log_mix_jvp(primals, tangents):
+    log_density, weights = primals
+    d_log_density, d_weights = tangents
+    out = log_mix(log_density, weights)
+    biggest = math.log(float(jnp.finfo(out.dtype).max)) - 1
+    floor = jnp.where(jnp.isfinite(out), out, 0)
+    ratio = jnp.exp(jnp.minimum(log_density - floor, biggest))
+    # `ratio * weights` would be infinite times zero for an overwhelming component of
+    # zero weight; the responsibility itself is at most one.
+    resp = jnp.exp(jnp.minimum(log_density + safe_log(weights) - floor, 0))
+    tangent = jnp.sum(
+        resp * d_log_density + ratio * d_weights, axis=Axis.components, keepdims=True
+    )
+    return out, tangent

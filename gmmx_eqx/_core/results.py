@@ -1,0 +1,30 @@
+import equinox as eqx
+
+
+class RESULTS(eqx.Enumeration):
+    """How a fit ended, one item per fit (per lane, under `vmap`).
+
+    - `successful`: the mean log-likelihood settled to within `tol`.
+    - `max_steps_reached`: it did not within `max_steps`.
+    - `nonfinite`: a NaN or infinity arose from the data or the starting mixture.
+    - `component_collapsed`: a component lost all samples or its covariance became
+        singular.
+    """
+
+    successful = ""
+    max_steps_reached = (
+        "EM reached `max_steps` before its log-likelihood settled. Increase "
+        "`max_steps`, loosen `tol`, or start from a better mixture. With `throw=False` "
+        "the mixture reached so far is returned."
+    )
+    nonfinite = (
+        "EM met a NaN or an infinity. Check `x`, `sample_weight` and the starting "
+        "mixture: its covariances must be positive definite, and its densities must "
+        "not all underflow at any sample."
+    )
+    component_collapsed = (
+        "A component collapsed: it lost all its samples, or its covariance became "
+        "singular. Increase `reg_covar`, use fewer components or a simpler covariance "
+        "family, or start elsewhere. With `throw=False` the last mixture before the "
+        "collapse is returned."
+    )

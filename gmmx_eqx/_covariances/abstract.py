@@ -1,0 +1,227 @@
+import abc
+from typing import Any, TYPE_CHECKING
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from .._core import inputs
+from .._core.aliases import (
+    Means,
+    PerFeature,
+    PerSample,
+    Residuals,
+    SampleLabels,
+    Samples,
+    ScalarLike,
+    Values,
+    Weights,
+)
+from .._core.axes import Axis
+from .._moments import Moments
+
+
+if TYPE_CHECKING:
+    from typing import ClassVar as AbstractClassVar  # pyright #4965
+else:
+    from equinox import AbstractClassVar
+
+
+class AbstractCovariances(eqx.Module):
+    r"""A covariance family: the interface, and what follows from it.
+
+    A subclass has one field, `values`, with the axes
+    `(batch=1, components, features, features_covar)`, in squared data units, and these
+    facts of the class:
+
+    - `type`: the name under which it is registered.
+    - `squeezed_axes`: the axes that a user's array of values does not have.
+    - `shared_axes`: the axes along which one value serves all components, or all
+        features (which are then independent).
+
+    Register it with [`gmmx_eqx.register_covariance`][] to use it by name.
+    """
+
+    values: eqx.AbstractVar[Values]
+    type: AbstractClassVar[str]
+    squeezed_axes: AbstractClassVar[tuple[Axis, ...]]
+    shared_axes: AbstractClassVar[tuple[Axis, ...]]
+
+    @classmethod
+    @abc.abstractmethod
+    def create(
+        cls, n_components: int, n_features: int, device: Any = None
+    ) -> "AbstractCovariances":
+        """Identity matrices, on `device`."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_precisions(cls, precisions: Any) -> "AbstractCovariances":
+        """The family with these inverse covariances, in the shape of squeezed
+        values, in inverse squared data units."""
+
+    @classmethod
+    @abc.abstractmethod
+    def second_moment(cls, residuals: Residuals, resp: PerSample) -> Values:
+        r"""The statistic that the M-step needs: $\sum_n r_{nk} (x_n - p)(x_n - p)^T$,
+        or as much of it as the family uses.
+
+        **Arguments:**
+
+        - `residuals`: $x_n - p$, shape `(batch, 1 or components, features, 1)`.
+        - `resp`: $r_{nk}$, shape `(batch, components, 1, 1)`.
+        """
+
+    @classmethod
+    @abc.abstractmethod
+    def from_moments(
+        cls, moments: Moments, reg_covar: PerFeature
+    ) -> "AbstractCovariances":
+        """The M-step: the most likely covariances of the family, plus `reg_covar` on
+        the diagonal.
+
+        Must be finite for a component whose count is zero.
+        """
+
+    @abc.abstractmethod
+    def log_prob(self, x: Samples, means: Means) -> PerSample:
+        r"""The squared Mahalanobis distance $(x - μ_k)^T Σ_k^{-1} (x - μ_k)$.
+
+        Not a log-probability, in spite of its name, which is gmmx's.
+        """
+
+    @abc.abstractmethod
+    def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
+        """Standard normal `noise`, given the covariance of the component in `labels`.
+
+        Must not hold one matrix per sample.
+        """
+
+    @property
+    @abc.abstractmethod
+    def precisions_cholesky(self) -> Values:
+        r"""$U$ with $Σ^{-1} = U U^T$: upper triangular matrices, or only their diagonal
+        (on the features axis) where the family has no more. NaN where $Σ$ is not
+        positive definite."""
+
+    @property
+    @abc.abstractmethod
+    def log_det_cholesky(self) -> Weights:
+        r"""$\log |U| = -\frac{1}{2} \log |Σ|$, in nats; of one feature where the
+        features axis is shared."""
+
+    @property
+    @abc.abstractmethod
+    def variances(self) -> Values:
+        """The diagonal of each matrix, on the features axis."""
+
+    @property
+    @abc.abstractmethod
+    def values_dense(self) -> Values:
+        """The values as square matrices. Shared axes keep their size of one."""
+
+    @property
+    @abc.abstractmethod
+    def n_parameters(self) -> int:
+        """The number of free parameters."""
+
+    @classmethod
+    def from_squeezed(cls, values: Any) -> "AbstractCovariances":
+        """The family from an array without its size-one axes.
+
+        Shapes: full `(components, features, features)`, tied `(features, features)`,
+        diag `(components, features)`, spherical `(components,)`.
+
+        **Raises:**
+
+        `ValueError` if the shape or a value cannot be a covariance of this family.
+        """
+        values = inputs.as_float(values, "covariances")
+        n_axes = len(Axis) - len(cls.squeezed_axes)
+        if values.ndim != n_axes:
+            names = [axis.name for axis in Axis if axis not in cls.squeezed_axes]
+            raise ValueError(
+                f"{cls.type} covariances must have the axes ({', '.join(names)}); got "
+                f"shape {values.shape}."
+            )
+        covariances = cls(values=jnp.expand_dims(values, cls.squeezed_axes))  # pyright: ignore[reportCallIssue]  # the field is abstract here
+        check_positive_definite(covariances)
+        return covariances
+
+    @classmethod
+    def moments(cls, residuals: Residuals, resp: PerSample) -> Moments:
+        """The weighted sums over samples that the M-step needs.
+
+        **Arguments:** as for `second_moment`.
+        """
+        return Moments(
+            count=jnp.sum(resp, axis=Axis.batch, keepdims=True),
+            first=jnp.sum(resp * residuals, axis=Axis.batch, keepdims=True),
+            second=cls.second_moment(residuals, resp),
+        )
+
+    @classmethod
+    def update_parameters(
+        cls,
+        x: Samples,
+        means: Means,
+        resp: PerSample,
+        nk: Weights,
+        reg_covar: ScalarLike | PerFeature,
+    ) -> "AbstractCovariances":
+        """The M-step about given means.
+
+        **Arguments:**
+
+        - `x`: the samples, shape `(batch, 1, features, 1)`.
+        - `means`: the means, shape `(1, components, features, 1)`.
+        - `resp`: the responsibilities, shape `(batch, components, 1, 1)`.
+        - `nk`: their sums over samples, shape `(1, components, 1, 1)`.
+        - `reg_covar`: added to the diagonal, in squared data units: a number or one
+            per feature, shape `(1, 1, features, 1)`.
+        """
+        second = cls.second_moment(x - means, resp)
+        moments = Moments(count=nk, first=jnp.zeros_like(means), second=second)
+        shape = (1, 1, means.shape[Axis.features], 1)
+        ridge = jnp.broadcast_to(jnp.asarray(reg_covar, dtype=x.dtype), shape)
+        return cls.from_moments(moments, ridge)
+
+    @property
+    def n_components(self) -> int:
+        """The size of the components axis: 1 where it is shared."""
+        return self.values.shape[Axis.components]
+
+    @property
+    def n_features(self) -> int:
+        """The size of the features axis: 1 where it is shared."""
+        return self.values.shape[Axis.features]
+
+    @property
+    def values_numpy(self) -> np.ndarray:
+        """The values as NumPy array, without size-one axes."""
+        return np.squeeze(np.asarray(self.values), axis=self.squeezed_axes)
+
+    @property
+    def precisions_cholesky_numpy(self) -> np.ndarray:
+        """`precisions_cholesky` as NumPy array, in scikit-learn's shapes."""
+        return np.squeeze(np.asarray(self.precisions_cholesky), axis=self.squeezed_axes)
+
+
+def check_positive_definite(covariances: AbstractCovariances) -> None:
+    """Raises a `ValueError` if a matrix is not symmetric positive definite, where the
+    values are known (while tracing they are not)."""
+    dense = inputs.concrete(covariances.values_dense)
+    if dense is None:
+        return
+    # Relative to the diagonal, so that units do not matter.
+    scale = np.sqrt(np.abs(np.diagonal(dense, axis1=-2, axis2=-1)))[..., None]
+    with np.errstate(all="ignore"):
+        correlation = dense / (scale * np.swapaxes(scale, -1, -2))
+        asymmetry = np.abs(correlation - np.swapaxes(correlation, -1, -2))
+        symmetric = np.all(asymmetry <= 100 * np.finfo(dense.dtype).eps)
+    finite = np.all(np.isfinite(correlation))
+    if not (finite and symmetric and np.all(np.linalg.eigvalsh(correlation) > 0)):
+        raise ValueError(
+            "`covariances` must be symmetric and positive definite. Symmetrise with "
+            "`(c + c.swapaxes(-1, -2)) / 2`, or add a small multiple of the identity."
+        )

@@ -1,0 +1,97 @@
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from .._core import linalg
+from .._core.aliases import (
+    check_array,
+    FullValues,
+    Means,
+    PerFeature,
+    PerSample,
+    Residuals,
+    SampleLabels,
+    Samples,
+    Weights,
+)
+from .._core.axes import Axis, CovarianceType
+from .._moments import Moments
+from . import matrices
+from .abstract import AbstractCovariances
+
+
+class FullCovariances(AbstractCovariances):
+    """One symmetric positive definite matrix per component.
+
+    **Attributes:**
+
+    - `values`: shape `(1, components, features, features)`, in squared data units.
+    """
+
+    values: FullValues
+    type: ClassVar[str] = CovarianceType.full
+    squeezed_axes: ClassVar[tuple[Axis, ...]] = (Axis.batch,)
+    shared_axes: ClassVar[tuple[Axis, ...]] = ()
+
+    def __check_init__(self):
+        check_array("values", self.values, FullValues)
+
+    @classmethod
+    def create(
+        cls, n_components: int, n_features: int, device: Any = None
+    ) -> "FullCovariances":
+        shape = (1, n_components, n_features, n_features)
+        values = jnp.broadcast_to(jnp.eye(n_features), shape)
+        return cls(values=jax.device_put(values, device))
+
+    @classmethod
+    def from_precisions(cls, precisions: Any) -> "FullCovariances":
+        return cls(values=matrices.inverse(cls.from_squeezed(precisions).values))
+
+    @classmethod
+    def second_moment(cls, residuals: Residuals, resp: PerSample) -> FullValues:
+        return matrices.scatter(residuals, resp)
+
+    @classmethod
+    def from_moments(cls, moments: Moments, reg_covar: PerFeature) -> "FullCovariances":
+        shift = moments.shift
+        outer = shift * matrices.transpose(shift)
+        values = linalg.safe_divide(moments.second, moments.count) - outer
+        return cls(values=linalg.symmetrise(values) + linalg.diagonal(reg_covar))
+
+    def log_prob(self, x: Samples, means: Means) -> PerSample:
+        return matrices.squared_mahalanobis(self.values, x - means)
+
+    def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
+        # A scan over components multiplies every sample by every matrix, but holds one
+        # copy of the samples; gathering a matrix per sample would hold one each.
+        def add(total, component):
+            index, values = component
+            coloured = matrices.colour(values, noise)
+            return jnp.where(labels == index, coloured, total), None
+
+        values = jnp.moveaxis(self.values, int(Axis.components), 0)[..., None, :, :]
+        indices = jnp.arange(self.n_components, dtype=labels.dtype)
+        total, _ = jax.lax.scan(add, jnp.zeros_like(noise), (indices, values))
+        return total
+
+    @property
+    def precisions_cholesky(self) -> FullValues:
+        return linalg.inverse_cholesky(self.values)
+
+    @property
+    def log_det_cholesky(self) -> Weights:
+        return matrices.log_det_cholesky(self.values)
+
+    @property
+    def variances(self) -> Means:
+        return linalg.diagonal_of(self.values)
+
+    @property
+    def values_dense(self) -> FullValues:
+        return self.values
+
+    @property
+    def n_parameters(self) -> int:
+        return self.n_components * self.n_features * (self.n_features + 1) // 2

@@ -1,0 +1,45 @@
+"""What the families of full matrices share, as functions of 4-D arrays."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._core import linalg
+from .._core.aliases import PerSample, Residuals, Samples, SquareValues, Weights
+from .._core.axes import Axis
+
+
+def as_columns(x: Float[Array, "n k d m"]) -> Float[Array, "m k d n"]:
+    """Samples as the columns of one right-hand side per component, and back."""
+    return jnp.swapaxes(x, Axis.batch, Axis.features_covar)
+
+
+def transpose(x: Float[Array, "b k i j"]) -> Float[Array, "b k j i"]:
+    return jnp.swapaxes(x, Axis.features, Axis.features_covar)
+
+
+def squared_mahalanobis(values: SquareValues, residuals: Residuals) -> PerSample:
+    # The residual first, the product after: the difference of two products would lose
+    # the digits of far-away means.
+    u = linalg.inverse_cholesky(values)
+    whitened = linalg.matmul(transpose(u), as_columns(residuals))
+    return as_columns(jnp.sum(whitened**2, axis=Axis.features, keepdims=True))
+
+
+def log_det_cholesky(values: SquareValues) -> Weights:
+    log_diagonal = jnp.log(linalg.diagonal_of(linalg.inverse_cholesky(values)))
+    return jnp.sum(log_diagonal, axis=Axis.features, keepdims=True)
+
+
+def inverse(values: SquareValues) -> SquareValues:
+    u = linalg.inverse_cholesky(values)
+    return linalg.matmul(u, transpose(u))
+
+
+def scatter(residuals: Residuals, resp: PerSample) -> SquareValues:
+    """One product per component, (features, batch) by (batch, features)."""
+    return linalg.matmul(as_columns(residuals * resp), transpose(as_columns(residuals)))
+
+
+def colour(values: SquareValues, noise: Samples) -> Float[Array, "n k d 1"]:
+    """Standard normal samples, given the covariance of every component."""
+    return as_columns(linalg.matmul(jnp.linalg.cholesky(values), as_columns(noise)))

@@ -1,0 +1,92 @@
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from .._core import linalg
+from .._core.aliases import (
+    check_array,
+    Means,
+    PerFeature,
+    PerSample,
+    Residuals,
+    SampleLabels,
+    Samples,
+    TiedValues,
+    Weights,
+)
+from .._core.axes import Axis, CovarianceType
+from .._moments import Moments
+from . import matrices
+from .abstract import AbstractCovariances
+
+
+class TiedCovariances(AbstractCovariances):
+    """One symmetric positive definite matrix, shared by all components.
+
+    **Attributes:**
+
+    - `values`: shape `(1, 1, features, features)`, in squared data units.
+    """
+
+    values: TiedValues
+    type: ClassVar[str] = CovarianceType.tied
+    squeezed_axes: ClassVar[tuple[Axis, ...]] = (Axis.batch, Axis.components)
+    shared_axes: ClassVar[tuple[Axis, ...]] = (Axis.components,)
+
+    def __check_init__(self):
+        check_array("values", self.values, TiedValues)
+
+    @classmethod
+    def create(
+        cls, n_components: int, n_features: int, device: Any = None
+    ) -> "TiedCovariances":
+        del n_components
+        values = jnp.eye(n_features)[None, None]
+        return cls(values=jax.device_put(values, device))
+
+    @classmethod
+    def from_precisions(cls, precisions: Any) -> "TiedCovariances":
+        return cls(values=matrices.inverse(cls.from_squeezed(precisions).values))
+
+    @classmethod
+    def second_moment(cls, residuals: Residuals, resp: PerSample) -> TiedValues:
+        by_component = matrices.scatter(residuals, resp)
+        return jnp.sum(by_component, axis=Axis.components, keepdims=True)
+
+    @classmethod
+    def from_moments(cls, moments: Moments, reg_covar: PerFeature) -> "TiedCovariances":
+        # The scatter between components is one product, (features, components) by
+        # (components, features).
+        shift = jnp.swapaxes(moments.shift, Axis.components, Axis.features_covar)
+        count = jnp.swapaxes(moments.count, Axis.components, Axis.features_covar)
+        between = linalg.matmul(shift * count, matrices.transpose(shift))
+        values = linalg.safe_divide(moments.second - between, moments.total)
+        return cls(values=linalg.symmetrise(values) + linalg.diagonal(reg_covar))
+
+    def log_prob(self, x: Samples, means: Means) -> PerSample:
+        return matrices.squared_mahalanobis(self.values, x - means)
+
+    def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
+        del labels
+        return matrices.colour(self.values, noise)
+
+    @property
+    def precisions_cholesky(self) -> TiedValues:
+        return linalg.inverse_cholesky(self.values)
+
+    @property
+    def log_det_cholesky(self) -> Weights:
+        return matrices.log_det_cholesky(self.values)
+
+    @property
+    def variances(self) -> PerFeature:
+        return linalg.diagonal_of(self.values)
+
+    @property
+    def values_dense(self) -> TiedValues:
+        return self.values
+
+    @property
+    def n_parameters(self) -> int:
+        return self.n_features * (self.n_features + 1) // 2

@@ -1,0 +1,40 @@
+import jax.numpy as jnp
+
+from .._core import linalg
+from .._core.aliases import Flag, Means, Scalar
+from .._core.axes import Axis
+from .._mixture import GaussianMixture
+
+
+def amplification(mixture: GaussianMixture, offsets: Means) -> Scalar:
+    r"""By how much rounding errors grow when the mixture's covariances are computed
+    from moments about a pivot.
+
+    $\max_k \| (a_i P_{ij} a_j)_{ij} \|_F$, where $P$ is the precision matrix of the
+    component and $a_i^2 = o_i^2 + Σ_{ii}$ its mean square about the pivot: each product
+    $x_i x_j$ is rounded to within eps of $a_i a_j$, and the precision says what that is
+    in units of the covariance. Without units; about (spread / σ)².
+
+    **Arguments:**
+
+    - `mixture`: the mixture. Components of weight zero do not count.
+    - `offsets`: $o$, the means about the pivot, shape `(1, components, features, 1)`.
+    """
+    covariances = mixture.covariances
+    spread = jnp.sqrt(offsets**2 + covariances.variances)
+    u = covariances.precisions_cholesky
+    if u.shape[Axis.features_covar] == 1:
+        scaled = (spread * u) ** 2
+    else:
+        # The spread goes to the factor, so that no unit of the data can overflow.
+        scaled = spread * u
+        scaled = linalg.matmul(scaled, jnp.swapaxes(scaled, -1, -2))
+    axes = (Axis.features, Axis.features_covar)
+    norms = jnp.sqrt(jnp.sum(scaled**2, axis=axes, keepdims=True))
+    return jnp.max(jnp.where(mixture.weights > 0, norms, 0))
+
+
+def is_accurate(amplification: Scalar) -> Flag:
+    """Whether covariances keep half of their digits, and a little more: errors are
+    below a quarter of the square root of eps. False for NaN."""
+    return amplification <= 0.25 / jnp.sqrt(jnp.finfo(amplification.dtype).eps)

@@ -1,0 +1,59 @@
+import equinox as eqx
+import jax.numpy as jnp
+
+from .._core.aliases import Flag, PerFeature, Pivot
+from .._core.axes import Axis
+from .._mixture import GaussianMixture
+from .._moments import Moments
+
+
+def maximise(
+    moments: Moments, previous: GaussianMixture, pivot: Pivot, reg_covar: PerFeature
+) -> GaussianMixture:
+    """The M-step: the most likely mixture given its moments. It never sees data.
+
+    **Arguments:**
+
+    - `moments`: about `pivot`.
+    - `previous`: a component that no sample belongs to keeps its mean and covariance
+        from here, with a weight of zero.
+    - `pivot`: shape `(1, components or 1, features, 1)`.
+    - `reg_covar`: added to the diagonal, shape `(1, 1, features, 1)`, in squared data
+        units.
+    """
+    occupied = moments.count > 0
+    covariances = type(previous.covariances).from_moments(moments, reg_covar)
+    if covariances.n_components > 1:
+        values = jnp.where(occupied, covariances.values, previous.covariances.values)
+        covariances = eqx.tree_at(lambda c: c.values, covariances, values)
+    return GaussianMixture(
+        weights=moments.count / moments.total,
+        means=jnp.where(occupied, pivot + moments.shift, previous.means),
+        covariances=covariances,
+    )
+
+
+def has_collapsed(
+    mixture: GaussianMixture, previous: GaussianMixture, resolution: PerFeature
+) -> Flag:
+    """Whether a component that had samples is left with none, or with a covariance that
+    is singular to working precision.
+
+    **Arguments:**
+
+    - `resolution`: the variance of each feature below which samples cannot be told
+        apart, shape `(1, 1, features, 1)`.
+    """
+    covariances = mixture.covariances
+    active = previous.weights > 0
+    variances = covariances.variances
+    precisions = jnp.sum(
+        covariances.precisions_cholesky**2, axis=Axis.features_covar, keepdims=True
+    )
+    # The share of a feature's variance that the other features do not explain is
+    # 1 / (precision * variance). NaN must fail, so the tests are of what is sound.
+    eps = float(jnp.finfo(variances.dtype).eps)
+    independent = variances * precisions * (mixture.n_features * eps) < 1
+    resolved = (variances > resolution) & independent
+    sound = jnp.all(resolved, axis=Axis.features, keepdims=True)
+    return jnp.any(active & ~(sound & (mixture.weights > 0)))

@@ -1,0 +1,35 @@
+"""The E-step by two matrix products per chunk: fast where components are not very far
+apart for their widths."""
+
+import jax
+
+from .._core import linalg
+from .._mixture import GaussianMixture
+from .._sources import AbstractSource, Chunk
+from .packings import AbstractPacking, moments, parameters
+from .residual import Expectation, responsibilities
+
+
+def expect_packed(
+    mixture: GaussianMixture, source: AbstractSource, packing: AbstractPacking
+) -> Expectation:
+    """The E-step, with moments about the source's pivot.
+
+    Their rounding error relative to a covariance is about eps times
+    [`gmmx_eqx.amplification`][] of the mixture.
+    """
+    theta = parameters(packing, mixture)
+
+    def of_chunk(chunk: Chunk):
+        # Without the barrier XLA may compute the features again inside each product.
+        features = jax.lax.optimization_barrier(packing.features(chunk.columns))
+        joint = linalg.matmul(theta, features) + packing.shared(mixture, chunk.columns)
+        resp, log_likelihood = responsibilities(joint, chunk.weights)
+        # This order is up to 1.7 times faster on a CPU than its transpose.
+        return linalg.matmul(features, resp.T), log_likelihood
+
+    statistics, log_likelihood = source.reduce(of_chunk)
+    return Expectation(
+        moments=moments(packing, statistics, mixture.n_features),
+        log_likelihood=log_likelihood,
+    )

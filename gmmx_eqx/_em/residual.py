@@ -1,0 +1,74 @@
+"""The E-step by residuals: for every family, exact at any separation of components."""
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from .._core.aliases import ColumnWeights, Pivot, Rows, Scalar
+from .._mixture import GaussianMixture
+from .._mixture.densities import log_density
+from .._moments import Moments
+from .._sources import AbstractSource, Chunk
+
+
+class Expectation(eqx.Module):
+    """What EM needs to know about the data. Adds over chunks and devices.
+
+    **Attributes:**
+
+    - `moments`: a [`gmmx_eqx.Moments`][].
+    - `log_likelihood`: of the mixture that was given, in nats, summed over samples.
+    """
+
+    moments: Moments
+    log_likelihood: Scalar
+
+
+def expect(
+    mixture: GaussianMixture, source: AbstractSource, pivot: Pivot
+) -> Expectation:
+    r"""The E-step: moments of the samples, weighted with their responsibilities.
+
+    **Arguments:**
+
+    - `mixture`: the current estimate, about the source's own pivot.
+    - `source`: the data.
+    - `pivot`: the point that each component's moments are taken about, shape
+        `(1, components or 1, features, 1)`. The nearer to the new means, the smaller
+        the rounding error: it grows with the square of their distance.
+
+    ??? cite "Reference"
+
+        Dempster, Laird, Rubin (1977), Maximum Likelihood from Incomplete Data via the
+        EM Algorithm. JRSS B 39(1), 1-38.
+    """
+    family = type(mixture.covariances)
+
+    def of_chunk(chunk: Chunk) -> Expectation:
+        samples = chunk.samples
+        density = log_density(mixture.means, mixture.covariances, samples)
+        joint = (density + mixture.log_weights)[:, :, 0, 0].T
+        resp, log_likelihood = responsibilities(joint, chunk.weights)
+        moments = family.moments(samples - pivot, resp.T[:, :, None, None])
+        return Expectation(moments=moments, log_likelihood=log_likelihood)
+
+    return source.reduce(of_chunk)
+
+
+def responsibilities(joint: Rows, weights: ColumnWeights) -> tuple[Rows, Scalar]:
+    """Responsibilities times sample weights, and the weighted log-likelihood.
+
+    **Arguments:**
+
+    - `joint`: the joint log-densities, shape `(components, batch)`.
+    - `weights`: of the samples, shape `(batch,)`. A sample of weight zero adds nothing,
+        whatever its density.
+    """
+    top = jnp.max(joint, axis=0, keepdims=True)
+    unnormalised = jnp.exp(joint - top)
+    total = jnp.sum(unnormalised, axis=0, keepdims=True)
+    weights = weights[None]
+    present = weights > 0
+    resp = jnp.where(present, unnormalised * (weights / total), 0)
+    log_density = top + jnp.log(total)
+    log_likelihood = jnp.sum(jnp.where(present, weights * log_density, 0))
+    return resp, log_likelihood

@@ -1,0 +1,141 @@
+import enum
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from .._core.aliases import Flag, Means, PerFeature, Scalar
+from .._mixture import GaussianMixture
+from .._sources import AbstractSource
+from .guard import amplification, is_accurate
+from .maximisation import has_collapsed, maximise
+from .packed import expect_packed
+from .packings import AbstractPacking
+from .residual import expect
+
+
+# The first pivot can be far from the new means, the second is within rounding of them.
+_MAX_ATTEMPTS = 3
+
+
+class Kernel(enum.StrEnum):
+    """How the E-step computes moments.
+
+    - `auto`: `packed` where it is accurate, `residual` in the steps where it is not.
+    - `packed`: two matrix products per chunk, whatever the accuracy.
+    - `residual`: about each component's own mean.
+    """
+
+    auto = "auto"
+    packed = "packed"
+    residual = "residual"
+
+
+class StepInfo(eqx.Module):
+    """What a step of EM found out beside the new mixture.
+
+    **Attributes:**
+
+    - `log_likelihood`: of the mixture before the step, in nats, summed over samples.
+    - `collapsed`: whether a component of the new mixture has collapsed.
+    - `residual`: whether the residual kernel was used.
+    """
+
+    log_likelihood: Scalar
+    collapsed: Flag
+    residual: Flag
+
+
+class EMStep(eqx.Module):
+    """One step of expectation-maximisation, as a function of the mixture.
+
+    **Attributes:**
+
+    - `source`: the data. Mixtures are about its pivot.
+    - `packing`: the rule of the packed kernel, or `None` for the residual kernel alone.
+    - `reg_covar`: added to the diagonal, shape `(1, 1, features, 1)`.
+    - `guarded`: whether packed results are checked and done again where inaccurate.
+    """
+
+    source: AbstractSource
+    packing: AbstractPacking | None
+    reg_covar: PerFeature
+    guarded: bool = eqx.field(static=True, default=True)
+
+    def __call__(
+        self, mixture: GaussianMixture, args: Any = None
+    ) -> tuple[GaussianMixture, StepInfo]:
+        del args
+        if self.packing is None:
+            zero = jnp.zeros((), mixture.means.dtype)
+            attempt = _Attempt(mixture, zero, mixture.means, jnp.array(False))
+        else:
+            attempt = self._packed(mixture, self.packing)
+        if self.guarded:
+            final = self._refine(mixture, attempt)
+        else:
+            final = attempt
+        info = StepInfo(
+            log_likelihood=final.log_likelihood,
+            collapsed=has_collapsed(final.mixture, mixture, self.source.resolution),
+            residual=~attempt.accurate,
+        )
+        return final.mixture, info
+
+    def _packed(self, mixture: GaussianMixture, packing: AbstractPacking) -> "_Attempt":
+        run = lambda: expect_packed(mixture, self.source, packing)
+        accurate = jnp.array(True)
+        if self.guarded:
+            accurate = is_accurate(amplification(mixture, mixture.means))
+            skip = lambda: jax.tree.map(
+                lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(run)
+            )
+            expectation = jax.lax.cond(accurate, run, skip)
+        else:
+            expectation = run()
+        pivot = jnp.zeros_like(self.source.pivot)
+        new = maximise(expectation.moments, mixture, pivot, self.reg_covar)
+        # The new means are the best pivot there is, should this have to be done again.
+        better = accurate & jnp.all(jnp.isfinite(new.means))
+        return _Attempt(
+            mixture=new,
+            log_likelihood=expectation.log_likelihood,
+            pivot=jnp.where(better, new.means, mixture.means),
+            accurate=accurate & is_accurate(amplification(new, new.means)),
+        )
+
+    def _refine(self, mixture: GaussianMixture, attempt: "_Attempt") -> "_Attempt":
+        """The attempt, or if it is not accurate, residuals about ever better pivots."""
+
+        # A loop that may run zero times, rather than a condition: under `vmap` a
+        # condition computes both of its branches for every lane, a loop stops when no
+        # lane needs it.
+        def wanting(carry):
+            attempt, n_attempts = carry
+            return ~attempt.accurate & (n_attempts < _MAX_ATTEMPTS)
+
+        def again(carry):
+            attempt, n_attempts = carry
+            pivot = attempt.pivot
+            expectation = expect(mixture, self.source, pivot)
+            new = maximise(expectation.moments, mixture, pivot, self.reg_covar)
+            lost = amplification(new, new.means - pivot)
+            new_attempt = _Attempt(
+                mixture=new,
+                log_likelihood=expectation.log_likelihood,
+                pivot=new.means,
+                # A NaN does not get better.
+                accurate=is_accurate(lost) | jnp.isnan(lost),
+            )
+            return new_attempt, n_attempts + 1
+
+        attempt, _ = jax.lax.while_loop(wanting, again, (attempt, jnp.array(0)))
+        return attempt
+
+
+class _Attempt(eqx.Module):
+    mixture: GaussianMixture
+    log_likelihood: Scalar
+    pivot: Means
+    accurate: Flag

@@ -1,0 +1,2 @@
+from .fit import fit as fit
+from .solution import Solution as Solution

@@ -1,0 +1,6 @@
+from .abstract import AbstractInitialiser as AbstractInitialiser, Partition as Partition
+from .k_means import KMeans as KMeans
+from .k_means_plus_plus import KMeansPlusPlus as KMeansPlusPlus
+from .random_points import RandomPoints as RandomPoints
+from .random_responsibilities import RandomResponsibilities as RandomResponsibilities
+from .scaling import Scaling as Scaling

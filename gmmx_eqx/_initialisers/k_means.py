@@ -1,0 +1,77 @@
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from .._core import linalg
+from .._sources import InMemory
+from .abstract import AbstractInitialiser, nearest, Partition, squared_distances
+from .k_means_plus_plus import KMeansPlusPlus
+from .scaling import Scaling
+from .seeding import Centres, Mass, Points
+
+
+class KMeans(AbstractInitialiser):
+    """Each sample to the nearest centre of k-means, begun by k-means++.
+
+    **Attributes:**
+
+    - `scaling`: a [`gmmx_eqx.Scaling`][] or its name.
+    - `max_steps`: how often the centres are moved at most.
+    - `tol`: stop when the squared moves of all centres add to less than this, in units
+        of the scaled data's mean variance per feature.
+
+    ??? cite "Reference"
+
+        Lloyd (1982), Least Squares Quantization in PCM. IEEE Transactions on
+        Information Theory 28(2), 129-137.
+    """
+
+    scaling: str = eqx.field(static=True, converter=Scaling, default=Scaling.standard)
+    max_steps: int = 100
+    tol: float = 1e-4
+
+    def partition(
+        self, source: InMemory, n_components: int, *, key: Any
+    ) -> Partition:
+        start = KMeansPlusPlus(self.scaling).partition(source, n_components, key=key)
+        points = linalg.matmul(start.scaling, source.columns)
+
+        def unsettled(carry):
+            _, move, step = carry
+            return (move > self.tol) & (step < self.max_steps)
+
+        def improve(carry):
+            centres, _, step = carry
+            moved = _lloyd(points, source.weights, centres)
+            return moved, jnp.sum((moved - centres) ** 2), step + 1
+
+        infinite = jnp.full((), jnp.inf, points.dtype)
+        carry = (start.centres, infinite, jnp.array(0))
+        centres, _, _ = jax.lax.while_loop(unsettled, improve, carry)
+        return Partition(scaling=start.scaling, centres=centres)
+
+
+def _lloyd(points: Points, weights: Mass, centres: Centres) -> Centres:
+    """Every centre to the mean of its samples."""
+
+    def of_chunk(total, chunk):
+        points, weights = chunk
+        distances = squared_distances(points, centres)
+        resp = weights[None] * nearest(distances)
+        count = jnp.sum(resp, axis=1, keepdims=True)
+        first = linalg.matmul(resp, points.T)
+        # The sample that fits worst, for a centre that has none.
+        error = weights * jnp.min(distances, axis=0)
+        worst = jnp.argmax(error)
+        total = (total[0] + count, total[1] + first)
+        return total, (error[worst], points[:, worst])
+
+    zeros = (jnp.zeros_like(centres[:, :1]), jnp.zeros_like(centres))
+    (count, first), (errors, samples) = jax.lax.scan(of_chunk, zeros, (points, weights))
+    moved = jnp.where(count > 0, linalg.safe_divide(first, count), centres)
+    # One at a time: two centres on the same sample would be one too many.
+    is_first_empty = (count[:, 0] == 0) & (jnp.cumsum(count[:, 0] == 0) == 1)
+    worst = samples[jnp.argmax(errors)]
+    return jnp.where(is_first_empty[:, None], worst[None], moved)

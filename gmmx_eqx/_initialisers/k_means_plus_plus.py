@@ -1,0 +1,38 @@
+import math
+from typing import Any
+
+import equinox as eqx
+
+from .._core import linalg
+from .._sources import InMemory
+from .abstract import AbstractInitialiser, Partition
+from .scaling import Scaling, scaling_matrix
+from .seeding import seed
+
+
+class KMeansPlusPlus(AbstractInitialiser):
+    """Each sample to the nearest of centres that are samples far from each other.
+
+    Greedy k-means++: every centre is the best of `2 + log(n_components)` candidates.
+
+    **Attributes:**
+
+    - `scaling`: a [`gmmx_eqx.Scaling`][] or its name.
+
+    ??? cite "Reference"
+
+        Arthur, Vassilvitskii (2007), k-means++: The Advantages of Careful Seeding.
+        SODA, 1027-1035.
+    """
+
+    scaling: str = eqx.field(static=True, converter=Scaling, default=Scaling.standard)
+
+    def partition(
+        self, source: InMemory, n_components: int, *, key: Any
+    ) -> Partition:
+        matrix = scaling_matrix(source, self.scaling)
+        points = linalg.matmul(matrix, source.columns)
+        n_trials = 2 + int(math.log(n_components))
+        by_distance = lambda distances: distances
+        centres = seed(points, source.weights, n_components, n_trials, by_distance, key)
+        return Partition(scaling=matrix, centres=centres)

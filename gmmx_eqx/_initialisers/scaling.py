@@ -1,0 +1,48 @@
+import enum
+from typing import TypeAlias
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._core import linalg
+from .._sources import Chunk, InMemory
+
+
+ScalingMatrix: TypeAlias = Float[Array, "features features"]
+
+
+class Scaling(enum.StrEnum):
+    """What Euclidean distances between samples are measured after.
+
+    - `none`: one common factor, so that units do not matter but their ratios do.
+    - `standard`: every feature divided by its standard deviation.
+    - `whiten`: the data's covariance turned into the identity.
+    """
+
+    none = "none"
+    standard = "standard"
+    whiten = "whiten"
+
+
+def scaling_matrix(source: InMemory, scaling: str) -> ScalingMatrix:
+    """The matrix that scales samples. Directions without variance are ignored."""
+    variances = source.variances[0, 0, :, 0]
+    if Scaling(scaling) == Scaling.none:
+        variances = jnp.full_like(variances, jnp.mean(variances))
+    # A constant feature is a rounding error away from a variance of zero.
+    constant = variances <= source.resolution[0, 0, :, 0]
+    standard = jnp.diag(jnp.where(constant, 0, linalg.inverse_sqrt(variances)))
+    if Scaling(scaling) != Scaling.whiten:
+        return standard
+
+    def scatter(chunk: Chunk):
+        points = linalg.matmul(standard, chunk.columns)
+        return linalg.matmul(points * chunk.weights[None], points.T)
+
+    # Of standardised features, so that the smallest eigenvalue is not lost to units.
+    correlation = linalg.symmetrise(source.reduce(scatter) / source.total)
+    eigenvalues, eigenvectors = jnp.linalg.eigh(correlation)
+    eps = jnp.finfo(eigenvalues.dtype).eps
+    floor = eps * eigenvalues.size * jnp.max(eigenvalues)
+    factor = jnp.where(eigenvalues > floor, linalg.inverse_sqrt(eigenvalues), 0)
+    return linalg.matmul(factor[:, None] * eigenvectors.T, standard)

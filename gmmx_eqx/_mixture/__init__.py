@@ -1,0 +1,2 @@
+from .abstract import AbstractGaussianMixture as AbstractGaussianMixture
+from .mixture import GaussianMixture as GaussianMixture

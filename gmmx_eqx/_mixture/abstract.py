@@ -1,0 +1,211 @@
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from .._core import inputs, linalg
+from .._core.aliases import (
+    Data,
+    Labels,
+    Means,
+    PerDatum,
+    PerDatumComponent,
+    PerSample,
+    Samples,
+    Scalar,
+    Weights,
+)
+from .._core.axes import Axis
+from .._covariances import AbstractCovariances
+from . import densities
+
+
+class AbstractGaussianMixture(eqx.Module):
+    """Everything that follows from the weights, means and covariances of a mixture.
+
+    A subclass has the three as fields or as properties. Data is handed in with shape
+    `(n_samples, n_features)`; densities are in nats, in inverse units of the data.
+    """
+
+    weights: eqx.AbstractVar[Weights]
+    means: eqx.AbstractVar[Means]
+    covariances: eqx.AbstractVar[AbstractCovariances]
+
+    @property
+    def n_components(self) -> int:
+        return self.means.shape[Axis.components]
+
+    @property
+    def n_features(self) -> int:
+        return self.means.shape[Axis.features]
+
+    @property
+    def n_parameters(self) -> int:
+        """The number of free parameters: the weights sum to one."""
+        own = self.n_components - 1 + self.n_components * self.n_features
+        return own + self.covariances.n_parameters
+
+    @property
+    def log_weights(self) -> Weights:
+        """The logarithm of the weights, -inf for a weight of zero."""
+        return linalg.safe_log(self.weights)
+
+    @property
+    def weights_numpy(self) -> np.ndarray:
+        """The weights, shape `(components,)`."""
+        axes = (Axis.batch, Axis.features, Axis.features_covar)
+        return np.squeeze(np.asarray(self.weights), axis=axes)
+
+    @property
+    def means_numpy(self) -> np.ndarray:
+        """The means, shape `(components, features)`."""
+        axes = (Axis.batch, Axis.features_covar)
+        return np.squeeze(np.asarray(self.means), axis=axes)
+
+    def estimate_log_prob(self, x: Any) -> PerSample:
+        r"""The joint log-density $\log w_k + \log N(x_n | μ_k, Σ_k)$ of every sample
+        and component, shape `(n_samples, components, 1, 1)`."""
+        return _per_datum(self, self._as_data(x), _joint)
+
+    def log_prob(self, x: Any) -> PerDatum:
+        """The log-density of every sample, shape `(n_samples,)`.
+
+        Its gradients are finite: far from all modes, and at a weight of zero, too.
+        """
+        return _per_datum(self, self._as_data(x), _log_prob)
+
+    def score_samples(self, x: Any) -> PerDatum:
+        """The same as `log_prob`, by scikit-learn's name."""
+        return self.log_prob(x)
+
+    def predict(self, x: Any) -> Labels:
+        """The most probable component of every sample, shape `(n_samples,)`."""
+        return _per_datum(self, self._as_data(x), _predict)
+
+    def predict_proba(self, x: Any) -> PerDatumComponent:
+        """The responsibilities $p(k | x_n)$, shape `(n_samples, components)`."""
+        return _per_datum(self, self._as_data(x), _predict_proba)
+
+    def score(self, x: Any, sample_weight: Any = None) -> Scalar:
+        """The mean log-density of the samples, weighted with `sample_weight`."""
+        total, n_samples = self._totals(x, sample_weight, _log_prob)
+        return total / n_samples
+
+    def aic(self, x: Any, sample_weight: Any = None) -> Scalar:
+        r"""Akaike's information criterion, $-2 \log L + 2 p$; lower is better."""
+        total, _ = self._totals(x, sample_weight, _log_prob)
+        return -2 * total + 2 * self.n_parameters
+
+    def bic(self, x: Any, sample_weight: Any = None) -> Scalar:
+        r"""The Bayesian information criterion, $-2 \log L + p \log n$ (Schwarz 1978);
+        lower is better. $n$ is the sum of `sample_weight`."""
+        total, n_samples = self._totals(x, sample_weight, _log_prob)
+        return -2 * total + self.n_parameters * jnp.log(n_samples)
+
+    def icl(self, x: Any, sample_weight: Any = None) -> Scalar:
+        """The integrated completed likelihood: BIC with every sample given to its most
+        probable component, so that it also asks for separate clusters; lower is better.
+
+        ??? cite "Reference"
+
+            Biernacki, Celeux, Govaert (2000), Assessing a Mixture Model for Clustering
+            with the Integrated Completed Likelihood. IEEE PAMI 22(7), 719-725.
+        """
+        total, n_samples = self._totals(x, sample_weight, _log_prob_completed)
+        return -2 * total + self.n_parameters * jnp.log(n_samples)
+
+    def sample(self, key: Any, n_samples: int) -> Data:
+        """Independent samples, shape `(n_samples, n_features)`.
+
+        **Arguments:**
+
+        - `key`: a `jax.random` key.
+        - `n_samples`: how many; a Python integer of at least one.
+        """
+        self.check_one()
+        inputs.check_count(n_samples, "n_samples")
+        return _sample(self, key, n_samples)
+
+    def check_one(self) -> None:
+        if self.means.ndim != len(Axis):
+            leading = self.means.shape[: -len(Axis)]
+            raise ValueError(
+                f"This is an ensemble of mixtures with leading axes {leading}. Call its "
+                "methods one mixture at a time: "
+                "`eqx.filter_vmap(lambda mixture: mixture.log_prob(x))(ensemble)`."
+            )
+
+    def _as_data(self, x: Any) -> Data:
+        self.check_one()
+        return inputs.as_data(x, n_features=self.n_features)
+
+    def _totals(
+        self, x: Any, sample_weight: Any, fn: Callable[..., PerDatum]
+    ) -> tuple[Scalar, Scalar]:
+        x = self._as_data(x)
+        return _weighted_sum(self, x, inputs.as_sample_weight(sample_weight, x), fn)
+
+
+def _joint(mixture: AbstractGaussianMixture, samples: Samples) -> PerSample:
+    log_density = _log_density(mixture, samples)
+    return log_density + mixture.log_weights
+
+
+def _log_density(mixture: AbstractGaussianMixture, samples: Samples) -> PerSample:
+    return densities.log_density(mixture.means, mixture.covariances, samples)
+
+
+def _log_prob(mixture: AbstractGaussianMixture, samples: Samples) -> PerDatum:
+    log_density = _log_density(mixture, samples)
+    return linalg.log_mix(log_density, mixture.weights)[:, 0, 0, 0]
+
+
+def _log_prob_completed(mixture: AbstractGaussianMixture, samples: Samples) -> PerDatum:
+    return jnp.max(_joint(mixture, samples), axis=Axis.components)[:, 0, 0]
+
+
+def _predict(mixture: AbstractGaussianMixture, samples: Samples) -> Labels:
+    return jnp.argmax(_joint(mixture, samples), axis=Axis.components)[:, 0, 0]
+
+
+def _predict_proba(
+    mixture: AbstractGaussianMixture, samples: Samples
+) -> PerDatumComponent:
+    joint = _joint(mixture, samples)
+    return jax.nn.softmax(joint, axis=Axis.components)[:, :, 0, 0]
+
+
+@eqx.filter_jit
+def _per_datum(mixture: AbstractGaussianMixture, x: Data, fn: Callable) -> Any:
+    mixture, x = inputs.common_dtype(mixture, x)
+    of_chunk = lambda chunk: fn(mixture, inputs.as_samples(chunk))
+    return densities.map_chunks(of_chunk, x, mixture.n_components)
+
+
+@eqx.filter_jit
+def _weighted_sum(
+    mixture: AbstractGaussianMixture, x: Data, weight: Any, fn: Callable
+) -> tuple[Scalar, Scalar]:
+    values = _per_datum(mixture, x, fn)
+    if weight is None:
+        return jnp.sum(values), jnp.asarray(values.size, dtype=values.dtype)
+    weight = weight.astype(values.dtype)
+    # Zero times -inf is NaN, and a sample of weight zero is not there.
+    return jnp.sum(jnp.where(weight > 0, weight * values, 0)), jnp.sum(weight)
+
+
+@eqx.filter_jit
+def _sample(mixture: AbstractGaussianMixture, key: Any, n_samples: int) -> Data:
+    key_labels, key_noise = jr.split(key)
+    dtype = mixture.means.dtype
+    labels = jr.choice(
+        key_labels, mixture.n_components, (n_samples,), p=mixture.weights[0, :, 0, 0]
+    )
+    noise = jr.normal(key_noise, (n_samples, 1, mixture.n_features, 1), dtype)
+    means = mixture.means[0, labels][:, None]
+    samples = means + mixture.covariances.colour(noise, labels[:, None, None, None])
+    return samples[:, 0, :, 0]

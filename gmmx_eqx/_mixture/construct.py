@@ -1,0 +1,182 @@
+"""The ways to a mixture's parameters; what cannot be right is refused here."""
+
+from typing import Any, TypeAlias
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from .._core import inputs
+from .._core.aliases import Data, Means, PerDatumComponent, SampleWeight, Weights
+from .._core.axes import Axis
+from .._covariances import AbstractCovariances
+from .._initialisers import AbstractInitialiser
+from .._priors import AbstractRidge, as_ridge
+from .._sources import chunk_size, InMemory
+from .estimate import estimate
+
+
+Parameters: TypeAlias = tuple[Weights, Means, AbstractCovariances]
+
+
+def from_squeezed(
+    family: type[AbstractCovariances], means: Any, covariances: Any, weights: Any
+) -> Parameters:
+    means = inputs.as_float(means, "means")
+    if means.ndim != 2:
+        raise ValueError(
+            f"`means` must have shape (components, features); got {means.shape}."
+        )
+    weights = inputs.as_float(weights, "weights")
+    if weights.shape != means.shape[:1]:
+        raise ValueError(
+            f"`weights` must have one number per component, shape {means.shape[:1]}; "
+            f"got {weights.shape}."
+        )
+    for name, array in (("means", means), ("weights", weights)):
+        numbers = inputs.concrete(array)
+        if numbers is not None and not np.all(np.isfinite(numbers)):
+            raise ValueError(f"`{name}` holds NaN or infinity.")
+    _check_weights(weights)
+    values = family.from_squeezed(covariances)
+    dtype = jnp.result_type(means.dtype, weights.dtype, values.values.dtype)
+    return (
+        jnp.expand_dims(
+            weights.astype(dtype), (Axis.batch, Axis.features, Axis.features_covar)
+        ),
+        jnp.expand_dims(means.astype(dtype), (Axis.batch, Axis.features_covar)),
+        eqx.tree_at(lambda c: c.values, values, values.values.astype(dtype)),
+    )
+
+
+def _check_weights(weights: Any) -> None:
+    numbers = inputs.concrete(weights)
+    if numbers is None:
+        return
+    total = float(np.sum(numbers, dtype=np.float64))
+    tolerance = 10 * numbers.size * float(np.finfo(numbers.dtype).eps)
+    if np.any(numbers < 0) or abs(total - 1) > tolerance:
+        raise ValueError(
+            f"`weights` must be non-negative and sum to one; they sum to {total:.9g}, "
+            f"the smallest is {float(np.min(numbers)):.3g}. Divide them by their sum."
+        )
+
+
+def from_initialiser(
+    initialiser: AbstractInitialiser,
+    family: type[AbstractCovariances],
+    x: Any,
+    n_components: int,
+    key: Any,
+    reg_covar: Any,
+    sample_weight: Any,
+) -> Parameters:
+    inputs.check_count(n_components, "n_components")
+    x = inputs.as_data(x)
+    weight = inputs.as_sample_weight(sample_weight, x)
+    inputs.check_enough_samples(x, weight, n_components)
+    ridge = as_ridge(reg_covar)
+    return _from_initialiser(initialiser, family, x, n_components, key, ridge, weight)
+
+
+@eqx.filter_jit
+def _from_initialiser(
+    initialiser: AbstractInitialiser,
+    family: type[AbstractCovariances],
+    x: Data,
+    n_components: int,
+    key: Any,
+    ridge: AbstractRidge,
+    weight: SampleWeight | None,
+) -> Parameters:
+    source = _source(x, weight)
+    return estimate(
+        family,
+        source,
+        initialiser.partition(source, n_components, key=key),
+        reg_covar=ridge.resolve(source.variances),
+        n_pseudo=x.shape[1] + 1,
+    )
+
+
+def from_responsibilities(
+    family: type[AbstractCovariances],
+    x: Any,
+    resp: Any,
+    reg_covar: Any,
+    sample_weight: Any,
+) -> Parameters:
+    x = inputs.as_data(x)
+    resp = inputs.as_float(resp, "resp").astype(x.dtype)
+    if resp.ndim != 2 or resp.shape[0] != x.shape[0]:
+        raise ValueError(
+            f"`resp` must have shape (n_samples, n_components) with {x.shape[0]} "
+            f"samples; got {resp.shape}."
+        )
+    weight = inputs.as_sample_weight(sample_weight, x)
+    _check_responsibilities(resp, weight)
+    ridge = as_ridge(reg_covar)
+    return _from_responsibilities(family, x, resp, ridge, weight)
+
+
+def _check_responsibilities(resp: PerDatumComponent, weight: Any) -> None:
+    numbers, weights = inputs.concrete(resp), inputs.concrete(weight)
+    if numbers is None or (weight is not None and weights is None):
+        return
+    if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
+        raise ValueError("`resp` must be finite and non-negative.")
+    tolerance = 100 * float(np.finfo(numbers.dtype).eps) * numbers.shape[1]
+    if np.max(np.abs(np.sum(numbers, axis=1) - 1)) > tolerance:
+        raise ValueError("Each row of `resp` must sum to one: divide it by its sum.")
+    present = numbers if weight is None else numbers[weights > 0]
+    empty = np.flatnonzero(np.sum(present, axis=0) <= 0)
+    if empty.size:
+        raise ValueError(
+            f"No sample belongs to component {int(empty[0])}: its column of `resp` (or "
+            "its label) does not occur. Drop the component."
+        )
+
+
+@eqx.filter_jit
+def _from_responsibilities(
+    family: type[AbstractCovariances],
+    x: Data,
+    resp: PerDatumComponent,
+    ridge: AbstractRidge,
+    weight: SampleWeight | None,
+) -> Parameters:
+    source = _source(x, weight)
+    expand = lambda _, rows: rows[..., None, None]
+    return estimate(
+        family,
+        source,
+        expand,
+        source.split(resp),
+        reg_covar=ridge.resolve(source.variances),
+    )
+
+
+def _source(x: Data, weight: SampleWeight | None) -> InMemory:
+    return InMemory.from_data(x, weight, chunk_size(*x.shape, x.dtype.itemsize))
+
+
+def one_hot(labels: Any, n_components: int | None) -> PerDatumComponent:
+    """Responsibilities from labels `0 <= label < n_components`."""
+    labels = labels if inputs.concrete(labels) is None else np.asarray(labels)
+    if labels.ndim != 1 or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(
+            "`labels` must be integers of shape (n_samples,); got dtype "
+            f"{labels.dtype} and shape {labels.shape}."
+        )
+    numbers = inputs.concrete(labels)
+    if n_components is None:
+        if numbers is None:
+            raise ValueError("While tracing, `n_components` must be given.")
+        n_components = int(np.max(numbers)) + 1
+    inputs.check_count(n_components, "n_components")
+    if numbers is not None and (np.min(numbers) < 0 or np.max(numbers) >= n_components):
+        raise ValueError(
+            f"`labels` must lie in 0 ... {n_components - 1}; they span "
+            f"{int(np.min(numbers))} ... {int(np.max(numbers))}."
+        )
+    return (jnp.asarray(labels)[:, None] == jnp.arange(n_components)).astype(float)

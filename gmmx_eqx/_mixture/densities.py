@@ -1,0 +1,55 @@
+"""The mathematics of a mixture, as functions of its parameters and 4-D samples."""
+
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from .._core import linalg
+from .._core.aliases import Data, Means, PerSample, Samples
+from .._core.axes import Axis
+from .._covariances import AbstractCovariances
+
+
+_PerDatum = TypeVar("_PerDatum", bound=PyTree)
+
+# What one chunk of residuals, (chunk, components, features), may hold.
+_CHUNK_BYTES = 8 * 2**20
+_SMALLEST, _LARGEST = 128, 2**16
+
+
+def log_density(
+    means: Means, covariances: AbstractCovariances, samples: Samples
+) -> PerSample:
+    r"""$\log N(x_n | μ_k, Σ_k)$, in nats."""
+    n_features = means.shape[Axis.features]
+    distance = covariances.log_prob(samples, means)
+    log_det = covariances.log_det_cholesky
+    if Axis.features in covariances.shared_axes:
+        log_det = n_features * log_det
+    return log_det - 0.5 * (n_features * linalg.LOG_2PI + distance)
+
+
+def map_chunks(
+    fn: Callable[[Data], _PerDatum], x: Data, n_components: int
+) -> _PerDatum:
+    """`fn(x)` for an `fn` that treats every sample alone, a chunk of samples at a time,
+    so that memory stays bounded."""
+    n_samples, n_features = x.shape
+    bytes_per_sample = n_components * n_features * x.dtype.itemsize
+    size = 2 ** int(math.log2(max(_CHUNK_BYTES / bytes_per_sample, 1)))
+    size = min(max(size, _SMALLEST), _LARGEST)
+    if n_samples <= 2 * size:
+        return fn(x)
+    # Whole chunks and a rest, rather than padding: no copy of the data.
+    n_whole = n_samples // size * size
+    chunks = x[:n_whole].reshape(-1, size, n_features)
+    # Without `checkpoint`, reverse mode would keep every chunk's residuals.
+    whole = jax.lax.map(jax.checkpoint(fn), chunks)
+    whole = jax.tree.map(lambda leaf: leaf.reshape(n_whole, *leaf.shape[2:]), whole)
+    if n_whole == n_samples:
+        return whole
+    return jax.tree.map(lambda *parts: jnp.concatenate(parts), whole, fn(x[n_whole:]))

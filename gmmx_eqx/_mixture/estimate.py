@@ -1,0 +1,63 @@
+"""Parameters from responsibilities: the M-step of samples that are at hand."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from .._core import linalg
+from .._core.aliases import Means, PerFeature, PerSample, Weights
+from .._core.axes import Axis
+from .._covariances import AbstractCovariances
+from .._moments import Moments
+from .._sources import AbstractSource, Chunk
+
+
+def estimate(
+    family: type[AbstractCovariances],
+    source: AbstractSource,
+    responsibilities: Callable[..., PerSample],
+    *extras,
+    reg_covar: PerFeature,
+    n_pseudo: int = 0,
+) -> tuple[Weights, Means, AbstractCovariances]:
+    """The most likely weights, means and covariances, in two passes over the data.
+
+    The first pass gives the means, the second the moments about them, so that no digits
+    are lost to the distance between components.
+
+    **Arguments:**
+
+    - `responsibilities`: of one chunk, `(chunk, *extras) -> (batch, components, 1, 1)`.
+    - `extras`: what it needs beside the chunk, split like the samples.
+    - `reg_covar`: added to the diagonal, shape `(1, 1, features, 1)`, in squared data
+        units.
+    - `n_pseudo`: how many samples of the pooled covariance within components to add to
+        each component's own. With as many as features, a component that begins with
+        one or two samples is not singular.
+    """
+
+    def moments_about(pivot):
+        def of_chunk(chunk: Chunk, *extra):
+            resp = responsibilities(chunk, *extra) * chunk.sample_weights
+            return family.moments(chunk.samples - pivot, resp)
+
+        return of_chunk
+
+    first = source.reduce(moments_about(jnp.zeros_like(source.pivot)), *extras)
+    moments = source.reduce(moments_about(first.shift), *extras)
+    weights = moments.count / moments.total
+    means = source.pivot + first.shift + moments.shift
+    moments = _shrink(moments, n_pseudo) if n_pseudo else moments
+    return weights, means, family.from_moments(moments, reg_covar)
+
+
+def _shrink(moments: Moments, n_pseudo: int) -> Moments:
+    if moments.second.shape[Axis.components] == 1:
+        return moments
+    scatter = jnp.sum(moments.second, axis=Axis.components, keepdims=True)
+    pooled = linalg.safe_divide(scatter, moments.total)
+    return Moments(
+        count=moments.count + n_pseudo,
+        first=moments.first,
+        second=moments.second + n_pseudo * pooled,
+    )

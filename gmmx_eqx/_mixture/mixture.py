@@ -1,0 +1,215 @@
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._core import entry_points, inputs
+from .._core.aliases import check_array, Means, Weights
+from .._core.axes import Axis, CovarianceType
+from .._covariances import AbstractCovariances, covariance_class
+from .._initialisers import AbstractInitialiser, KMeans
+from . import construct
+from .abstract import AbstractGaussianMixture
+
+
+class GaussianMixture(AbstractGaussianMixture):
+    r"""A Gaussian mixture, $p(x) = \sum_k w_k N(x | μ_k, Σ_k)$.
+
+    A PyTree whose leaves are its parameters: it passes through `jit`, `vmap`, `grad`
+    and `tree_map`. Under `vmap` it may carry leading axes; its methods are for one
+    mixture, so call them inside `eqx.filter_vmap` then.
+
+    **Attributes:**
+
+    - `weights`: $w_k$, shape `(1, components, 1, 1)`.
+    - `means`: $μ_k$, shape `(1, components, features, 1)`, in the units of the data.
+    - `covariances`: $Σ_k$, a [`gmmx_eqx.AbstractCovariances`][].
+    """
+
+    weights: Weights
+    means: Means
+    covariances: AbstractCovariances
+
+    def __check_init__(self):
+        check_array("weights", self.weights, Weights)
+        check_array("means", self.means, Means)
+        parts = {"weights": self.weights, "covariances": self.covariances.values}
+        for name, part in parts.items():
+            shared = (Axis.features,) if name == "weights" else ()
+            shared = shared or self.covariances.shared_axes
+            for axis in {Axis.components, Axis.features} - set(shared):
+                if part.shape[axis] != self.means.shape[axis]:
+                    raise ValueError(
+                        f"`{name}` and `means` disagree on the {axis.name} axis: shapes "
+                        f"{part.shape} and {self.means.shape}."
+                    )
+            if part.dtype != self.means.dtype:
+                raise ValueError(
+                    f"`{name}` and `means` must have the same dtype; got {part.dtype} "
+                    f"and {self.means.dtype}."
+                )
+
+    @classmethod
+    def create(
+        cls,
+        n_components: int,
+        n_features: int,
+        covariance_type: str = CovarianceType.full,
+        device: Any = None,
+    ) -> "GaussianMixture":
+        """Equal weights, means at zero, identity covariances: a template."""
+        inputs.check_count(n_components, "n_components")
+        inputs.check_count(n_features, "n_features")
+        family = covariance_class(covariance_type)
+        weights = jnp.full((1, n_components, 1, 1), 1 / n_components)
+        means = jnp.zeros((1, n_components, n_features, 1))
+        return cls(
+            weights=jax.device_put(weights, device),
+            means=jax.device_put(means, device),
+            covariances=family.create(n_components, n_features, device),
+        )
+
+    @classmethod
+    def from_squeezed(
+        cls,
+        means: Any,
+        covariances: Any,
+        weights: Any,
+        covariance_type: str = CovarianceType.full,
+    ) -> "GaussianMixture":
+        """A mixture from arrays without size-one axes, in scikit-learn's shapes.
+
+        **Arguments:**
+
+        - `means`: shape `(components, features)`.
+        - `covariances`: full `(components, features, features)`, tied
+            `(features, features)`, diag `(components, features)`, spherical
+            `(components,)`.
+        - `weights`: shape `(components,)`; non-negative, and their sum is one.
+
+        **Raises:**
+
+        `ValueError` if a shape or a value cannot be right.
+        """
+        family = covariance_class(covariance_type)
+        return cls(*construct.from_squeezed(family, means, covariances, weights))
+
+    @classmethod
+    def from_initialiser(
+        cls,
+        initialiser: AbstractInitialiser,
+        x: Any,
+        n_components: int,
+        *,
+        key: Any,
+        covariance_type: str = CovarianceType.full,
+        reg_covar: Any = None,
+        sample_weight: Any = None,
+    ) -> "GaussianMixture":
+        """A start for EM: the parameters that fit a random partition of the data.
+
+        **Arguments:**
+
+        - `initialiser`: [`gmmx_eqx.KMeans`][], [`gmmx_eqx.KMeansPlusPlus`][],
+            [`gmmx_eqx.RandomPoints`][] or [`gmmx_eqx.RandomResponsibilities`][].
+        - `x`: the data, shape `(n_samples, n_features)`.
+        - `key`: a `jax.random` key.
+        - `reg_covar`: added to the diagonal of the covariances, as in
+            [`gmmx_eqx.fit`][].
+        - `sample_weight`: shape `(n_samples,)`.
+        """
+        family = covariance_class(covariance_type)
+        return cls(
+            *construct.from_initialiser(
+                initialiser, family, x, n_components, key, reg_covar, sample_weight
+            )
+        )
+
+    @classmethod
+    def from_k_means(
+        cls,
+        x: Any,
+        n_components: int,
+        *,
+        key: Any,
+        covariance_type: str = CovarianceType.full,
+        reg_covar: Any = None,
+        sample_weight: Any = None,
+    ) -> "GaussianMixture":
+        """A start for EM from k-means on scaled features; see `from_initialiser`."""
+        return cls.from_initialiser(
+            KMeans(),
+            x,
+            n_components,
+            key=key,
+            covariance_type=covariance_type,
+            reg_covar=reg_covar,
+            sample_weight=sample_weight,
+        )
+
+    @classmethod
+    def from_responsibilities(
+        cls,
+        x: Any,
+        resp: Any,
+        *,
+        covariance_type: str = CovarianceType.full,
+        reg_covar: Any = None,
+        sample_weight: Any = None,
+    ) -> "GaussianMixture":
+        """The most likely mixture given responsibilities, shape
+        `(n_samples, n_components)`, whose rows sum to one."""
+        family = covariance_class(covariance_type)
+        return cls(
+            *construct.from_responsibilities(family, x, resp, reg_covar, sample_weight)
+        )
+
+    @classmethod
+    def from_labels(
+        cls,
+        x: Any,
+        labels: Any,
+        n_components: int | None = None,
+        *,
+        covariance_type: str = CovarianceType.full,
+        reg_covar: Any = None,
+        sample_weight: Any = None,
+    ) -> "GaussianMixture":
+        """The most likely mixture given each sample's component, `0 <= label <
+        n_components`; the number of components is the largest label plus one if not
+        given."""
+        resp = construct.one_hot(labels, n_components)
+        return cls.from_responsibilities(
+            x,
+            resp,
+            covariance_type=covariance_type,
+            reg_covar=reg_covar,
+            sample_weight=sample_weight,
+        )
+
+    def update_parameters(
+        self, x: Any, resp: Any, reg_covar: Any = None, *, sample_weight: Any = None
+    ) -> "GaussianMixture":
+        """The M-step: the most likely mixture of this family given responsibilities,
+        shape `(n_samples, n_components)`."""
+        family = type(self.covariances)
+        return GaussianMixture(
+            *construct.from_responsibilities(family, x, resp, reg_covar, sample_weight)
+        )
+
+    def to_device(self, device: Any) -> "GaussianMixture":
+        """The same mixture with its arrays on `device`."""
+        return jax.device_put(self, device)
+
+    def to_sklearn(self, **kwargs: Any) -> Any:
+        """A fitted `sklearn.mixture.GaussianMixture` with these parameters.
+
+        `kwargs` go to its constructor. Needs the extra `sklearn`.
+        """
+        self.check_one()
+        return entry_points.load("interop.sklearn", "to_sklearn")(self, **kwargs)
+
+    @classmethod
+    def from_sklearn(cls, estimator: Any) -> "GaussianMixture":
+        """The mixture of a fitted `sklearn.mixture.GaussianMixture`."""
+        return entry_points.load("interop.sklearn", "from_sklearn")(estimator)

@@ -1,0 +1,6 @@
+from .ridge import (
+    AbstractRidge as AbstractRidge,
+    as_ridge as as_ridge,
+    RelativeRidge as RelativeRidge,
+    Ridge as Ridge,
+)

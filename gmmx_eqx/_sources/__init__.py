@@ -1,0 +1,2 @@
+from .abstract import AbstractSource as AbstractSource, Chunk as Chunk
+from .memory import chunk_size as chunk_size, InMemory as InMemory
