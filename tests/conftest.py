@@ -1,0 +1,34 @@
+import os
+import zlib
+
+import jax
+import jax.random as jr
+import numpy as np
+import pytest
+
+
+X64 = os.environ.get("JAX_ENABLE_X64", "1") == "1"
+
+jax.config.update("jax_enable_x64", X64)
+jax.config.update("jax_numpy_rank_promotion", "raise")  # free: everything is 4-D
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def pytest_collection_modifyitems(config, items):
+    # Deselected rather than skipped: what needs float64 is not a part of this world.
+    kept = [item for item in items if X64 or item.get_closest_marker("x64") is None]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+@pytest.fixture
+def getkey(request):
+    """A new key at every call, the same ones in every run of a test."""
+    keys = iter(range(zlib.crc32(request.node.name.encode()), 2**32))
+    return lambda: jr.key(next(keys))
+
+
+@pytest.fixture(scope="session")
+def dtype() -> type[np.floating]:
+    """The default float of this run: float64 with x64 on, float32 with it off."""
+    return np.float64 if X64 else np.float32

@@ -1,0 +1,87 @@
+"""Mixtures and data for tests. The only place that knows the shapes of the families."""
+
+import functools as ft
+import pathlib
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import gmmx_eqx as gx
+
+
+FAMILIES = tuple(str(name) for name in gx.COVARIANCE)
+
+every_family = pytest.mark.parametrize("name", FAMILIES)
+
+
+def make_values(name, n_components, n_features, seed=0) -> np.ndarray:
+    """Well-conditioned squeezed covariances, in float64."""
+    rng = np.random.default_rng(seed)
+    factor = rng.normal(size=(n_components, n_features, n_features))
+    dense = factor @ factor.swapaxes(1, 2) / n_features + 0.3 * np.eye(n_features)
+    variances = np.diagonal(dense, axis1=1, axis2=2)
+    return {
+        "full": dense,
+        "tied": dense[0],
+        "diag": variances,
+        "spherical": variances[:, 0],
+    }[name]
+
+
+def dense_values(name, values, n_components, n_features) -> np.ndarray:
+    """Squeezed covariances as one matrix per component."""
+    eye = np.eye(n_features)
+    return {
+        "full": lambda: values,
+        "tied": lambda: np.broadcast_to(values, (n_components, *values.shape)),
+        "diag": lambda: values[:, :, None] * eye,
+        "spherical": lambda: values[:, None, None] * eye,
+    }[name]()
+
+
+def make_mixture(name, n_components=3, n_features=2, seed=0, dtype=None):
+    """A mixture whose components overlap a little."""
+    rng = np.random.default_rng(seed + 1)
+    means = 3 * rng.normal(size=(n_components, n_features))
+    weights = rng.dirichlet(np.full(n_components, 5.0))
+    values = make_values(name, n_components, n_features, seed)
+    cast = lambda array: jnp.asarray(array, dtype=dtype or float)
+    return gx.GaussianMixture.from_squeezed(
+        cast(means), cast(values), cast(weights), name
+    )
+
+
+def make_data(n_samples=200, n_features=2, n_clusters=3, seed=0) -> np.ndarray:
+    """Clusters of different widths and orientations, in NumPy's float64."""
+    rng = np.random.default_rng(seed + 2)
+    centres = 4 * rng.normal(size=(n_clusters, n_features))
+    factors = rng.normal(size=(n_clusters, n_features, n_features))
+    factors += 2 * np.eye(n_features)
+    label = rng.integers(n_clusters, size=n_samples)
+    noise = rng.normal(size=(n_samples, n_features, 1))
+    return centres[label] + (factors[label] @ noise)[..., 0]
+
+
+@ft.cache
+def old_faithful() -> np.ndarray:
+    """Eruption lengths and waiting times in minutes, shape (272, 2)."""
+    root = pathlib.Path(__file__).parents[1]
+    path = root / "examples" / "data" / "old_faithful.csv"
+    return np.loadtxt(path, delimiter=",", skiprows=1)
+
+
+def start(name, x, n_components, seed=0, **kwargs):
+    """A k-means start."""
+    return gx.GaussianMixture.from_k_means(
+        x, n_components, key=jr.key(seed), covariance_type=name, **kwargs
+    )
+
+
+def leaves(tree) -> list[np.ndarray]:
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array))]
+
+
