@@ -19,14 +19,24 @@ from ._em import (
     EMState as EMState,
     EMStep as EMStep,
     expect as expect,
-    Expectation as Expectation,
     expect_packed as expect_packed,
+    Expectation as Expectation,
     Kernel as Kernel,
     maximise as maximise,
     packing as packing,
     StepInfo as StepInfo,
 )
-from ._fit import fit as fit, Solution as Solution
+from ._fit import (
+    Cell as Cell,
+    fit as fit,
+    fit_batch as fit_batch,
+    fit_restarts as fit_restarts,
+    Optimum as Optimum,
+    Population as Population,
+    select as select,
+    Selection as Selection,
+    Solution as Solution,
+)
 from ._initialisers import (
     AbstractInitialiser as AbstractInitialiser,
     KMeans as KMeans,
@@ -39,6 +49,7 @@ from ._initialisers import (
 from ._mixture import (
     AbstractGaussianMixture as AbstractGaussianMixture,
     GaussianMixture as GaussianMixture,
+    stack as stack,
 )
 from ._moments import Moments as Moments
 from ._priors import (

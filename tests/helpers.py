@@ -82,6 +82,6 @@ def start(name, x, n_components, seed=0, **kwargs):
 
 
 def leaves(tree) -> list[np.ndarray]:
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array))]
-
-
+    return [
+        np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array))
+    ]

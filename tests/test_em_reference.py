@@ -87,7 +87,7 @@ def test_published_steps_on_waiting_times(kernel):
     np.testing.assert_allclose(solution.log_likelihoods, published, atol=3e-4)
 
 
-def test_published_answer_on_old_faithful(getkey):
+def test_published_answer_on_old_faithful(getkey, dtype):
     """The best model by BIC: tied covariances, three components (mclust's EEE, 3)."""
     x = old_faithful()
     fits = [
@@ -100,7 +100,10 @@ def test_published_answer_on_old_faithful(getkey):
         for _ in range(5)
     ]
     best = max(fits, key=lambda solution: float(solution.log_likelihood))
-    np.testing.assert_allclose(best.log_likelihood, -1126.3159, atol=2e-3)
+    # In float32 a total of a thousand nats is known to a few hundredths, after the
+    # steps that no longer change it.
+    atol = 2e-3 if dtype == np.float64 else 3e-2
+    np.testing.assert_allclose(best.log_likelihood, -1126.3159, atol=atol)
     np.testing.assert_allclose(best.mixture.bic(x), 2314.3, atol=0.1)
 
 
@@ -123,9 +126,7 @@ def test_likelihood_never_falls(name, getkey):
 def test_history_is_of_the_mixtures_on_the_way(name):
     x = make_data()
     mixture = start(name, x, 3)
-    solution = gx.fit(
-        mixture, x, solver=gx.EM(tol=0.0, max_steps=4), throw=False
-    )
+    solution = gx.fit(mixture, x, solver=gx.EM(tol=0.0, max_steps=4), throw=False)
     assert not np.isnan(solution.log_likelihoods[:5]).any()
     assert np.isnan(solution.log_likelihoods[5:]).all()
     for n_steps in range(5):

@@ -79,9 +79,13 @@ def parameters(packing: AbstractPacking, mixture: GaussianMixture) -> Parameters
     return jnp.concatenate(parts, axis=1)
 
 
-def moments(packing: AbstractPacking, statistics: Statistics, n_features: int) -> Moments:
+def moments(
+    packing: AbstractPacking, statistics: Statistics, n_features: int
+) -> Moments:
     n_products = statistics.shape[0] - n_features - 1
-    products, first, count = jnp.split(statistics, [n_products, n_products + n_features])
+    products, first, count = jnp.split(
+        statistics, [n_products, n_products + n_features]
+    )
     return Moments(
         count=count.T[None, :, :, None],
         first=first.T[None, :, :, None],

@@ -1,4 +1,3 @@
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -43,8 +42,8 @@ class EM(optx.AbstractFixedPointSolver):
     """Plain expectation-maximisation, as an Optimistix fixed-point solver.
 
     Stops when the mean log-likelihood per sample changes by less than `tol` nats (or by
-    less than rounding does), or after `max_steps`. `args` is the total weight of the
-    samples.
+    less than rounding does), or after `max_steps`. The iterated function gives a
+    mixture and a [`gmmx_eqx.StepInfo`][], as [`gmmx_eqx.EMStep`][] does.
 
     **Attributes:**
 
@@ -70,14 +69,14 @@ class EM(optx.AbstractFixedPointSolver):
         return self.tol
 
     @property
-    def norm(self) -> Callable[[PyTree], Scalar]:
+    def norm(self) -> Callable[[PyTree], Scalar]:  # pyright: ignore[reportIncompatibleMethodOverride]  # a field of the base
         return optx.max_norm
 
     def init(
         self,
         fn: Callable,
         y: GaussianMixture,
-        args: Scalar,
+        args: PyTree,
         options: dict[str, Any],
         f_struct: PyTree,
         aux_struct: PyTree,
@@ -99,14 +98,14 @@ class EM(optx.AbstractFixedPointSolver):
         self,
         fn: Callable,
         y: GaussianMixture,
-        args: Scalar,
+        args: PyTree,
         options: dict[str, Any],
         state: EMState,
         tags: frozenset[object],
     ) -> tuple[GaussianMixture, EMState, StepInfo]:
         del options, tags
         new, info = fn(y, args)
-        stop, result = self._judge(state, info, args)
+        stop, result = self._judge(state, info)
         # The mixture that is returned is the one whose likelihood is known.
         y = jax.tree.map(lambda old, new: jnp.where(stop, old, new), y, new)
         history = state.log_likelihoods.at[state.n_steps]
@@ -120,21 +119,17 @@ class EM(optx.AbstractFixedPointSolver):
         )
         return y, state, info
 
-    def _judge(
-        self, state: EMState, info: StepInfo, total: Scalar
-    ) -> tuple[Flag, RESULTS]:
+    def _judge(self, state: EMState, info: StepInfo) -> tuple[Flag, RESULTS]:
         value = info.log_likelihood
         # NaN before the first step, which is then not settled.
         change = jnp.abs(value - state.log_likelihood)
         rounding = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
-        tol = self.tol.astype(value.dtype) * total
+        tol = self.tol.astype(value.dtype) * info.total_weight
         settled = change <= jnp.maximum(tol, rounding)
         exhausted = state.n_steps >= self.max_steps
         nonfinite = ~jnp.isfinite(value)
 
-        result = RESULTS.where(
-            settled, RESULTS.successful, RESULTS.max_steps_reached
-        )
+        result = RESULTS.where(settled, RESULTS.successful, RESULTS.max_steps_reached)
         # Where no further step is taken, it does not matter how that would have ended.
         collapsed = info.collapsed & ~exhausted
         result = RESULTS.where(collapsed, RESULTS.component_collapsed, result)
@@ -145,7 +140,7 @@ class EM(optx.AbstractFixedPointSolver):
         self,
         fn: Callable,
         y: GaussianMixture,
-        args: Scalar,
+        args: PyTree,
         options: dict[str, Any],
         state: EMState,
         tags: frozenset[object],
@@ -158,7 +153,7 @@ class EM(optx.AbstractFixedPointSolver):
         fn: Callable,
         y: GaussianMixture,
         aux: StepInfo,
-        args: Scalar,
+        args: PyTree,
         options: dict[str, Any],
         state: EMState,
         tags: frozenset[object],
@@ -173,8 +168,8 @@ def _as_count(flag: Flag) -> Count:
 
 
 def _as_max_steps(max_steps: Any) -> tuple[Count, int]:
-    """As an array, so that a sweep does not recompile, and the power of two that holds
-    the history."""
+    """As an array, so that a sweep does not recompile, and the size of the history: one
+    of few, since each is a program of its own."""
     number = inputs.concrete(max_steps)
     if number is None:
         return max_steps, _HISTORY_SIZE
@@ -182,5 +177,7 @@ def _as_max_steps(max_steps: Any) -> tuple[Count, int]:
         raise ValueError(
             f"`max_steps` must be an integer of at least zero; got {max_steps!r}."
         )
-    size = 2 ** math.ceil(math.log2(int(number) + 1))
+    size = 64
+    while size <= number:
+        size *= 8
     return jnp.asarray(number, dtype=int), size

@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from .._core.aliases import Flag, Means, PerFeature, Scalar
+from .._covariances import AbstractCovariances
 from .._mixture import GaussianMixture
+from .._priors import AbstractRidge
 from .._sources import AbstractSource
 from .guard import amplification, is_accurate
 from .maximisation import has_collapsed, maximise
 from .packed import expect_packed
-from .packings import AbstractPacking
+from .packings import AbstractPacking, packing
 from .residual import expect
 
 
@@ -38,11 +40,13 @@ class StepInfo(eqx.Module):
     **Attributes:**
 
     - `log_likelihood`: of the mixture before the step, in nats, summed over samples.
+    - `total_weight`: of the samples.
     - `collapsed`: whether a component of the new mixture has collapsed.
     - `residual`: whether the residual kernel was used.
     """
 
     log_likelihood: Scalar
+    total_weight: Scalar
     collapsed: Flag
     residual: Flag
 
@@ -63,6 +67,33 @@ class EMStep(eqx.Module):
     reg_covar: PerFeature
     guarded: bool = eqx.field(static=True, default=True)
 
+    @classmethod
+    def create(
+        cls,
+        covariances: AbstractCovariances,
+        source: AbstractSource,
+        ridge: AbstractRidge,
+        kernel: str = Kernel.auto,
+    ) -> "EMStep":
+        """The step for a family and its data.
+
+        **Arguments:**
+
+        - `covariances`: only their family counts.
+        - `source`: the data.
+        - `ridge`: a [`gmmx_eqx.AbstractRidge`][].
+        - `kernel`: a [`gmmx_eqx.Kernel`][] or its name. A family without a packing rule
+            always uses the residual kernel.
+        """
+        kernel = Kernel(kernel)
+        rule = None if kernel == Kernel.residual else packing(covariances, source)
+        return cls(
+            source=source,
+            packing=rule,
+            reg_covar=ridge.resolve(source.variances),
+            guarded=rule is None or kernel != Kernel.packed,
+        )
+
     def __call__(
         self, mixture: GaussianMixture, args: Any = None
     ) -> tuple[GaussianMixture, StepInfo]:
@@ -78,6 +109,7 @@ class EMStep(eqx.Module):
             final = attempt
         info = StepInfo(
             log_likelihood=final.log_likelihood,
+            total_weight=self.source.total,
             collapsed=has_collapsed(final.mixture, mixture, self.source.resolution),
             residual=~attempt.accurate,
         )

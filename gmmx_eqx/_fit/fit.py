@@ -4,13 +4,13 @@ import equinox as eqx
 import optimistix as optx
 
 from .._core import inputs
-from .._core.aliases import Data, PerFeature, SampleWeight
+from .._core.aliases import Data, SampleWeight
 from .._core.results import RESULTS
-from .._em import EM, EMStep, Kernel, packing
+from .._em import EM, EMStep, Kernel
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge
 from .._sources import chunk_size, InMemory
-from .solution import Solution
+from .solution import moved, Solution
 
 
 def fit(
@@ -86,36 +86,16 @@ def _fit(
     size: int | None,
 ) -> Solution:
     mixture, x = inputs.common_dtype(mixture, x)
-    size = chunk_size(*x.shape, x.dtype.itemsize) if size is None else size
+    size = chunk_size(x) if size is None else size
     source = InMemory.from_data(x, weight, size)
-    rule = packing(mixture.covariances, source) if kernel != Kernel.residual else None
-    step = EMStep(
-        source=source,
-        packing=rule,
-        reg_covar=ridge.resolve(source.variances),
-        guarded=kernel != Kernel.packed,
-    )
+    step = EMStep.create(mixture.covariances, source, ridge, kernel)
     end = optx.fixed_point(
         step,
         solver,
-        _moved(mixture, -source.pivot),
-        args=source.total,
+        moved(mixture, -source.pivot),
         has_aux=True,
         max_steps=None,
         adjoint=optx.ImplicitAdjoint(),
         throw=False,
     )
-    state = end.state
-    return Solution(
-        mixture=_moved(end.value, source.pivot),
-        log_likelihood=state.log_likelihood,
-        mean_log_likelihood=state.log_likelihood / source.total,
-        n_steps=state.n_steps,
-        log_likelihoods=state.log_likelihoods,
-        n_residual_steps=state.n_residual_steps,
-        result=state.result,
-    )
-
-
-def _moved(mixture: GaussianMixture, by: PerFeature) -> GaussianMixture:
-    return eqx.tree_at(lambda m: m.means, mixture, mixture.means + by)
+    return Solution.from_state(end.value, end.state, source)

@@ -1,9 +1,11 @@
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from .._core.aliases import Count, Flag, Scalar
+from .._core.aliases import Count, PerFeature, Scalar
 from .._core.results import RESULTS
+from .._em import EMState
 from .._mixture import GaussianMixture
+from .._sources import AbstractSource
 
 
 class Solution(eqx.Module):
@@ -28,7 +30,26 @@ class Solution(eqx.Module):
     n_residual_steps: Count
     result: RESULTS
 
+    @classmethod
+    def from_state(
+        cls, mixture: GaussianMixture, state: EMState, source: AbstractSource
+    ) -> "Solution":
+        """From the end of a solver's loop, whose mixture is about the pivot."""
+        return cls(
+            mixture=moved(mixture, source.pivot),
+            log_likelihood=state.log_likelihood,
+            mean_log_likelihood=state.log_likelihood / source.total,
+            n_steps=state.n_steps,
+            log_likelihoods=state.log_likelihoods,
+            n_residual_steps=state.n_residual_steps,
+            result=state.result,
+        )
+
     @property
-    def converged(self) -> Flag:
-        """Whether `result` is `successful`."""
+    def converged(self) -> Bool[Array, "..."]:
+        """Whether `result` is `successful`; of every lane if there are many."""
         return self.result == RESULTS.successful
+
+
+def moved(mixture: GaussianMixture, by: PerFeature) -> GaussianMixture:
+    return eqx.tree_at(lambda m: m.means, mixture, mixture.means + by)

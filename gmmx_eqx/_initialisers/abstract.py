@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import Columns, PerSample, Rows
+from .._core.aliases import Columns, Count, PerSample, Rows, Scalar
+from .._covariances import TiedCovariances
 from .._sources import Chunk, InMemory
-from .scaling import ScalingMatrix
+from .scaling import Scaling, scaling_matrix, ScalingMatrix
 
 
 class Partition(eqx.Module):
@@ -42,11 +43,76 @@ class Partition(eqx.Module):
 class AbstractInitialiser(eqx.Module):
     """A way to divide data among components before the first step of EM."""
 
+    scaling: eqx.AbstractVar[Scaling]
+
     @abc.abstractmethod
-    def partition(
-        self, source: InMemory, n_components: int, *, key: Any
+    def partition_scaled(
+        self,
+        source: InMemory,
+        scaling: ScalingMatrix,
+        n_components: int,
+        n_active: Count,
+        key: Any,
     ) -> Partition:
-        """A random partition, the same for the same `key`."""
+        """A random partition by distances after `scaling`. The centres from number
+        `n_active` on are at infinity, so that no sample is near them."""
+
+    def partition(
+        self,
+        source: InMemory,
+        n_components: int,
+        *,
+        key: Any,
+        n_active: Count | None = None,
+    ) -> Partition:
+        """A random partition, the same for the same `key`.
+
+        **Arguments:**
+
+        - `n_components`: how many centres.
+        - `n_active`: to how many of them samples can belong; all if not given. Unlike
+            `n_components` it can be traced.
+        """
+        active = jnp.asarray(n_components) if n_active is None else n_active
+
+        def divide(matrix):
+            return self.partition_scaled(source, matrix, n_components, active, key)
+
+        if self.scaling != Scaling.auto:
+            return divide(scaling_matrix(source, self.scaling))
+        standard = scaling_matrix(source, Scaling.standard)
+        whiten = scaling_matrix(source, Scaling.whiten)
+
+        def attempt(matrix):
+            partition = divide(matrix)
+            return partition, _log_det_within(partition, source, standard)
+
+        attempts, scores = jax.vmap(attempt)(jnp.stack([standard, whiten]))
+        best = jnp.argmin(scores)
+        return jax.tree.map(lambda leaf: leaf[best], attempts)
+
+
+def _log_det_within(
+    partition: Partition, source: InMemory, standard: ScalingMatrix
+) -> Scalar:
+    """The log-determinant of the covariance within components, of standardised
+    features."""
+
+    def moments_about(pivot):
+        def of_chunk(chunk: Chunk):
+            resp = partition(chunk) * chunk.sample_weights
+            return TiedCovariances.moments(chunk.samples - pivot, resp)
+
+        return of_chunk
+
+    means = source.reduce(moments_about(jnp.zeros_like(source.pivot))).shift
+    moments = source.reduce(moments_about(means))
+    within = moments.second[0, 0] / source.total
+    within = linalg.matmul(linalg.matmul(standard, within), standard)
+    # Features without variance are zero after scaling, for both attempts.
+    floor = within.shape[0] * float(jnp.finfo(within.dtype).eps)
+    eye = jnp.eye(within.shape[0], dtype=within.dtype)
+    return jnp.linalg.slogdet(within + floor * eye)[1]
 
 
 def squared_distances(

@@ -5,10 +5,11 @@ import jax
 import jax.numpy as jnp
 
 from .._core import linalg
+from .._core.aliases import Count
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, nearest, Partition, squared_distances
 from .k_means_plus_plus import KMeansPlusPlus
-from .scaling import Scaling
+from .scaling import Scaling, ScalingMatrix
 from .seeding import Centres, Mass, Points
 
 
@@ -28,15 +29,21 @@ class KMeans(AbstractInitialiser):
         Information Theory 28(2), 129-137.
     """
 
-    scaling: str = eqx.field(static=True, converter=Scaling, default=Scaling.standard)
+    scaling: Scaling = eqx.field(static=True, converter=Scaling, default=Scaling.auto)
     max_steps: int = 100
     tol: float = 1e-4
 
-    def partition(
-        self, source: InMemory, n_components: int, *, key: Any
+    def partition_scaled(
+        self,
+        source: InMemory,
+        scaling: ScalingMatrix,
+        n_components: int,
+        n_active: Count,
+        key: Any,
     ) -> Partition:
-        start = KMeansPlusPlus(self.scaling).partition(source, n_components, key=key)
-        points = linalg.matmul(start.scaling, source.columns)
+        seeding = KMeansPlusPlus(self.scaling)
+        start = seeding.partition_scaled(source, scaling, n_components, n_active, key)
+        points = linalg.matmul(scaling, source.columns)
 
         def unsettled(carry):
             _, move, step = carry
@@ -45,12 +52,13 @@ class KMeans(AbstractInitialiser):
         def improve(carry):
             centres, _, step = carry
             moved = _lloyd(points, source.weights, centres)
-            return moved, jnp.sum((moved - centres) ** 2), step + 1
+            move = jnp.where(jnp.isfinite(centres), moved - centres, 0)
+            return moved, jnp.sum(move**2), step + 1
 
         infinite = jnp.full((), jnp.inf, points.dtype)
         carry = (start.centres, infinite, jnp.array(0))
         centres, _, _ = jax.lax.while_loop(unsettled, improve, carry)
-        return Partition(scaling=start.scaling, centres=centres)
+        return Partition(scaling=scaling, centres=centres)
 
 
 def _lloyd(points: Points, weights: Mass, centres: Centres) -> Centres:
@@ -72,6 +80,7 @@ def _lloyd(points: Points, weights: Mass, centres: Centres) -> Centres:
     (count, first), (errors, samples) = jax.lax.scan(of_chunk, zeros, (points, weights))
     moved = jnp.where(count > 0, linalg.safe_divide(first, count), centres)
     # One at a time: two centres on the same sample would be one too many.
-    is_first_empty = (count[:, 0] == 0) & (jnp.cumsum(count[:, 0] == 0) == 1)
+    empty = (count[:, 0] == 0) & jnp.isfinite(centres[:, 0])
+    is_first_empty = empty & (jnp.cumsum(empty) == 1)
     worst = samples[jnp.argmax(errors)]
     return jnp.where(is_first_empty[:, None], worst[None], moved)

@@ -4,9 +4,10 @@ from typing import Any
 import equinox as eqx
 
 from .._core import linalg
+from .._core.aliases import Count
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, Partition
-from .scaling import Scaling, scaling_matrix
+from .scaling import Scaling, ScalingMatrix
 from .seeding import seed
 
 
@@ -25,14 +26,20 @@ class KMeansPlusPlus(AbstractInitialiser):
         SODA, 1027-1035.
     """
 
-    scaling: str = eqx.field(static=True, converter=Scaling, default=Scaling.standard)
+    scaling: Scaling = eqx.field(static=True, converter=Scaling, default=Scaling.auto)
 
-    def partition(
-        self, source: InMemory, n_components: int, *, key: Any
+    def partition_scaled(
+        self,
+        source: InMemory,
+        scaling: ScalingMatrix,
+        n_components: int,
+        n_active: Count,
+        key: Any,
     ) -> Partition:
-        matrix = scaling_matrix(source, self.scaling)
-        points = linalg.matmul(matrix, source.columns)
+        points = linalg.matmul(scaling, source.columns)
         n_trials = 2 + int(math.log(n_components))
         by_distance = lambda distances: distances
-        centres = seed(points, source.weights, n_components, n_trials, by_distance, key)
-        return Partition(scaling=matrix, centres=centres)
+        centres = seed(
+            points, source.weights, n_components, n_active, n_trials, by_distance, key
+        )
+        return Partition(scaling=scaling, centres=centres)

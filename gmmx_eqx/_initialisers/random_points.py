@@ -3,9 +3,10 @@ from typing import Any
 import equinox as eqx
 
 from .._core import linalg
+from .._core.aliases import Count
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, Partition
-from .scaling import Scaling, scaling_matrix
+from .scaling import Scaling, ScalingMatrix
 from .seeding import seed
 
 
@@ -17,13 +18,17 @@ class RandomPoints(AbstractInitialiser):
     - `scaling`: a [`gmmx_eqx.Scaling`][] or its name.
     """
 
-    scaling: str = eqx.field(static=True, converter=Scaling, default=Scaling.standard)
+    scaling: Scaling = eqx.field(static=True, converter=Scaling, default=Scaling.auto)
 
-    def partition(
-        self, source: InMemory, n_components: int, *, key: Any
+    def partition_scaled(
+        self,
+        source: InMemory,
+        scaling: ScalingMatrix,
+        n_components: int,
+        n_active: Count,
+        key: Any,
     ) -> Partition:
-        matrix = scaling_matrix(source, self.scaling)
-        points = linalg.matmul(matrix, source.columns)
+        points = linalg.matmul(scaling, source.columns)
         distinct = lambda distances: (distances > 0).astype(distances.dtype)
-        centres = seed(points, source.weights, n_components, 1, distinct, key)
-        return Partition(scaling=matrix, centres=centres)
+        centres = seed(points, source.weights, n_components, n_active, 1, distinct, key)
+        return Partition(scaling=scaling, centres=centres)

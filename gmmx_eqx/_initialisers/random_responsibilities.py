@@ -2,10 +2,11 @@ from typing import Any
 
 import equinox as eqx
 
+from .._core.aliases import Count
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, Partition
 from .random_points import RandomPoints
-from .scaling import Scaling
+from .scaling import Scaling, ScalingMatrix
 
 
 class RandomResponsibilities(AbstractInitialiser):
@@ -21,10 +22,16 @@ class RandomResponsibilities(AbstractInitialiser):
     - `scaling`: a [`gmmx_eqx.Scaling`][] or its name.
     """
 
-    scaling: str = eqx.field(static=True, converter=Scaling, default=Scaling.standard)
+    scaling: Scaling = eqx.field(static=True, converter=Scaling, default=Scaling.auto)
 
-    def partition(
-        self, source: InMemory, n_components: int, *, key: Any
+    def partition_scaled(
+        self,
+        source: InMemory,
+        scaling: ScalingMatrix,
+        n_components: int,
+        n_active: Count,
+        key: Any,
     ) -> Partition:
-        hard = RandomPoints(self.scaling).partition(source, n_components, key=key)
-        return Partition(scaling=hard.scaling, centres=hard.centres, softness=1.0)
+        points = RandomPoints(self.scaling)
+        hard = points.partition_scaled(source, scaling, n_components, n_active, key)
+        return Partition(scaling=scaling, centres=hard.centres, softness=1.0)

@@ -14,25 +14,29 @@ ScalingMatrix: TypeAlias = Float[Array, "features features"]
 class Scaling(enum.StrEnum):
     """What Euclidean distances between samples are measured after.
 
+    - `auto`: `standard` and `whiten` both, and the partition that leaves the smaller
+        determinant of the covariance within components (Friedman, Rubin 1967, JASA
+        62(320), 1159-1178): a criterion that does not depend on the scaling.
     - `none`: one common factor, so that units do not matter but their ratios do.
     - `standard`: every feature divided by its standard deviation.
     - `whiten`: the data's covariance turned into the identity.
     """
 
+    auto = "auto"
     none = "none"
     standard = "standard"
     whiten = "whiten"
 
 
-def scaling_matrix(source: InMemory, scaling: str) -> ScalingMatrix:
+def scaling_matrix(source: InMemory, scaling: Scaling) -> ScalingMatrix:
     """The matrix that scales samples. Directions without variance are ignored."""
     variances = source.variances[0, 0, :, 0]
-    if Scaling(scaling) == Scaling.none:
+    if scaling == Scaling.none:
         variances = jnp.full_like(variances, jnp.mean(variances))
     # A constant feature is a rounding error away from a variance of zero.
     constant = variances <= source.resolution[0, 0, :, 0]
     standard = jnp.diag(jnp.where(constant, 0, linalg.inverse_sqrt(variances)))
-    if Scaling(scaling) != Scaling.whiten:
+    if scaling != Scaling.whiten:
         return standard
 
     def scatter(chunk: Chunk):

@@ -9,6 +9,7 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from .._core import linalg
+from .._core.aliases import Count
 
 
 Points: TypeAlias = Float[Array, "chunks features batch"]
@@ -37,6 +38,7 @@ def seed(
     points: Points,
     weights: Mass,
     n_components: int,
+    n_active: Count,
     n_trials: int,
     mass_of: Callable[[Mass], Mass],
     key: Any,
@@ -46,7 +48,8 @@ def seed(
     Each is the best of `n_trials` chosen with probability `mass_of(d)` times its
     weight, where d is the squared distance to the nearest sample chosen so far; best
     is the one that leaves the smallest sum of squared distances. Distinct as long as
-    the data has enough distinct samples and `mass_of(0) == 0`.
+    the data has enough distinct samples and `mass_of(0) == 0`. Those from number
+    `n_active` on are at infinity.
     """
     key_first, key_rest = jr.split(key)
     first = choose(key_first, points, weights)
@@ -62,5 +65,7 @@ def seed(
         return distances[best], candidates[best]
 
     keys = jr.split(key_rest, n_components - 1)
+    indices = jnp.arange(1, n_components)
     _, rest = jax.lax.scan(add, distances_to(points, first), keys)
+    rest = jnp.where(indices[:, None] < n_active, rest, jnp.inf)
     return jnp.concatenate([first[None], rest])

@@ -1,2 +1,3 @@
 from .abstract import AbstractGaussianMixture as AbstractGaussianMixture
+from .ensemble import stack as stack
 from .mixture import GaussianMixture as GaussianMixture

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -34,6 +34,25 @@ class AbstractGaussianMixture(eqx.Module):
     weights: eqx.AbstractVar[Weights]
     means: eqx.AbstractVar[Means]
     covariances: eqx.AbstractVar[AbstractCovariances]
+
+    def __len__(self) -> int:
+        """The number of mixtures in an ensemble."""
+        if self.means.ndim <= len(Axis):
+            raise TypeError("A single mixture has no length: see `n_components`.")
+        return self.means.shape[0]
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getitem__(self, index: Any) -> "AbstractGaussianMixture":
+        """One mixture of an ensemble, or the ensemble of a slice or an index array."""
+        n_mixtures = len(self)
+        if isinstance(index, int) and not -n_mixtures <= index < n_mixtures:
+            raise IndexError(f"Mixture {index} of an ensemble of {n_mixtures}.")
+        return jax.tree.map(lambda leaf: leaf[index], self)
+
+    def __iter__(self) -> Iterator["AbstractGaussianMixture"]:
+        return (self[index] for index in range(len(self)))
 
     @property
     def n_components(self) -> int:
@@ -134,8 +153,8 @@ class AbstractGaussianMixture(eqx.Module):
         if self.means.ndim != len(Axis):
             leading = self.means.shape[: -len(Axis)]
             raise ValueError(
-                f"This is an ensemble of mixtures with leading axes {leading}. Call its "
-                "methods one mixture at a time: "
+                f"This is an ensemble of mixtures, with leading axes {leading}. Call "
+                "its methods one mixture at a time: "
                 "`eqx.filter_vmap(lambda mixture: mixture.log_prob(x))(ensemble)`."
             )
 

@@ -120,16 +120,16 @@ def from_responsibilities(
 
 
 def _check_responsibilities(resp: PerDatumComponent, weight: Any) -> None:
-    numbers, weights = inputs.concrete(resp), inputs.concrete(weight)
-    if numbers is None or (weight is not None and weights is None):
+    numbers = inputs.concrete(resp)
+    weights = np.ones(1) if weight is None else inputs.concrete(weight)
+    if numbers is None or weights is None:
         return
     if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
         raise ValueError("`resp` must be finite and non-negative.")
     tolerance = 100 * float(np.finfo(numbers.dtype).eps) * numbers.shape[1]
     if np.max(np.abs(np.sum(numbers, axis=1) - 1)) > tolerance:
         raise ValueError("Each row of `resp` must sum to one: divide it by its sum.")
-    present = numbers if weight is None else numbers[weights > 0]
-    empty = np.flatnonzero(np.sum(present, axis=0) <= 0)
+    empty = np.flatnonzero(np.sum(weights[:, None] * numbers, axis=0) <= 0)
     if empty.size:
         raise ValueError(
             f"No sample belongs to component {int(empty[0])}: its column of `resp` (or "
@@ -157,7 +157,7 @@ def _from_responsibilities(
 
 
 def _source(x: Data, weight: SampleWeight | None) -> InMemory:
-    return InMemory.from_data(x, weight, chunk_size(*x.shape, x.dtype.itemsize))
+    return InMemory.from_data(x, weight, chunk_size(x))
 
 
 def one_hot(labels: Any, n_components: int | None) -> PerDatumComponent:

@@ -40,8 +40,8 @@ class GaussianMixture(AbstractGaussianMixture):
             for axis in {Axis.components, Axis.features} - set(shared):
                 if part.shape[axis] != self.means.shape[axis]:
                     raise ValueError(
-                        f"`{name}` and `means` disagree on the {axis.name} axis: shapes "
-                        f"{part.shape} and {self.means.shape}."
+                        f"`{name}` and `means` disagree on the {axis.name} axis: "
+                        f"shapes {part.shape} and {self.means.shape}."
                     )
             if part.dtype != self.means.dtype:
                 raise ValueError(

@@ -14,6 +14,7 @@ from .._core.aliases import (
     Samples,
     Scalar,
 )
+from .._core.axes import Axis
 
 
 _Monoid = TypeVar("_Monoid", bound=PyTree)
@@ -52,6 +53,10 @@ class AbstractSource(eqx.Module):
     resolution: eqx.AbstractVar[PerFeature]
     # The weight of all samples.
     total: eqx.AbstractVar[Scalar]
+
+    @property
+    def n_features(self) -> int:
+        return self.pivot.shape[Axis.features]
 
     @abc.abstractmethod
     def reduce(self, fn: Callable[..., _Monoid], *extras: PyTree) -> _Monoid:

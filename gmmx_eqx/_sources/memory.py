@@ -42,38 +42,42 @@ class InMemory(AbstractSource):
     ) -> "InMemory":
         """Centres, pads and splits `x` into chunks of `size` samples."""
         n_samples, n_features = x.shape
-        if sample_weight is None:
-            weight = jnp.ones(n_samples, x.dtype)
-            anchor = x[:1]
-        else:
-            weight = sample_weight.astype(x.dtype)
-            # A sample of weight zero must not show, even if it is NaN.
-            anchor = x[jnp.argmax(weight > 0)][None]
-            x = jnp.where(weight[:, None] > 0, x, anchor)
-        total = jnp.sum(weight)
         # About one of the samples: a plain sum of numbers far from zero would lose the
         # digits that tell them apart.
-        offset = jnp.sum(weight[:, None] * (x - anchor), axis=0, keepdims=True) / total
-        pivot = jax.lax.stop_gradient(anchor + offset)
-        centred = x - pivot
-        variances = jnp.sum(weight[:, None] * centred**2, axis=0, keepdims=True) / total
-        largest = jnp.abs(pivot) + jnp.max(jnp.abs(centred), axis=0, keepdims=True)
+        if sample_weight is None:
+            weight = jnp.ones(n_samples, x.dtype)
+            total = jnp.asarray(n_samples, x.dtype)
+            anchor = x[:1]
+            present = lambda values: values
+        else:
+            weight = sample_weight.astype(x.dtype)
+            total = jnp.sum(weight)
+            anchor = x[jnp.argmax(weight > 0)][None]
+            column = weight[:, None]
+            # A sample of weight zero must not show, even if it is NaN.
+            present = lambda values: jnp.where(column > 0, column * values, 0)
+        mean = lambda values: jnp.sum(present(values), axis=0, keepdims=True) / total
+        pivot = jax.lax.stop_gradient(anchor + mean(x - anchor))
+        variances = mean((x - pivot) ** 2)
+        distance = jnp.where(weight[:, None] > 0, jnp.abs(x - pivot), 0)
+        largest = jnp.abs(pivot) + jnp.max(distance, axis=0, keepdims=True)
         resolution = (0.5 * jnp.finfo(x.dtype).eps * largest) ** 2
 
         padding = -n_samples % size
-        centred = jnp.pad(centred, ((0, padding), (0, 0)))
-        weight = jnp.pad(weight, (0, padding))
+        weights = jnp.pad(weight, (0, padding)).reshape(-1, 1, size)
+        rows = jnp.pad(x, ((0, padding), (0, 0))).reshape(-1, size, n_features)
+        columns = jnp.swapaxes(rows, 1, 2) - pivot.T[None]
         per_feature = lambda row: jnp.expand_dims(row.T, (Axis.batch, Axis.components))
         return cls(
-            columns=jnp.swapaxes(centred.reshape(-1, size, n_features), 1, 2),
-            weights=weight.reshape(-1, size),
+            columns=jnp.where(weights > 0, columns, 0),
+            weights=weights[:, 0],
             pivot=per_feature(pivot),
             variances=per_feature(variances),
             resolution=per_feature(resolution),
             total=total,
         )
 
-    def split(self, x: Float[Array, "n *rest"]) -> Float[Array, "chunks batch *rest"]:
+    def split(self, x: Float[Array, "n ..."]) -> Float[Array, "chunks batch ..."]:
         """An array with one row per sample, padded and split like the samples."""
         chunks, size = self.weights.shape
         padding = [(0, chunks * size - x.shape[0])] + [(0, 0)] * (x.ndim - 1)
@@ -99,10 +103,11 @@ def _take(tree: PyTree, index: int) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def chunk_size(n_samples: int, n_features: int, itemsize: int) -> int:
+def chunk_size(x: Data) -> int:
     """How many samples to take at once: a power of two, or all of a small data set."""
+    n_samples, n_features = x.shape
     packed_length = n_features * (n_features + 1) // 2 + n_features + 1
-    size = 2 ** int(math.log2(_CHUNK_BYTES / (packed_length * itemsize)))
+    size = 2 ** int(math.log2(_CHUNK_BYTES / (packed_length * x.dtype.itemsize)))
     size = min(max(size, _SMALLEST), _LARGEST)
     # One chunk is cheapest: up to twice the size, do not split.
     return n_samples if n_samples <= 2 * size else size

@@ -1,0 +1,43 @@
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """Data and a start that every contender gets: full covariances, equal weights."""
+
+    n_samples: int
+    n_features: int
+    n_components: int
+    dtype: str = "float32"
+    covariance_type: str = "full"
+    seed: int = 0
+
+    def data(self) -> np.ndarray:
+        """Overlapping clusters, shape `(n_samples, n_features)`."""
+        rng = np.random.default_rng(self.seed)
+        shape = (self.n_components, self.n_features)
+        centres = 3 * rng.normal(size=shape)
+        scales = rng.uniform(0.5, 2, size=shape)
+        label = rng.integers(self.n_components, size=self.n_samples)
+        noise = rng.normal(size=(self.n_samples, self.n_features))
+        return (centres[label] + scales[label] * noise).astype(self.dtype)
+
+    def start(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weights, means and squeezed covariances."""
+        x = self.data()
+        rng = np.random.default_rng(self.seed + 1)
+        n_components = self.n_components
+        means = x[rng.choice(len(x), n_components, replace=False)]
+        pooled = np.cov(x.T.astype(np.float64)).reshape(self.n_features, -1)
+        variances = np.diagonal(pooled)
+        covariances = {
+            "full": np.broadcast_to(pooled, (n_components, *pooled.shape)),
+            "tied": pooled,
+            "diag": np.broadcast_to(variances, (n_components, self.n_features)),
+            "spherical": np.full(n_components, variances.mean()),
+        }[self.covariance_type]
+        weights = np.full(n_components, 1 / n_components)
+        cast = lambda array: array.astype(self.dtype)
+        return cast(weights), cast(means), cast(covariances)

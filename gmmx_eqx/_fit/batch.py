@@ -1,0 +1,132 @@
+from typing import Any
+
+import jax
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array
+
+from .._core import inputs
+from .._core.axes import CovarianceType
+from .._covariances import covariance_class
+from .._em import EM, Kernel
+from .._initialisers import AbstractInitialiser, KMeans
+from .._priors import as_ridge
+from .best import best_lane, take
+from .lanes import fit_sets, Settings
+from .solution import Solution
+
+
+def fit_batch(
+    xs: Any,
+    n_components: int,
+    covariance_type: str = CovarianceType.full,
+    n_restarts: int = 1,
+    *,
+    key: Any,
+    initialiser: AbstractInitialiser | None = None,
+    sample_weight: Any = None,
+    reg_covar: Any = None,
+    solver: EM | None = None,
+    kernel: str = Kernel.auto,
+    width: int = 64,
+) -> Solution:
+    """Fits many data sets, each with a mixture of its own, as one program.
+
+    **Arguments:**
+
+    - `xs`: the data sets: an array of shape `(n_sets, n_samples, n_features)`, or a
+        sequence of arrays of shapes `(n_samples, n_features)` of different lengths.
+    - `n_components`, `covariance_type`: what to fit to each.
+    - `n_restarts`: how many starts for each data set, of which the best is returned.
+    - `key`: a `jax.random` key.
+    - `sample_weight`: shape `(n_sets, n_samples)`, or a sequence like `xs`.
+    - `initialiser`, `reg_covar`, `solver`, `kernel`, `width`: as in
+        [`gmmx_eqx.fit_restarts`][].
+
+    **Returns:**
+
+    A [`gmmx_eqx.Solution`][] whose arrays have a leading axis of data sets. A NaN in
+    one data set, or a fit that fails, is the status of that data set alone.
+
+    **Raises:**
+
+    `ValueError` for arguments that cannot be right.
+    """
+    inputs.check_count(n_components, "n_components")
+    inputs.check_count(n_restarts, "n_restarts")
+    inputs.check_count(width, "width")
+    xs, weights = _stack(xs, sample_weight)
+    if xs.shape[1] < n_components:
+        raise ValueError(
+            f"{n_components} components need at least as many samples; the data sets "
+            f"have {xs.shape[1]}."
+        )
+    n_sets = xs.shape[0]
+    settings = Settings(
+        family=covariance_class(covariance_type),
+        n_components=n_components,
+        initialiser=KMeans() if initialiser is None else initialiser,
+        ridge=as_ridge(reg_covar),
+        solver=EM() if solver is None else solver,
+        kernel=Kernel(kernel),
+        width=min(width, n_sets * n_restarts),
+    )
+    keys = jr.split(key, (n_sets, n_restarts))
+    solutions, _ = fit_sets(settings, xs, weights, keys)
+    return jax.vmap(lambda lanes: take(lanes, best_lane(lanes)))(solutions)
+
+
+def _stack(xs: Any, sample_weight: Any) -> tuple[Array, Array | None]:
+    """One array of data sets; shorter ones are filled up, with weight zero."""
+    if isinstance(xs, jax.Array | np.ndarray):
+        xs = inputs.as_float(xs, "xs")
+        if xs.ndim != 3 or 0 in xs.shape:
+            raise ValueError(
+                "`xs` must have shape (n_sets, n_samples, n_features), or be a "
+                f"sequence of arrays of shape (n_samples, n_features); got {xs.shape}."
+            )
+        weights = sample_weight
+        if weights is not None:
+            weights = inputs.as_float(weights, "sample_weight")
+    else:
+        xs, weights = _fill_up([np.asarray(x) for x in xs], sample_weight)
+    if weights is not None:
+        _check_weights(weights, xs)
+    return xs, weights
+
+
+def _fill_up(sets: list[np.ndarray], sample_weight: Any) -> tuple[Array, Array]:
+    for i, x in enumerate(sets):
+        if x.ndim != 2 or x.shape[1] != sets[0].shape[1] or 0 in x.shape:
+            raise ValueError(
+                f"`xs[{i}]` must have shape (n_samples, n_features), with as many "
+                f"features as `xs[0]`, {sets[0].shape}; got {x.shape}."
+            )
+    if sample_weight is None:
+        sample_weight = [np.ones(len(x)) for x in sets]
+    weights = [np.asarray(weight) for weight in sample_weight]
+    if [weight.shape for weight in weights] != [x.shape[:1] for x in sets]:
+        raise ValueError(
+            "`sample_weight` must hold one array for each of `xs`, of the same length."
+        )
+    shape = (len(sets), max(len(x) for x in sets))
+    filled = np.zeros((*shape, sets[0].shape[1]), np.result_type(*sets))
+    filled_weights = np.zeros(shape, filled.dtype)
+    for i, (x, weight) in enumerate(zip(sets, weights, strict=True)):
+        filled[i, : len(x)] = x
+        filled_weights[i, : len(x)] = weight
+    return inputs.as_float(filled, "xs"), inputs.as_float(filled_weights, "xs")
+
+
+def _check_weights(weights: Array, xs: Array) -> None:
+    if weights.shape != xs.shape[:2]:
+        raise ValueError(
+            f"`sample_weight` must have shape {xs.shape[:2]}; got {weights.shape}."
+        )
+    numbers = inputs.concrete(weights)
+    if numbers is None:
+        return
+    if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
+        raise ValueError("`sample_weight` must be finite and non-negative.")
+    if not np.all(np.any(numbers > 0, axis=1)):
+        raise ValueError("`sample_weight` is zero for all samples of a data set.")

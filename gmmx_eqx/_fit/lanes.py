@@ -1,0 +1,113 @@
+"""Starts and fits of many lanes, as one program."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from .._core.aliases import Data, SampleWeight
+from .._covariances import AbstractCovariances
+from .._em import EM, EMStep, Kernel
+from .._initialisers import AbstractInitialiser
+from .._mixture import GaussianMixture
+from .._mixture.estimate import estimate
+from .._priors import AbstractRidge
+from .._sources import chunk_size, InMemory
+from .pool import run_pool
+from .solution import moved, Solution
+
+
+class Settings(eqx.Module):
+    """What all lanes have in common."""
+
+    family: type[AbstractCovariances] = eqx.field(static=True)
+    n_components: int = eqx.field(static=True)
+    initialiser: AbstractInitialiser
+    ridge: AbstractRidge
+    solver: EM
+    kernel: Kernel = eqx.field(static=True)
+    # How many lanes are computed side by side.
+    width: int = eqx.field(static=True)
+
+    def source(self, x: Data, weight: SampleWeight | None) -> InMemory:
+        return InMemory.from_data(x, weight, chunk_size(x))
+
+    def start(
+        self, source: InMemory, key: Any, n_active: Int[Array, ""]
+    ) -> GaussianMixture:
+        """A start about the source's pivot. Components beyond `n_active` are empty."""
+        partition = self.initialiser.partition(
+            source, self.n_components, key=key, n_active=n_active
+        )
+        parameters = estimate(
+            self.family,
+            source,
+            partition,
+            reg_covar=self.ridge.resolve(source.variances),
+            n_pseudo=source.n_features + 1,
+        )
+        return moved(GaussianMixture(*parameters), -source.pivot)
+
+    def step(self, source: InMemory) -> EMStep:
+        # The family alone says which kernel; a template is enough.
+        template = self.family.create(1, source.n_features)
+        return EMStep.create(template, source, self.ridge, self.kernel)
+
+
+@eqx.filter_jit
+def fit_lanes(
+    settings: Settings,
+    x: Data,
+    weight: SampleWeight | None,
+    keys: Any,
+    n_active: Int[Array, " lanes"],
+) -> tuple[Solution, Int[Array, ""]]:
+    """One data set, one lane per key; also the number of steps that the pool took."""
+    source = settings.source(x, weight)
+    start = lambda key, n_active: settings.start(source, key, n_active)
+    starts = jax.vmap(start)(keys, n_active)
+    step = settings.step(source)
+    run = lambda mixture, args: step(mixture)
+    mixtures, states, n_pool_steps = run_pool(
+        run, settings.solver, starts, lambda lane: None, settings.width
+    )
+    finish = lambda mixture, state: Solution.from_state(mixture, state, source)
+    return jax.vmap(finish)(mixtures, states), n_pool_steps
+
+
+@eqx.filter_jit
+def fit_sets(
+    settings: Settings,
+    xs: Array,
+    weights: Array | None,
+    keys: Any,
+) -> tuple[Solution, Int[Array, ""]]:
+    """Many data sets, `(sets, samples, features)`, and keys `(sets, restarts)`: a lane
+    for each key."""
+    sources = eqx.filter_vmap(settings.source)(xs, weights)
+    all_active = jnp.asarray(settings.n_components)
+    start = lambda source, key: settings.start(source, key, all_active)
+    starts = jax.vmap(jax.vmap(start, (None, 0)))(sources, keys)
+    n_restarts = keys.shape[1]
+    flat = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])
+    steps = eqx.filter_vmap(settings.step)(sources)
+    arrays, static = eqx.partition(steps, eqx.is_array)
+
+    def step_of(lane):
+        take = lambda leaf: leaf[lane // n_restarts]
+        return eqx.combine(jax.tree.map(take, arrays), static)
+
+    run = lambda mixture, step: step(mixture)
+    mixtures, states, n_pool_steps = run_pool(
+        run, settings.solver, jax.tree.map(flat, starts), step_of, settings.width
+    )
+
+    def finish(mixture, state, lane):
+        return Solution.from_state(mixture, state, step_of(lane).source)
+
+    lanes = jnp.arange(mixtures.means.shape[0])
+    solutions = jax.vmap(finish)(mixtures, states, lanes)
+    unflat = lambda leaf: leaf.reshape(*keys.shape[:2], *leaf.shape[1:])
+    return jax.tree.map(unflat, solutions), n_pool_steps

@@ -1,0 +1,102 @@
+import math
+
+import equinox as eqx
+from jaxtyping import Array, Int
+
+from .._core.results import RESULTS
+from .best import best_lane, take
+from .optima import distinct_optima, Optimum
+from .solution import Solution
+
+
+class Population(eqx.Module):
+    """What many fits of the same data from different starts found.
+
+    **Attributes:**
+
+    - `solutions`: a [`gmmx_eqx.Solution`][] whose arrays have a leading axis of lanes.
+    - `n_pool_steps`: for how many steps the pool of lanes ran; it computed `width`
+        lanes in each.
+    - `width`: how many lanes were computed side by side.
+    """
+
+    solutions: Solution
+    n_pool_steps: Int[Array, ""]
+    width: int = eqx.field(static=True)
+
+    def __len__(self) -> int:
+        return self.solutions.log_likelihood.shape[0]
+
+    def __getitem__(self, lane: int) -> Solution:
+        if not -len(self) <= lane < len(self):
+            raise IndexError(f"Lane {lane} of a population of {len(self)}.")
+        return take(self.solutions, lane)
+
+    @property
+    def best(self) -> Solution:
+        """The lane of the highest log-likelihood; see its `result`."""
+        return take(self.solutions, best_lane(self.solutions))
+
+    @property
+    def n_converged(self) -> Int[Array, ""]:
+        """How many lanes converged."""
+        return (self.solutions.result == RESULTS.successful).sum()
+
+    def optima(self, nats: float = 1e-3, distance: float = 0.2) -> tuple[Optimum, ...]:
+        """The distinct optima that the lanes ended at, the best first.
+
+        **Arguments:**
+
+        - `nats`: lanes whose mean log-likelihoods differ by more are different.
+        - `distance`: so are lanes in which, with components matched, a mean differs by
+            more than this many standard deviations, a weight by more than this, or a
+            standard deviation by more than this factor's exponential.
+        """
+        return distinct_optima(self.solutions, nats, distance)
+
+    def chance_of_new(self, **tolerances: float) -> float:
+        """An estimate of the probability that one more restart ends at an optimum that
+        none has ended at so far: the share of lanes that are alone at theirs.
+
+        ??? cite "Reference"
+
+            Good (1953), The Population Frequencies of Species and the Estimation of
+            Population Parameters. Biometrika 40(3/4), 237-264, eq. 9.
+
+            Robbins (1968), Estimating the Total Probability of the Unobserved Outcomes
+            of an Experiment. Ann. Math. Statist. 39(1), 256-257.
+        """
+        optima = self.optima(**tolerances)
+        n_lanes = sum(optimum.count for optimum in optima)
+        alone = sum(optimum.count == 1 for optimum in optima)
+        return alone / n_lanes if n_lanes else float("nan")
+
+    def chance_of_better(self, after: int | None = None, **tolerances: float) -> float:
+        """An estimate of the probability that one more restart, `after` so many, finds
+        a better optimum than all before it.
+
+        Unbiased: the share of all choices of `after` lanes and one more, out of this
+        population, in which the one more is strictly the best. Half of the lanes if not
+        given, which is on the safe side, since the chance falls with every restart; all
+        but one is the most that can be asked for, and is zero or `1 / n`.
+
+        ??? cite "Reference"
+
+            Robbins (1968), Estimating the Total Probability of the Unobserved Outcomes
+            of an Experiment. Ann. Math. Statist. 39(1), 256-257. Averaged over smaller
+            samples as in rarefaction: Hurlbert (1971), The Nonconcept of Species
+            Diversity. Ecology 52(4), 577-586.
+        """
+        counts = [optimum.count for optimum in self.optima(**tolerances)]
+        n_lanes = sum(counts)
+        if n_lanes < 2:
+            return float("nan")
+        after = n_lanes // 2 if after is None else after
+        if not 1 <= after < n_lanes:
+            raise ValueError(f"`after` must lie in 1 ... {n_lanes - 1}; got {after}.")
+        chance, n_worse = 0.0, n_lanes
+        for count in counts:
+            n_worse -= count
+            share = math.comb(n_worse, after) / math.comb(n_lanes - 1, after)
+            chance += count / n_lanes * share
+        return chance

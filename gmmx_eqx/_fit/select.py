@@ -1,0 +1,139 @@
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Int
+
+from .._core import inputs
+from .._core.aliases import Data, SampleWeight
+from .._core.axes import Axis
+from .._covariances import COVARIANCE, covariance_class
+from .._em import EM, Kernel
+from .._initialisers import AbstractInitialiser, KMeans
+from .._mixture import GaussianMixture
+from .._priors import as_ridge
+from .best import best_lane, take
+from .lanes import fit_lanes, Settings
+from .selection import Cell, Selection
+from .solution import Solution
+
+
+def select(
+    x: Any,
+    n_components: Iterable[int] = range(1, 10),
+    covariance_types: Iterable[str] | None = None,
+    n_restarts: int = 16,
+    criterion: str = "bic",
+    *,
+    key: Any,
+    initialiser: AbstractInitialiser | None = None,
+    sample_weight: Any = None,
+    reg_covar: Any = None,
+    solver: EM | None = None,
+    kernel: str = Kernel.auto,
+    width: int = 16,
+) -> Selection:
+    """Fits every number of components with every covariance family, and compares.
+
+    All numbers of components of a family are one program: mixtures are as large as the
+    largest asked for, and the components beyond a fit's own have a weight of zero.
+
+    **Arguments:**
+
+    - `x`: the data, shape `(n_samples, n_features)`.
+    - `n_components`: the numbers of components to try.
+    - `covariance_types`: the families to try; all that are registered if not given.
+    - `n_restarts`: how many random starts for each, of which the best counts.
+    - `criterion`: `"bic"`, `"aic"` or `"icl"`; the smallest wins.
+    - `key`: a `jax.random` key.
+    - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `kernel`, `width`: as in
+        [`gmmx_eqx.fit_restarts`][].
+
+    **Returns:**
+
+    A [`gmmx_eqx.Selection`][]: a table that prints well.
+
+    **Raises:**
+
+    `ValueError` for arguments that cannot be right.
+    """
+    counts = tuple(n_components)
+    for count in counts:
+        inputs.check_count(count, "n_components")
+    inputs.check_count(n_restarts, "n_restarts")
+    inputs.check_count(width, "width")
+    if not counts:
+        raise ValueError("`n_components` is empty.")
+    if criterion not in Selection.CRITERIA:
+        raise ValueError(
+            f"`criterion` must be one of {Selection.CRITERIA}; got {criterion!r}."
+        )
+    x = inputs.as_data(x)
+    weight = inputs.as_sample_weight(sample_weight, x)
+    inputs.check_enough_samples(x, weight, max(counts))
+    n_samples = float(len(x) if weight is None else jnp.sum(weight))
+    names = tuple(COVARIANCE if covariance_types is None else covariance_types)
+    families = [covariance_class(name) for name in names]
+    n_active = jnp.repeat(jnp.asarray(counts), n_restarts)
+    keys = jr.split(key, n_active.size)
+    cells = []
+    for family in families:
+        settings = Settings(
+            family=family,
+            n_components=max(counts),
+            initialiser=KMeans() if initialiser is None else initialiser,
+            ridge=as_ridge(reg_covar),
+            solver=EM() if solver is None else solver,
+            kernel=Kernel(kernel),
+            width=min(width, n_active.size),
+        )
+        lanes, _ = fit_lanes(settings, x, weight, keys, n_active)
+        best, icl, n_converged = _best(lanes, x, weight, len(counts))
+        largest = GaussianMixture.create(max(counts), x.shape[1], family.type)
+        for i, count in enumerate(counts):
+            solution = _without_empty(take(best, i), count)
+            excess = largest.n_parameters - solution.mixture.n_parameters
+            cells.append(
+                Cell.create(
+                    solution,
+                    n_samples,
+                    icl=float(icl[i]) - excess * math.log(n_samples),
+                    n_converged=int(n_converged[i]),
+                    n_restarts=n_restarts,
+                )
+            )
+    return Selection(tuple(cells), criterion)
+
+
+@eqx.filter_jit
+def _best(
+    lanes: Solution, x: Data, weight: SampleWeight | None, n_cells: int
+) -> tuple[Solution, Array, Int[Array, " cells"]]:
+    """Of each cell's lanes: the best, its ICL as if it had as many parameters as the
+    largest, and how many converged."""
+    by_cell = jax.tree.map(
+        lambda leaf: leaf.reshape(n_cells, -1, *leaf.shape[1:]), lanes
+    )
+    best = jax.vmap(lambda cell: take(cell, best_lane(cell)))(by_cell)
+    icl = jax.vmap(lambda mixture: mixture.icl(x, weight))(best.mixture)
+    return best, icl, jnp.sum(by_cell.converged, axis=1)
+
+
+def _without_empty(solution: Solution, n_components: int) -> Solution:
+    """The solution without the components that were never active."""
+    mixture = solution.mixture
+    keep = lambda array: array[:, :n_components]
+    covariances = mixture.covariances
+    if Axis.components not in covariances.shared_axes:
+        values = keep(covariances.values)
+        covariances = eqx.tree_at(lambda c: c.values, covariances, values)
+    mixture = GaussianMixture(
+        weights=keep(mixture.weights),
+        means=keep(mixture.means),
+        covariances=covariances,
+    )
+    return eqx.tree_at(lambda s: s.mixture, solution, mixture)

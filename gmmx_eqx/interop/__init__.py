@@ -1,0 +1,1 @@
+"""The doors to other packages: the only place that imports optional ones."""

@@ -1,0 +1,128 @@
+from typing import Any
+
+import numpy as np
+
+from .._core.axes import CovarianceType
+from .._mixture import GaussianMixture
+
+
+try:
+    import sklearn.exceptions
+    import sklearn.mixture
+    import sklearn.utils.validation
+except ImportError as error:
+    raise ImportError(
+        "This needs scikit-learn, which is an optional extra: "
+        '`pip install "gmmx_eqx[sklearn]"`.'
+    ) from error
+
+
+_MATRICES = (CovarianceType.full, CovarianceType.tied)
+
+
+def to_sklearn(mixture: GaussianMixture, **kwargs: Any) -> Any:
+    """A fitted `sklearn.mixture.GaussianMixture` with the parameters of `mixture`, in
+    the same floating-point type.
+
+    A mixture does not know which data it was fitted to, nor how that ended. So the
+    estimator is one that has taken no step: `n_iter_` is 0, `converged_` is `False` and
+    `lower_bound_` is -inf. With `warm_start=True` its `fit` goes on from here.
+
+    **Arguments:**
+
+    - `kwargs`: for the estimator's constructor, except `n_components` and
+        `covariance_type`, which `mixture` decides.
+
+    **Raises:**
+
+    `ValueError` if the covariance family is none of scikit-learn's four, if a parameter
+    is not finite, or if a covariance is not positive definite.
+    """
+    covariances = mixture.covariances
+    if covariances.type not in tuple(CovarianceType):
+        raise ValueError(
+            f"scikit-learn has no covariance type {str(covariances.type)!r}, only "
+            f"{', '.join(repr(str(name)) for name in CovarianceType)}. Build a mixture "
+            "of one of these from `mixture.covariances.values_dense` first."
+        )
+    decided = sorted({"n_components", "covariance_type"} & set(kwargs))
+    if decided:
+        raise ValueError(
+            f"`{decided[0]}` follows from the mixture: do not pass it to `to_sklearn`."
+        )
+    factor = _own(covariances.precisions_cholesky_numpy)
+    parameters = {
+        "weights_": _own(mixture.weights_numpy),
+        "means_": _own(mixture.means_numpy),
+        "covariances_": _own(covariances.values_numpy),
+        "precisions_cholesky_": factor,
+        "precisions_": (
+            factor @ np.swapaxes(factor, -1, -2)
+            if covariances.type in _MATRICES
+            else factor**2
+        ),
+    }
+    for name, array in parameters.items():
+        if not np.all(np.isfinite(array)):
+            raise ValueError(
+                f"The mixture has no finite `{name}`: its covariances must be positive "
+                "definite, and all of its parameters finite."
+            )
+    estimator: Any = sklearn.mixture.GaussianMixture(
+        mixture.n_components, covariance_type=str(covariances.type), **kwargs
+    )
+    for name, array in parameters.items():
+        setattr(estimator, name, array)
+    estimator.n_features_in_ = mixture.n_features
+    estimator.converged_ = False
+    estimator.n_iter_ = 0
+    # Below the bound of any step, so that a warm start does not stop after its first.
+    estimator.lower_bound_ = -np.inf
+    estimator.lower_bounds_ = []
+    return estimator
+
+
+def from_sklearn(estimator: Any) -> GaussianMixture:
+    """The mixture of a fitted `sklearn.mixture.GaussianMixture`.
+
+    The numbers are the estimator's own, in its floating-point type. Only where JAX's
+    x64 mode is off, which it is by default, does float64 become float32: call
+    `jax.config.update("jax_enable_x64", True)` first to keep every digit.
+
+    **Arguments:**
+
+    - `estimator`: fitted, of any `covariance_type`.
+
+    **Raises:**
+
+    `ValueError` if `estimator` is something else or not fitted, or if its covariances
+    are not positive definite in the type they are held in.
+    """
+    if not isinstance(estimator, sklearn.mixture.GaussianMixture):
+        raise ValueError(
+            "`estimator` must be a `sklearn.mixture.GaussianMixture`; got a "
+            f"`{type(estimator).__module__}.{type(estimator).__qualname__}`."
+        )
+    try:
+        sklearn.utils.validation.check_is_fitted(
+            estimator, ["weights_", "means_", "covariances_"]
+        )
+    except sklearn.exceptions.NotFittedError:
+        raise ValueError("`estimator` is not fitted: call its `fit` first.") from None
+    covariances = np.asarray(estimator.covariances_)
+    if estimator.covariance_type in _MATRICES:
+        # Rounding makes scikit-learn's two triangles differ, by a lot for tied
+        # covariances of data far from zero; its own densities read the lower one.
+        lower = np.tril(covariances)
+        covariances = lower + np.swapaxes(np.tril(covariances, -1), -1, -2)
+    return GaussianMixture.from_squeezed(
+        means=np.asarray(estimator.means_),
+        covariances=covariances,
+        weights=np.asarray(estimator.weights_),
+        covariance_type=estimator.covariance_type,
+    )
+
+
+def _own(array: np.ndarray) -> np.ndarray:
+    """A copy that may be written to, as JAX's memory may not."""
+    return np.array(array)
