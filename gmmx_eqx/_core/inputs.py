@@ -39,20 +39,28 @@ def as_float(value: Any, name: str) -> Float[Array, "..."]:
     return jnp.asarray(value)
 
 
-def as_data(x: Any, *, name: str = "x", n_features: int | None = None) -> Data:
-    """The data as `(n_samples, n_features)`, every number finite where it can be known.
+def as_data(
+    x: Any,
+    sample_weight: Any = None,
+    *,
+    name: str = "x",
+    n_features: int | None = None,
+) -> tuple[Data, SampleWeight | None]:
+    """The data as `(n_samples, n_features)`, and one weight per sample or `None`.
 
     **Raises:**
 
     `ValueError` if `x` is not two-dimensional, is empty, disagrees with `n_features`,
-    holds NaN or infinity, or is so large that squares overflow.
+    or in a sample of positive weight holds NaN, infinity, or a number so large that
+    squares overflow; if a weight is negative or not finite, or all are zero.
     """
     x = as_float(x, name)
     if x.ndim != 2:
         hint = {
             1: f"For one sample use `{name}[None, :]`; for one feature, "
             f"`{name}[:, None]`.",
-            3: "For many data sets at once use `eqx.filter_vmap`.",
+            3: "For many data sets at once use `gmmx_eqx.fit_batch` or "
+            "`eqx.filter_vmap`.",
         }.get(x.ndim, "")
         raise ValueError(
             f"`{name}` must have shape (n_samples, n_features); got {x.shape}. {hint}"
@@ -64,11 +72,40 @@ def as_data(x: Any, *, name: str = "x", n_features: int | None = None) -> Data:
             f"`{name}` has {x.shape[1]} features, but the mixture has {n_features}: "
             f"expected shape (n_samples, {n_features}), got {x.shape}."
         )
-    _check_numbers(x, name)
-    return x
+    if sample_weight is None:
+        _check_numbers(x, name)
+        return x, None
+    weight = as_float(sample_weight, "sample_weight").astype(x.dtype)
+    if weight.shape != x.shape[:1]:
+        raise ValueError(
+            f"`sample_weight` must have one number per sample, shape {x.shape[:1]}; "
+            f"got {weight.shape}."
+        )
+    check_weights(weight)
+    # A sample of weight zero is not there, whatever it holds.
+    weights = concrete(weight)
+    present = concrete(x)
+    if weights is not None and present is not None:
+        _check_numbers(present[weights > 0], name)
+    return x, weight
 
 
-def _check_numbers(x: Data, name: str) -> None:
+def check_weights(weight: Array) -> None:
+    """Raises a `ValueError` unless the weights, along the last axis, are finite,
+    non-negative and not all zero, where they are known."""
+    numbers = concrete(weight)
+    if numbers is None:
+        return
+    if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
+        raise ValueError(
+            "`sample_weight` must be finite and non-negative; it spans "
+            f"{np.min(numbers)} ... {np.max(numbers)}."
+        )
+    if not np.all(np.any(numbers > 0, axis=-1)):
+        raise ValueError("`sample_weight` is zero for every sample.")
+
+
+def _check_numbers(x: Any, name: str) -> None:
     numbers = concrete(x)
     if numbers is None:
         return
@@ -87,25 +124,6 @@ def _check_numbers(x: Data, name: str) -> None:
             f"{numbers.dtype.name}: the limit for this many numbers is {limit:.3g}. "
             "Rescale the data."
         )
-
-
-def as_sample_weight(sample_weight: Any, x: Data) -> SampleWeight | None:
-    """One finite, non-negative weight per sample, or `None`."""
-    if sample_weight is None:
-        return None
-    weight = as_float(sample_weight, "sample_weight").astype(x.dtype)
-    if weight.shape != x.shape[:1]:
-        raise ValueError(
-            f"`sample_weight` must have one number per sample, shape {x.shape[:1]}; "
-            f"got {weight.shape}."
-        )
-    numbers = concrete(weight)
-    if numbers is not None:
-        if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
-            raise ValueError("`sample_weight` must be finite and non-negative.")
-        if not np.any(numbers > 0):
-            raise ValueError("`sample_weight` is zero for every sample.")
-    return weight
 
 
 def as_nonnegative(value: Any, name: str) -> Float[Array, ""]:

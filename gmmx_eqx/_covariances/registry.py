@@ -9,7 +9,7 @@ from .tied import TiedCovariances
 
 _Family = TypeVar("_Family", bound=type[AbstractCovariances])
 
-# Name -> class. The registry imports the families; no family imports the registry.
+# The registry imports the families; no family imports the registry.
 COVARIANCE: dict[str, type[AbstractCovariances]] = {
     family.type: family
     for family in (
@@ -19,6 +19,7 @@ COVARIANCE: dict[str, type[AbstractCovariances]] = {
         SphericalCovariances,
     )
 }
+"""The covariance families by name; see [`gmmx_eqx.register_covariance`][]."""
 
 
 def register_covariance(family: _Family) -> _Family:

@@ -56,6 +56,17 @@ class EM(optx.AbstractFixedPointSolver):
     history_size: int = eqx.field(static=True)
 
     def __init__(self, tol: Any = 1e-5, max_steps: Any = 500):
+        """**Arguments:**
+
+        - `tol`: in nats per sample; a number or a scalar array.
+        - `max_steps`: an integer or a scalar integer array.
+
+        Both become arrays, so that a sweep over them is one program.
+
+        **Raises:**
+
+        `ValueError` if one is negative or not finite.
+        """
         self.tol = inputs.as_nonnegative(tol, "tol")
         self.max_steps, self.history_size = _as_max_steps(max_steps)
 

@@ -103,15 +103,12 @@ class EMStep(eqx.Module):
             attempt = _Attempt(mixture, zero, mixture.means, jnp.array(False))
         else:
             attempt = self._packed(mixture, self.packing)
-        if self.guarded:
-            final = self._refine(mixture, attempt)
-        else:
-            final = attempt
+        final = self._refine(mixture, attempt) if self.guarded else attempt
         info = StepInfo(
             log_likelihood=final.log_likelihood,
             total_weight=self.source.total,
             collapsed=has_collapsed(final.mixture, mixture, self.source.resolution),
-            residual=~attempt.accurate,
+            residual=~attempt.accurate if self.guarded else jnp.array(False),
         )
         return final.mixture, info
 

@@ -123,10 +123,4 @@ def _check_weights(weights: Array, xs: Array) -> None:
         raise ValueError(
             f"`sample_weight` must have shape {xs.shape[:2]}; got {weights.shape}."
         )
-    numbers = inputs.concrete(weights)
-    if numbers is None:
-        return
-    if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
-        raise ValueError("`sample_weight` must be finite and non-negative.")
-    if not np.all(np.any(numbers > 0, axis=1)):
-        raise ValueError("`sample_weight` is zero for all samples of a data set.")
+    inputs.check_weights(weights)

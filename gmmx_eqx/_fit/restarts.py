@@ -51,8 +51,7 @@ def fit_restarts(
     inputs.check_count(n_components, "n_components")
     inputs.check_count(n_restarts, "n_restarts")
     inputs.check_count(width, "width")
-    x = inputs.as_data(x)
-    weight = inputs.as_sample_weight(sample_weight, x)
+    x, weight = inputs.as_data(x, sample_weight)
     inputs.check_enough_samples(x, weight, n_components)
     settings = Settings(
         family=covariance_class(covariance_type),

@@ -56,10 +56,12 @@ class AbstractGaussianMixture(eqx.Module):
 
     @property
     def n_components(self) -> int:
+        """The number of components, those of weight zero included."""
         return self.means.shape[Axis.components]
 
     @property
     def n_features(self) -> int:
+        """The number of features."""
         return self.means.shape[Axis.features]
 
     @property
@@ -160,13 +162,14 @@ class AbstractGaussianMixture(eqx.Module):
 
     def _as_data(self, x: Any) -> Data:
         self.check_one()
-        return inputs.as_data(x, n_features=self.n_features)
+        return inputs.as_data(x, n_features=self.n_features)[0]
 
     def _totals(
         self, x: Any, sample_weight: Any, fn: Callable[..., PerDatum]
     ) -> tuple[Scalar, Scalar]:
-        x = self._as_data(x)
-        return _weighted_sum(self, x, inputs.as_sample_weight(sample_weight, x), fn)
+        self.check_one()
+        x, weight = inputs.as_data(x, sample_weight, n_features=self.n_features)
+        return _weighted_sum(self, x, weight, fn)
 
 
 def _joint(mixture: AbstractGaussianMixture, samples: Samples) -> PerSample:

@@ -72,8 +72,7 @@ def from_initialiser(
     sample_weight: Any,
 ) -> Parameters:
     inputs.check_count(n_components, "n_components")
-    x = inputs.as_data(x)
-    weight = inputs.as_sample_weight(sample_weight, x)
+    x, weight = inputs.as_data(x, sample_weight)
     inputs.check_enough_samples(x, weight, n_components)
     ridge = as_ridge(reg_covar)
     return _from_initialiser(initialiser, family, x, n_components, key, ridge, weight)
@@ -106,14 +105,13 @@ def from_responsibilities(
     reg_covar: Any,
     sample_weight: Any,
 ) -> Parameters:
-    x = inputs.as_data(x)
+    x, weight = inputs.as_data(x, sample_weight)
     resp = inputs.as_float(resp, "resp").astype(x.dtype)
     if resp.ndim != 2 or resp.shape[0] != x.shape[0]:
         raise ValueError(
             f"`resp` must have shape (n_samples, n_components) with {x.shape[0]} "
             f"samples; got {resp.shape}."
         )
-    weight = inputs.as_sample_weight(sample_weight, x)
     _check_responsibilities(resp, weight)
     ridge = as_ridge(reg_covar)
     return _from_responsibilities(family, x, resp, ridge, weight)
@@ -179,4 +177,6 @@ def one_hot(labels: Any, n_components: int | None) -> PerDatumComponent:
             f"`labels` must lie in 0 ... {n_components - 1}; they span "
             f"{int(np.min(numbers))} ... {int(np.max(numbers))}."
         )
-    return (jnp.asarray(labels)[:, None] == jnp.arange(n_components)).astype(float)
+    return (jnp.asarray(labels)[:, None] == jnp.arange(n_components)[None]).astype(
+        float
+    )

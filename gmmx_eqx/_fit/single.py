@@ -55,8 +55,7 @@ def fit(
         EM Algorithm. JRSS B 39(1), 1-38.
     """
     mixture.check_one()
-    x = inputs.as_data(x, n_features=mixture.n_features)
-    weight = inputs.as_sample_weight(sample_weight, x)
+    x, weight = inputs.as_data(x, sample_weight, n_features=mixture.n_features)
     inputs.check_enough_samples(x, weight, mixture.n_components)
     if samples_per_chunk is not None:
         inputs.check_count(samples_per_chunk, "samples_per_chunk")

@@ -72,8 +72,7 @@ def select(
         raise ValueError(
             f"`criterion` must be one of {Selection.CRITERIA}; got {criterion!r}."
         )
-    x = inputs.as_data(x)
-    weight = inputs.as_sample_weight(sample_weight, x)
+    x, weight = inputs.as_data(x, sample_weight)
     inputs.check_enough_samples(x, weight, max(counts))
     n_samples = float(len(x) if weight is None else jnp.sum(weight))
     names = tuple(COVARIANCE if covariance_types is None else covariance_types)

@@ -1,0 +1,85 @@
+"""The documentation runs as typed and leaves no public name out."""
+
+import pathlib
+import re
+import types
+import unittest.mock
+
+import pytest
+
+import gmmx_eqx as gx
+
+
+ROOT = pathlib.Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_OBJECT = re.compile(r"^::: gmmx_eqx\.(\w+)$", re.MULTILINE)
+_LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
+
+
+def _read(path: pathlib.Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _pages() -> list[pathlib.Path]:
+    return [README, ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def _names(pages: list[pathlib.Path]) -> list[str]:
+    return [str(page.relative_to(ROOT)) for page in pages]
+
+
+def _public_names() -> set[str]:
+    return {
+        name
+        for name, value in vars(gx).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType)
+    }
+
+
+@pytest.mark.parametrize(
+    "page", _names([page for page in _pages() if "```python" in _read(page)])
+)
+def test_python_blocks_run(page):
+    """All blocks of a page, one after the other, in one namespace."""
+    text = _read(ROOT / page)
+    blocks = list(_BLOCK.finditer(text))
+    assert len(blocks) == text.count("```python"), "a block that would not be run"
+    namespace = {"__name__": "docs"}
+    # A page may register a family, which the other tests must not see.
+    with unittest.mock.patch.dict(gx.COVARIANCE):
+        for block in blocks:
+            # Line numbers of a traceback are those of the page.
+            padding = "\n" * text[: block.start(1)].count("\n")
+            exec(compile(padding + block[1], str(ROOT / page), "exec"), namespace)
+
+
+def test_readme_opens_with_a_short_example():
+    block = _BLOCK.search(_read(README))
+    assert block is not None
+    assert len([line for line in block[1].splitlines() if line.strip()]) == 10
+
+
+def test_api_pages_have_every_public_name():
+    documented = [
+        name
+        for page in (DOCS / "api").glob("*.md")
+        for name in _OBJECT.findall(_read(page))
+    ]
+    assert sorted(documented) == sorted(_public_names())
+
+
+def test_extending_pages_have_every_abstract_class():
+    text = "".join(_read(page) for page in (DOCS / "extending").glob("*.md"))
+    abstract = {name for name in _public_names() if name.startswith("Abstract")}
+    assert len(abstract) > 5
+    assert {name for name in abstract if f"(gx.{name})" not in text} == set()
+
+
+@pytest.mark.parametrize("page", _names(_pages()))
+def test_links_lead_somewhere(page):
+    path = ROOT / page
+    targets = [path.parent / target for target in _LINK.findall(_read(path))]
+    assert [target for target in targets if not target.exists()] == []
