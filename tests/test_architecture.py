@@ -1,0 +1,139 @@
+"""The layers of the package, and the rules that its code keeps."""
+
+import ast
+import inspect
+import pathlib
+import subprocess
+import sys
+
+import jaxtyping
+import pytest
+
+import gmmx_eqx as gx
+from gmmx_eqx._core import aliases, inputs
+
+
+PACKAGE = pathlib.Path(gx.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+LAYERS = (
+    ("_core",),
+    ("_moments",),
+    ("_covariances", "_sources", "_priors"),
+    ("_initialisers",),
+    ("_mixture",),
+    ("_em",),
+    ("_fit",),
+    ("interop", "plotting"),
+)
+
+
+def layer_of(module: str) -> int:
+    (level,) = [i for i, names in enumerate(LAYERS) if module in names]
+    return level
+
+
+def relative_imports(path: pathlib.Path) -> list[tuple[ast.AST, str]]:
+    """The top-level modules of the package that a file imports from."""
+    parts = path.relative_to(PACKAGE).parts
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = parts[: len(parts) - node.level]
+            target = [*base, *(node.module or "").split(".")]
+            names = [n for n in target if n] or [alias.name for alias in node.names]
+            found.append((node, names[0]))
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_file_keeps_the_rules(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 250
+    assert "from __future__ import annotations" not in text
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    for _, target in relative_imports(path):
+        assert target == own or layer_of(target) < layer_of(own), (own, target)
+    if own not in ("interop", "plotting"):
+        functions = [
+            node
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.FunctionDef | ast.Lambda)
+        ]
+        for function in functions:
+            for node in ast.walk(function):
+                assert not isinstance(node, ast.Import | ast.ImportFrom), path
+
+
+def test_every_module_is_in_a_layer():
+    for path in PACKAGE.iterdir():
+        name = path.name.removesuffix(".py")
+        if name not in ("__init__", "__pycache__", "py.typed"):
+            layer_of(name)
+
+
+def subclasses(cls: type) -> list[type]:
+    return [c for child in cls.__subclasses__() for c in [child, *subclasses(child)]]
+
+
+def test_classes_are_abstract_or_final():
+    roots = [
+        cls
+        for name, cls in vars(gx).items()
+        if inspect.isclass(cls) and name.startswith("Abstract")
+    ]
+    assert len(roots) >= 6
+    for root in roots:
+        for cls in [root, *subclasses(root)]:
+            if not cls.__module__.startswith("gmmx_eqx"):
+                continue
+            unfilled = (
+                cls.__abstractmethods__
+                or cls.__abstractvars__
+                or cls.__abstractclassvars__
+            )
+            assert bool(unfilled) == cls.__name__.startswith("Abstract"), cls
+            ours = [c for c in cls.__subclasses__() if c.__module__ != cls.__module__]
+            assert unfilled or not ours, cls
+
+
+def test_import_is_inert():
+    """No backend starts, and nothing heavy or optional is imported."""
+    code = """
+import sys
+import gmmx_eqx
+import jax._src.xla_bridge
+assert not jax._src.xla_bridge.backends_are_initialized()
+optional = {"sklearn", "matplotlib", "pandas", "scipy.optimize", "scipy.stats"}
+assert not optional & set(sys.modules), optional & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_runtime_checks_are_on():
+    """A canary: without the import hook the other tests would check less."""
+    assert inputs.as_samples.__globals__["__name__"].startswith("jaxtyping")
+
+
+def test_internal_arrays_have_the_axes_in_order():
+    names = [axis.name for axis in gx.Axis]
+    four_axes = [
+        alias
+        for alias in vars(aliases).values()
+        if isinstance(alias, type)
+        and issubclass(alias, jaxtyping.AbstractArray)
+        and len(alias.dim_str.split()) == len(names)
+    ]
+    assert len(four_axes) >= 10
+    for alias in four_axes:
+        axes = [axis.split("=")[0] for axis in alias.dim_str.split()]
+        for axis, name in zip(axes, names, strict=True):
+            assert axis in (name, "_"), alias.dim_str
+
+
+def test_public_names():
+    for name, value in vars(gx).items():
+        if not name.startswith("_") and not inspect.ismodule(value):
+            documented = value.__doc__ or isinstance(value, dict)
+            assert documented, name

@@ -1,0 +1,169 @@
+"""A family that the library does not ship, registered and used by its name."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import jaxtyping
+import numpy as np
+import pytest
+
+import gmmx_eqx as gx
+from gmmx_eqx import Axis
+
+from .helpers import make_data
+
+
+class TiedDiagCovariances(gx.AbstractCovariances):
+    """One variance per feature, the same for all components."""
+
+    values: jax.Array
+    type: ClassVar[str] = "tied_diag"
+    squeezed_axes: ClassVar[tuple[Axis, ...]] = (
+        Axis.batch,
+        Axis.components,
+        Axis.features_covar,
+    )
+    shared_axes: ClassVar[tuple[Axis, ...]] = (Axis.components,)
+
+    @classmethod
+    def create(cls, n_components, n_features, device=None):
+        return cls(values=jax.device_put(jnp.ones((1, 1, n_features, 1)), device))
+
+    @classmethod
+    def from_precisions(cls, precisions):
+        return cls(values=1 / cls.from_squeezed(precisions).values)
+
+    @classmethod
+    def second_moment(cls, residuals, resp):
+        axes = (Axis.batch, Axis.components)
+        return jnp.sum(resp * residuals**2, axis=axes, keepdims=True)
+
+    @classmethod
+    def from_moments(cls, moments, reg_covar):
+        between = jnp.sum(
+            moments.count * moments.shift**2, axis=Axis.components, keepdims=True
+        )
+        return cls(values=(moments.second - between) / moments.total + reg_covar)
+
+    def log_prob(self, x, means):
+        return jnp.sum(
+            (x - means) ** 2 / self.values, axis=Axis.features, keepdims=True
+        )
+
+    def colour(self, noise, labels):
+        return noise * jnp.sqrt(self.values)
+
+    @property
+    def precisions_cholesky(self):
+        return 1 / jnp.sqrt(self.values)
+
+    @property
+    def log_det_cholesky(self):
+        return -0.5 * jnp.sum(jnp.log(self.values), axis=Axis.features, keepdims=True)
+
+    @property
+    def variances(self):
+        return self.values
+
+    @property
+    def values_dense(self):
+        return (
+            self.values * jnp.eye(self.n_features, dtype=self.values.dtype)[None, None]
+        )
+
+    @property
+    def n_parameters(self):
+        return self.n_features
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    gx.register_covariance(TiedDiagCovariances)
+    yield
+    del gx.COVARIANCE["tied_diag"]
+
+
+def numpy_em(x, weights, means, variances, n_steps):
+    """EM for one diagonal covariance, in float64."""
+    for _ in range(n_steps):
+        squares = ((x[:, None] - means) ** 2 / variances).sum(axis=-1)
+        joint = np.log(weights) - 0.5 * squares
+        resp = np.exp(joint - joint.max(axis=1, keepdims=True))
+        resp /= resp.sum(axis=1, keepdims=True)
+        count = resp.sum(axis=0)
+        weights, means = count / len(x), resp.T @ x / count[:, None]
+        residuals = (x[:, None] - means) ** 2
+        variances = (resp[:, :, None] * residuals).sum(axis=(0, 1)) / len(x)
+    return weights, means, variances
+
+
+def test_fit_agrees_with_numpy(dtype):
+    x = make_data(200, n_features=3).astype(dtype)
+    start = gx.GaussianMixture.from_k_means(
+        x, 3, key=jr.key(0), covariance_type="tied_diag"
+    )
+    solver = gx.EM(tol=0.0, max_steps=5)
+    solution = gx.fit(start, x, solver=solver, reg_covar=0.0, throw=False)
+    assert solution.n_residual_steps == 5
+    expected = numpy_em(
+        np.float64(x),
+        np.float64(start.weights_numpy),
+        np.float64(start.means_numpy),
+        np.float64(start.covariances.values_numpy),
+        5,
+    )
+    got = solution.mixture
+    rtol = 1e-9 if dtype == np.float64 else 1e-4
+    np.testing.assert_allclose(got.weights_numpy, expected[0], rtol)
+    np.testing.assert_allclose(got.means_numpy, expected[1], rtol, 10 * rtol)
+    np.testing.assert_allclose(got.covariances.values_numpy, expected[2], rtol)
+
+
+def test_densities_are_those_of_the_dense_form():
+    variances = [0.5, 2.0]
+    means, weights = [[0.0, 1.0], [3.0, -1.0]], [0.25, 0.75]
+    sparse = gx.GaussianMixture.from_squeezed(means, variances, weights, "tied_diag")
+    dense = gx.GaussianMixture.from_squeezed(means, np.diag(variances), weights, "tied")
+    x = make_data(50)
+    np.testing.assert_allclose(sparse.log_prob(x), dense.log_prob(x), rtol=2e-5)
+    np.testing.assert_array_equal(sparse.predict(x), dense.predict(x))
+    assert sparse.n_parameters == 1 + 4 + 2
+    template = gx.GaussianMixture.create(2, 2, "tied_diag")
+    assert template.covariances.values.shape == (1, 1, 2, 1)
+
+
+def test_samples_have_the_moments():
+    mixture = gx.GaussianMixture.from_squeezed(
+        [[0.0, 1.0]], [0.5, 2.0], [1.0], "tied_diag"
+    )
+    x = np.asarray(mixture.sample(jr.key(0), 20_000))
+    # Five standard errors of a mean and of a variance.
+    np.testing.assert_allclose(x.mean(axis=0), [0, 1], atol=5 * (2 / 20_000) ** 0.5)
+    np.testing.assert_allclose(x.var(axis=0), [0.5, 2], rtol=5 * (2 / 20_000) ** 0.5)
+
+
+def test_restarts_and_selection_know_it():
+    x = make_data(100)
+    population = gx.fit_restarts(x, 2, "tied_diag", 4, key=jr.key(0))
+    assert population.best.converged
+    table = gx.select(x, [1, 2], ["tied_diag"], n_restarts=4, key=jr.key(0))
+    assert table.best.covariance_type == "tied_diag"
+
+
+def test_only_concrete_families_can_be_registered():
+    class AbstractMore(gx.AbstractCovariances):
+        """Still abstract."""
+
+    with pytest.raises(ValueError, match="concrete subclass"):
+        gx.register_covariance(AbstractMore)
+    # The annotation refuses these first, where types are checked.
+    for wrong in (gx.KMeans, "full"):
+        with pytest.raises((ValueError, jaxtyping.TypeCheckError)):
+            gx.register_covariance(wrong)
+
+
+def test_unknown_names_list_the_known():
+    with pytest.raises(ValueError, match="'full', 'tied', 'diag', 'spherical'"):
+        gx.GaussianMixture.create(2, 2, "banded")

@@ -1,0 +1,192 @@
+"""Restarts, batches, ensembles: many fits as one program."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+import sklearn.datasets
+
+import gmmx_eqx as gx
+from gmmx_eqx._fit.lanes import fit_lanes
+
+from .helpers import every_family, leaves, make_data, make_mixture, old_faithful
+
+
+def assert_same(got, expected, rtol):
+    for a, b in zip(leaves(got), leaves(expected), strict=True):
+        scale = np.max(np.abs(b), initial=0.0, where=np.isfinite(b))
+        np.testing.assert_allclose(a, b, rtol, rtol * scale)
+
+
+@every_family
+def test_each_restart_is_the_fit_done_alone(name):
+    x = jnp.asarray(make_data(120))
+    keys = jr.split(jr.key(0), 6)
+    solver = gx.EM(tol=1e-4, max_steps=50)
+    population = gx.fit_restarts(
+        x, 3, name, n_restarts=6, key=jr.key(0), solver=solver, width=4
+    )
+    for lane, key in enumerate(keys):
+        start = gx.GaussianMixture.from_k_means(x, 3, key=key, covariance_type=name)
+        alone = gx.fit(start, x, solver=solver, throw=False)
+        solution = population[lane]
+        assert solution.n_steps == alone.n_steps
+        assert bool(solution.result == alone.result)
+        rtol = 1e-9 if x.dtype == np.float64 else 2e-3
+        assert_same(solution.mixture, alone.mixture, rtol)
+
+
+def test_the_pool_does_not_compute_lanes_that_have_ended():
+    x = old_faithful()
+    population = gx.fit_restarts(x, 3, "full", n_restarts=64, key=jr.key(0), width=8)
+    n_steps = np.asarray(population.solutions.n_steps) + 1
+    computed = int(population.n_pool_steps) * population.width
+    # Slots can wait for each other only when no lane is left to begin.
+    assert n_steps.sum() <= computed <= n_steps.sum() + population.width * n_steps.max()
+    assert computed < n_steps.max() * len(population)  # what a plain vmap computes
+
+
+def test_restarts_find_the_best_of_iris_for_every_key():
+    x = sklearn.datasets.load_iris().data
+    for seed in range(5):
+        population = gx.fit_restarts(
+            x,
+            5,
+            "spherical",
+            n_restarts=20,
+            key=jr.key(seed),
+            solver=gx.EM(tol=1e-8, max_steps=4000),
+            reg_covar=0.0,
+        )
+        np.testing.assert_allclose(population.best.log_likelihood, -298.647, atol=2e-2)
+
+
+def test_the_number_of_restarts_has_an_effect():
+    x = make_data(200, n_clusters=8)
+    few, many = (
+        gx.fit_restarts(x, 8, "full", n_restarts=n, key=jr.key(3)) for n in (1, 32)
+    )
+    assert len(few) == 1
+    assert len(many) == 32
+    assert len(np.unique(np.asarray(many.solutions.log_likelihood))) > 4
+    assert many.best.log_likelihood > few.best.log_likelihood
+    assert many.best.log_likelihood == np.max(many.solutions.log_likelihood)
+
+
+def test_label_switching_does_not_split_an_optimum():
+    x = old_faithful()
+    solver = gx.EM(tol=1e-7, max_steps=2000)
+    population = gx.fit_restarts(x, 2, "full", 16, key=jr.key(0), solver=solver)
+    first = np.asarray(population.solutions.mixture.means)[:, 0, 0, 0, 0]
+    assert len(np.unique(np.round(first))) > 1  # the labels are switched in some lanes
+    (optimum,) = population.optima()
+    assert optimum.count == 16
+    assert population.chance_of_new() == 0
+    assert population.chance_of_better() == 0
+
+
+def test_chances_by_hand():
+    """Three optima hit 1, 1 and 4 times, the best of them once."""
+    x = old_faithful()
+    population = gx.fit_restarts(x, 2, "full", 6, key=jr.key(0))
+    shift = jnp.asarray([2.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+    values = population.solutions.mean_log_likelihood
+    population = eqx.tree_at(
+        lambda p: p.solutions.mean_log_likelihood,
+        population,
+        values + shift.astype(values.dtype),
+    )
+    assert [optimum.count for optimum in population.optima()] == [1, 1, 4]
+    assert population.chance_of_new() == pytest.approx(2 / 6)
+    # Of all ordered choices of 2 lanes and one more: the best last, or the second last
+    # after two of the four.
+    expected = 1 / 6 + (1 / 6) * (4 * 3) / (5 * 4)
+    assert population.chance_of_better(after=2) == pytest.approx(expected)
+    assert population.chance_of_better(after=5) == pytest.approx(1 / 6)
+    with pytest.raises(ValueError, match="`after`"):
+        population.chance_of_better(after=6)
+
+
+@every_family
+def test_batches_are_a_loop(name):
+    xs = np.stack([make_data(60, seed=seed) for seed in range(5)])
+    key = jr.key(1)
+    solver = gx.EM(tol=1e-4, max_steps=60)
+    solutions = gx.fit_batch(xs, 2, name, key=key, solver=solver, width=3)
+    keys = jr.split(key, (5, 1))[:, 0]
+    for i in range(5):
+        start = gx.GaussianMixture.from_k_means(
+            xs[i], 2, key=keys[i], covariance_type=name
+        )
+        alone = gx.fit(start, xs[i], solver=solver, throw=False)
+        lane = jax.tree.map(lambda leaf, i=i: leaf[i], solutions)
+        assert lane.n_steps == alone.n_steps
+        rtol = 1e-9 if alone.log_likelihood.dtype == np.float64 else 2e-3
+        assert_same(lane.mixture, alone.mixture, rtol)
+
+
+def test_ragged_batches():
+    xs = [make_data(n, seed=n) for n in (60, 45, 30)]
+    solver = gx.EM(tol=1e-4, max_steps=60)
+    ragged = gx.fit_batch(xs, 2, key=jr.key(0), solver=solver, n_restarts=8)
+    for i, x in enumerate(xs):
+        lane = jax.tree.map(lambda leaf, i=i: leaf[i], ragged)
+        assert lane.converged
+        total = lane.mixture.score(x) * len(x)
+        np.testing.assert_allclose(lane.log_likelihood, total, rtol=1e-5)
+        # Nothing is left to gain on the data set alone, without what filled it up.
+        more = gx.fit(lane.mixture, x, solver=solver)
+        np.testing.assert_allclose(more.log_likelihood, total, atol=len(x) * 5e-4)
+
+
+def test_a_nan_stays_in_its_data_set():
+    xs = np.stack([make_data(60, seed=seed) for seed in range(6)])
+    broken = xs.copy()
+    broken[2, 7, 1] = np.nan
+    key = jr.key(0)
+    whole = gx.fit_batch(xs, 2, key=key, width=6)
+    partly = gx.fit_batch(broken, 2, key=key, width=6)
+    assert bool((partly.result == gx.RESULTS.nonfinite)[2])
+    for a, b in zip(leaves(partly), leaves(whole), strict=True):
+        np.testing.assert_array_equal(np.delete(a, 2, axis=0), np.delete(b, 2, axis=0))
+
+
+def test_one_program_while_settings_and_data_change():
+    x = make_data(100)
+    run = lambda seed, tol, reg_covar: gx.fit_restarts(
+        x + seed,
+        2,
+        n_restarts=4,
+        key=jr.key(seed),
+        solver=gx.EM(tol=tol, max_steps=40 + seed),
+        reg_covar=reg_covar,
+    )
+    run(0, 1e-3, 1e-6)
+    n_programs = fit_lanes._cached._cache_size()
+    for seed in range(1, 4):
+        run(seed, 10.0**-seed, 10.0**-seed)
+    assert fit_lanes._cached._cache_size() == n_programs
+
+
+def test_an_ensemble_knows_that_it_is_one():
+    mixtures = [make_mixture("full", seed=seed) for seed in range(3)]
+    ensemble = gx.stack(mixtures)
+    assert len(ensemble) == 3
+    assert (ensemble.n_components, ensemble.n_features) == (3, 2)
+    for member, mixture in zip(ensemble, mixtures, strict=True):
+        assert_same(member, mixture, 0.0)
+    assert len(ensemble[1:]) == 2
+    with pytest.raises(IndexError):
+        ensemble[3]
+    with pytest.raises(TypeError, match="single"):
+        len(mixtures[0])
+    with pytest.raises(ValueError, match="family or shape"):
+        gx.stack([mixtures[0], make_mixture("diag")])
+    with pytest.raises(ValueError, match="filter_vmap"):
+        gx.fit(ensemble, make_data())
+    x = make_data()
+    values = eqx.filter_vmap(lambda mixture: mixture.score(x))(ensemble)
+    expected = [float(mixture.score(x)) for mixture in mixtures]
+    np.testing.assert_allclose(values, expected, rtol=1e-5)
