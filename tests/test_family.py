@@ -12,7 +12,7 @@ import pytest
 import gmmx_eqx as gx
 from gmmx_eqx import Axis
 
-from .helpers import make_data
+from .helpers import leaves, make_data
 
 
 class TiedDiagCovariances(gx.AbstractCovariances):
@@ -80,9 +80,11 @@ class TiedDiagCovariances(gx.AbstractCovariances):
 
 @pytest.fixture(autouse=True)
 def registered():
-    gx.register_covariance(TiedDiagCovariances)
+    for family in (TiedDiagCovariances, PackedCovariances):
+        gx.register_covariance(family)
     yield
-    del gx.COVARIANCE["tied_diag"]
+    for family in (TiedDiagCovariances, PackedCovariances):
+        del gx.COVARIANCE[family.type]
 
 
 def numpy_em(x, weights, means, variances, n_steps):
@@ -119,6 +121,59 @@ def test_fit_agrees_with_numpy(dtype):
     np.testing.assert_allclose(got.weights_numpy, expected[0], rtol)
     np.testing.assert_allclose(got.means_numpy, expected[1], rtol, 10 * rtol)
     np.testing.assert_allclose(got.covariances.values_numpy, expected[2], rtol)
+
+
+class PackedCovariances(TiedDiagCovariances):
+    """The same, by a name of its own: a packing rule cannot be taken back."""
+
+    type: ClassVar[str] = "packed"
+
+
+class TiedDiagPacking(gx.AbstractPacking):
+    """φ = [x, 1], as for the tied family."""
+
+    total: jax.Array
+
+    def features(self, columns):
+        return jnp.concatenate([columns, jnp.ones_like(columns[:1])])
+
+    def quadratic(self, mixture):
+        return jnp.zeros((mixture.n_components, 0), mixture.means.dtype)
+
+    def shared(self, mixture, columns):
+        variances = mixture.covariances.values[0, 0]
+        return -0.5 * jnp.sum(columns**2 / variances, axis=0, keepdims=True)
+
+    def second(self, products):
+        return self.total[None, None]
+
+
+@gx.packing.register(PackedCovariances)
+def _(covariances, source):
+    scatter = lambda chunk: (chunk.weights[None] * chunk.columns**2).sum(1)[:, None]
+    return TiedDiagPacking(total=source.reduce(scatter))
+
+
+def test_a_packing_rule_serves_the_packed_kernel(dtype):
+    x = make_data(200, n_features=3).astype(dtype)
+    solver = gx.EM(tol=0.0, max_steps=5)
+    labels = np.arange(200) % 3
+    residual, packed = (
+        gx.fit(
+            gx.GaussianMixture.from_labels(x, labels, covariance_type=name),
+            x,
+            solver=solver,
+            throw=False,
+        )
+        for name in ("tied_diag", "packed")
+    )
+    assert residual.n_residual_steps == 5 and packed.n_residual_steps == 0
+    rtol = 1e-9 if dtype == np.float64 else 1e-3
+    for got, expected in zip(
+        leaves(packed.mixture), leaves(residual.mixture), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, rtol, rtol)
+    np.testing.assert_allclose(packed.log_likelihood, residual.log_likelihood, rtol)
 
 
 def test_densities_are_those_of_the_dense_form():

@@ -1,6 +1,7 @@
 """What users hand in, turned into arrays; what cannot be right is refused here."""
 
-from typing import Any
+import enum
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -11,6 +12,9 @@ from jaxtyping import Array, Float
 
 from .aliases import Data, PerSampleTotal, Samples, SampleWeight
 from .axes import Axis
+
+
+_Option = TypeVar("_Option", bound=enum.Enum)
 
 
 def concrete(array: Any) -> np.ndarray | None:
@@ -25,7 +29,10 @@ def as_float(value: Any, name: str) -> Float[Array, "..."]:
     in float32, since their squares overflow at 256.
     """
     if not isinstance(value, jax.Array):
-        value = np.asarray(value)
+        try:
+            value = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"`{name}` is not an array of numbers: {error}") from error
         if value.dtype.kind not in "biuf" and value.dtype != jnp.bfloat16:
             raise ValueError(
                 f"`{name}` must be numeric; got an array of dtype {value.dtype}."
@@ -96,10 +103,11 @@ def check_weights(weight: Array) -> None:
     numbers = concrete(weight)
     if numbers is None:
         return
-    if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
+    bad = np.argwhere(~(np.isfinite(numbers) & (numbers >= 0)))
+    if len(bad):
         raise ValueError(
-            "`sample_weight` must be finite and non-negative; it spans "
-            f"{np.min(numbers)} ... {np.max(numbers)}."
+            "`sample_weight` must be finite and non-negative; it is "
+            f"{numbers[tuple(bad[0])]} at {', '.join(map(str, bad[0]))}."
         )
     if not np.all(np.any(numbers > 0, axis=-1)):
         raise ValueError("`sample_weight` is zero for every sample.")
@@ -128,15 +136,40 @@ def _check_numbers(x: Any, name: str) -> None:
 
 def as_nonnegative(value: Any, name: str) -> Float[Array, ""]:
     """A finite scalar of at least zero, as an array so that sweeps do not recompile."""
-    value = jnp.asarray(value, dtype=float)
     number = concrete(value)
-    if value.ndim != 0 or (
-        number is not None and not (np.isfinite(number) and number >= 0)
+    if number is not None and not (
+        number.ndim == 0
+        and number.dtype.kind in "iuf"
+        and np.isfinite(number)
+        and number >= 0
     ):
+        shown = repr(value) if isinstance(value, str) else value
         raise ValueError(
-            f"`{name}` must be a finite number of at least zero; got {value}."
+            f"`{name}` must be a finite number of at least zero; got {shown}."
         )
-    return value
+    return jnp.asarray(value, dtype=float)
+
+
+def as_option(options: type[_Option], value: Any, name: str) -> _Option:
+    """A member of an enumeration, from itself or from its name."""
+    try:
+        return options(value)
+    except ValueError:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(map(repr, map(str, options)))}; got "
+            f"{value!r}."
+        ) from None
+
+
+def check_finite(array: Array, name: str) -> None:
+    """Raises a `ValueError` that says where, if a known number is NaN or infinite."""
+    numbers = concrete(array)
+    if numbers is None:
+        return
+    bad = np.argwhere(~np.isfinite(numbers))
+    if len(bad):
+        first = tuple(bad[0].tolist())
+        raise ValueError(f"`{name}` holds {numbers[first]} at {first}.")
 
 
 def check_count(value: int, name: str) -> None:

@@ -139,11 +139,19 @@ class AbstractCovariances(eqx.Module):
         values = inputs.as_float(values, "covariances")
         n_axes = len(Axis) - len(cls.squeezed_axes)
         if values.ndim != n_axes:
-            names = [axis.name for axis in Axis if axis not in cls.squeezed_axes]
+            axes = [axis.name for axis in Axis if axis not in cls.squeezed_axes]
             raise ValueError(
-                f"{cls.type} covariances must have the axes ({', '.join(names)}); got "
-                f"shape {values.shape}."
+                f"`covariances` of type {cls.type} must have the axes "
+                f"({', '.join(axes)}); got shape {values.shape}."
             )
+        if Axis.features_covar not in cls.squeezed_axes and (
+            values.shape[-1] != values.shape[-2]
+        ):
+            raise ValueError(
+                "`covariances` must hold square matrices; their shape is "
+                f"{values.shape}."
+            )
+        inputs.check_finite(values, "covariances")
         covariances = cls(values=jnp.expand_dims(values, cls.squeezed_axes))  # pyright: ignore[reportCallIssue]  # the field is abstract here
         check_positive_definite(covariances)
         return covariances

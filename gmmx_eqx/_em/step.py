@@ -5,6 +5,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from .._core import inputs
 from .._core.aliases import Flag, Means, PerFeature, Scalar
 from .._covariances import AbstractCovariances
 from .._mixture import GaussianMixture
@@ -85,7 +86,7 @@ class EMStep(eqx.Module):
         - `kernel`: a [`gmmx_eqx.Kernel`][] or its name. A family without a packing rule
             always uses the residual kernel.
         """
-        kernel = Kernel(kernel)
+        kernel = inputs.as_option(Kernel, kernel, "kernel")
         rule = None if kernel == Kernel.residual else packing(covariances, source)
         return cls(
             source=source,

@@ -59,7 +59,7 @@ def fit_restarts(
         initialiser=KMeans() if initialiser is None else initialiser,
         ridge=as_ridge(reg_covar),
         solver=EM() if solver is None else solver,
-        kernel=Kernel(kernel),
+        kernel=inputs.as_option(Kernel, kernel, "kernel"),
         width=min(width, n_restarts),
     )
     keys = jr.split(key, n_restarts)

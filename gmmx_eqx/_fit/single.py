@@ -65,7 +65,7 @@ def fit(
         weight,
         as_ridge(reg_covar),
         EM() if solver is None else solver,
-        Kernel(kernel),
+        inputs.as_option(Kernel, kernel, "kernel"),
         samples_per_chunk,
     )
     if throw:

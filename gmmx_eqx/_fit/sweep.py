@@ -87,7 +87,7 @@ def select(
             initialiser=KMeans() if initialiser is None else initialiser,
             ridge=as_ridge(reg_covar),
             solver=EM() if solver is None else solver,
-            kernel=Kernel(kernel),
+            kernel=inputs.as_option(Kernel, kernel, "kernel"),
             width=min(width, n_active.size),
         )
         lanes, _ = fit_lanes(settings, x, weight, keys, n_active)

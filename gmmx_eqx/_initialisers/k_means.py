@@ -9,7 +9,7 @@ from .._core.aliases import Count
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, nearest, Partition, squared_distances
 from .k_means_plus_plus import KMeansPlusPlus
-from .scaling import Scaling, ScalingMatrix
+from .scaling import as_scaling, Scaling, ScalingMatrix
 from .seeding import Centres, Mass, Points
 
 
@@ -29,7 +29,9 @@ class KMeans(AbstractInitialiser):
         Information Theory 28(2), 129-137.
     """
 
-    scaling: Scaling = eqx.field(static=True, converter=Scaling, default=Scaling.auto)
+    scaling: Scaling = eqx.field(
+        static=True, converter=as_scaling, default=Scaling.auto
+    )
     max_steps: int = 100
     tol: float = 1e-4
 

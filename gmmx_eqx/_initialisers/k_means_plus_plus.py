@@ -7,7 +7,7 @@ from .._core import linalg
 from .._core.aliases import Count
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, Partition
-from .scaling import Scaling, ScalingMatrix
+from .scaling import as_scaling, Scaling, ScalingMatrix
 from .seeding import seed
 
 
@@ -26,7 +26,9 @@ class KMeansPlusPlus(AbstractInitialiser):
         SODA, 1027-1035.
     """
 
-    scaling: Scaling = eqx.field(static=True, converter=Scaling, default=Scaling.auto)
+    scaling: Scaling = eqx.field(
+        static=True, converter=as_scaling, default=Scaling.auto
+    )
 
     def partition_scaled(
         self,

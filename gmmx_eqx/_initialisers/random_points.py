@@ -6,7 +6,7 @@ from .._core import linalg
 from .._core.aliases import Count
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, Partition
-from .scaling import Scaling, ScalingMatrix
+from .scaling import as_scaling, Scaling, ScalingMatrix
 from .seeding import seed
 
 
@@ -18,7 +18,9 @@ class RandomPoints(AbstractInitialiser):
     - `scaling`: a [`gmmx_eqx.Scaling`][] or its name.
     """
 
-    scaling: Scaling = eqx.field(static=True, converter=Scaling, default=Scaling.auto)
+    scaling: Scaling = eqx.field(
+        static=True, converter=as_scaling, default=Scaling.auto
+    )
 
     def partition_scaled(
         self,

@@ -6,7 +6,7 @@ from .._core.aliases import Count
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, Partition
 from .random_points import RandomPoints
-from .scaling import Scaling, ScalingMatrix
+from .scaling import as_scaling, Scaling, ScalingMatrix
 
 
 class RandomResponsibilities(AbstractInitialiser):
@@ -22,7 +22,9 @@ class RandomResponsibilities(AbstractInitialiser):
     - `scaling`: a [`gmmx_eqx.Scaling`][] or its name.
     """
 
-    scaling: Scaling = eqx.field(static=True, converter=Scaling, default=Scaling.auto)
+    scaling: Scaling = eqx.field(
+        static=True, converter=as_scaling, default=Scaling.auto
+    )
 
     def partition_scaled(
         self,

@@ -4,7 +4,7 @@ from typing import TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._core import linalg
+from .._core import inputs, linalg
 from .._sources import Chunk, InMemory
 
 
@@ -26,6 +26,10 @@ class Scaling(enum.StrEnum):
     none = "none"
     standard = "standard"
     whiten = "whiten"
+
+
+def as_scaling(scaling: str) -> Scaling:
+    return inputs.as_option(Scaling, scaling, "scaling")
 
 
 def scaling_matrix(source: InMemory, scaling: Scaling) -> ScalingMatrix:

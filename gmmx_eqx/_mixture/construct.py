@@ -23,7 +23,7 @@ def from_squeezed(
     family: type[AbstractCovariances], means: Any, covariances: Any, weights: Any
 ) -> Parameters:
     means = inputs.as_float(means, "means")
-    if means.ndim != 2:
+    if means.ndim != 2 or 0 in means.shape:
         raise ValueError(
             f"`means` must have shape (components, features); got {means.shape}."
         )
@@ -33,10 +33,8 @@ def from_squeezed(
             f"`weights` must have one number per component, shape {means.shape[:1]}; "
             f"got {weights.shape}."
         )
-    for name, array in (("means", means), ("weights", weights)):
-        numbers = inputs.concrete(array)
-        if numbers is not None and not np.all(np.isfinite(numbers)):
-            raise ValueError(f"`{name}` holds NaN or infinity.")
+    inputs.check_finite(means, "means")
+    inputs.check_finite(weights, "weights")
     _check_weights(weights)
     values = family.from_squeezed(covariances)
     dtype = jnp.result_type(means.dtype, weights.dtype, values.values.dtype)
@@ -104,14 +102,16 @@ def from_responsibilities(
     resp: Any,
     reg_covar: Any,
     sample_weight: Any,
+    n_features: int | None = None,
 ) -> Parameters:
-    x, weight = inputs.as_data(x, sample_weight)
+    x, weight = inputs.as_data(x, sample_weight, n_features=n_features)
     resp = inputs.as_float(resp, "resp").astype(x.dtype)
     if resp.ndim != 2 or resp.shape[0] != x.shape[0]:
         raise ValueError(
             f"`resp` must have shape (n_samples, n_components) with {x.shape[0]} "
             f"samples; got {resp.shape}."
         )
+    inputs.check_enough_samples(x, weight, resp.shape[1])
     _check_responsibilities(resp, weight)
     ridge = as_ridge(reg_covar)
     return _from_responsibilities(family, x, resp, ridge, weight)

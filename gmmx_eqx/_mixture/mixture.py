@@ -192,9 +192,16 @@ class GaussianMixture(AbstractGaussianMixture):
     ) -> "GaussianMixture":
         """The M-step: the most likely mixture of this family given responsibilities,
         shape `(n_samples, n_components)`."""
-        family = type(self.covariances)
+        self.check_one()
         return GaussianMixture(
-            *construct.from_responsibilities(family, x, resp, reg_covar, sample_weight)
+            *construct.from_responsibilities(
+                type(self.covariances),
+                x,
+                resp,
+                reg_covar,
+                sample_weight,
+                n_features=self.n_features,
+            )
         )
 
     def to_device(self, device: Any) -> "GaussianMixture":

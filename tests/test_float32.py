@@ -1,0 +1,162 @@
+"""float32 against float64: the same steps of EM on the same float32 values."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.exceptions
+import sklearn.mixture
+
+import gmmx_eqx as gx
+
+from .conftest import X64
+from .helpers import dense_values, every_family
+
+
+N_STEPS = 10
+
+# Centres in units of sigma along two axes, times the separation.
+CENTRES = np.array([[0, 0], [1, 0.3], [0.2, 1]])
+WIDTHS = np.array([1, 1.3, 0.7])
+
+
+def make(separation=5.0, offset=0.0, scale=1.0, correlation=0.4):
+    """Three clusters, as float32 values and labels.
+
+    `separation` and `offset` are in units of sigma. With a correlation, centres are
+    apart in units of the width in each direction, also across the narrow one.
+    """
+    rng = np.random.default_rng(7)
+    label = rng.integers(3, size=600)
+    noise = rng.normal(size=(600, 2)) * WIDTHS[label, None]
+    factor = np.linalg.cholesky([[1, correlation], [correlation, 1]])
+    x = (separation * CENTRES[label] + noise) @ factor.T
+    return np.float32(scale * (x + offset)), label
+
+
+CASES = {
+    **{f"separation {s:g}": {"separation": s} for s in (1, 10, 100, 1e3, 1e4, 1e5)},
+    **{f"offset {o:g}": {"offset": o} for o in (1e2, 1e4, 1e6)},
+    **{f"scale {s:g}": {"scale": s} for s in (1e-12, 1e-6, 1e6, 1e12)},
+    "scale 1e-12, offset 1e6": {"scale": 1e-12, "offset": 1e6},
+    "scale 1e-12, separation 1e5": {"scale": 1e-12, "separation": 1e5},
+    "scale 1e12, separation 1e4": {"scale": 1e12, "separation": 1e4},
+    "correlation .999999, apart": {"separation": 20, "correlation": 0.999999},
+    "correlation .999999, near": {"separation": 5, "correlation": 0.999999},
+}
+
+
+def start_of(name, x, label):
+    """Responsibilities a little softer than the labels."""
+    resp = np.float32(0.9 * np.eye(3)[label] + 0.1 / 3)
+    return gx.GaussianMixture.from_responsibilities(
+        x, resp, covariance_type=name, reg_covar=0.0
+    )
+
+
+def fit(mixture, x, n_steps, dtype):
+    cast = lambda array: jnp.asarray(array, dtype=dtype)
+    return gx.fit(
+        jax.tree.map(cast, mixture),
+        cast(x),
+        reg_covar=0.0,
+        solver=gx.EM(tol=0.0, max_steps=n_steps),
+        throw=False,
+    )
+
+
+def in_float64(name, mixture, x, n_steps) -> np.ndarray:
+    """The squeezed covariances after the same steps in float64, by this library where
+    it can, else by scikit-learn."""
+    if X64:
+        mixture = fit(mixture, x, n_steps, np.float64).mixture
+        return mixture.covariances.values_numpy
+    # About one of the samples, and in units of the data's size, which is exact or
+    # nearly so: scikit-learn multiplies raw numbers.
+    anchor, size = np.float64(x[:1]), np.float64(2.0 ** np.round(np.log2(np.ptp(x))))
+    values = np.float64(mixture.covariances.values_numpy) / size**2
+    dense = dense_values(name, values, 3, 2)
+    inverse = np.linalg.inv(dense)
+    diagonal = np.diagonal(inverse, axis1=1, axis2=2)
+    precisions = {
+        "full": inverse,
+        "tied": inverse[0],
+        "diag": diagonal,
+        "spherical": diagonal[:, 0],
+    }
+    weights = np.float64(mixture.weights_numpy)
+    estimator = sklearn.mixture.GaussianMixture(
+        3,
+        covariance_type=name,
+        tol=0.0,
+        reg_covar=0.0,
+        max_iter=n_steps,
+        weights_init=weights / weights.sum(),
+        means_init=(mixture.means_numpy - anchor) / size,
+        precisions_init=precisions[name],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
+        estimator.fit((np.float64(x) - anchor) / size)
+    return np.asarray(estimator.covariances_) * size**2
+
+
+def relative_error(name, got, expected) -> float:
+    """Of every element, in units of its row's and column's standard deviations."""
+    got, expected = dense_values(name, got, 3, 2), dense_values(name, expected, 3, 2)
+    sd = np.sqrt(np.diagonal(expected, axis1=1, axis2=2))
+    return float(np.max(np.abs(got - expected) / (sd[:, :, None] * sd[:, None])))
+
+
+@every_family
+@pytest.mark.parametrize("case", CASES)
+def test_covariances_are_those_of_float64(name, case):
+    x, label = make(**CASES[case])
+    mixture = start_of(name, x, label)
+    assert mixture.means.dtype == np.float32
+    solution = fit(mixture, x, N_STEPS, np.float32)
+    assert solution.result != gx.RESULTS.nonfinite
+    assert solution.result != gx.RESULTS.component_collapsed
+    got = np.float64(solution.mixture.covariances.values_numpy)
+    assert np.linalg.eigvalsh(dense_values(name, got, 3, 2)).min() > 0
+    expected = in_float64(name, mixture, x, int(solution.n_steps))
+    assert relative_error(name, got, expected) < 1e-3
+
+
+@every_family
+def test_all_steps_are_taken_without_a_tolerance(name):
+    """Likelihoods in float32 stand still long before covariances do."""
+    x, label = make(scale=1e-12)
+    solution = fit(start_of(name, x, label), x, N_STEPS, np.float32)
+    assert solution.n_steps == N_STEPS
+
+
+@every_family
+@pytest.mark.parametrize("separation", [1.0, 1e2, 1e4])
+def test_guard_chooses_the_kernel(name, separation):
+    """The packed kernel where it is accurate, the residual one where it is not."""
+    x, label = make(separation=separation)
+    solution = fit(start_of(name, x, label), x, N_STEPS, np.float32)
+    n_residual, n_steps = int(solution.n_residual_steps), int(solution.n_steps)
+    assert n_steps > 0
+    assert n_residual == (0 if separation < 10 else n_steps)
+
+
+@every_family
+def test_kernels_under_vmap_choose_lane_by_lane(name):
+    """A lane that needs the residual kernel does not change what another gets."""
+    data = [make(separation=separation) for separation in (1.0, 1e4)]
+    x = np.stack([x for x, _ in data])
+    starts = [start_of(name, *pair) for pair in data]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
+    ends = jax.jit(jax.vmap(lambda start, x: fit(start, x, N_STEPS, np.float32)))(
+        stacked, jnp.asarray(x)
+    )
+    for i, start in enumerate(starts):
+        alone = fit(start, x[i], N_STEPS, np.float32)
+        assert ends.n_residual_steps[i] == alone.n_residual_steps
+        got = ends.mixture.covariances.values_numpy[i]
+        expected = alone.mixture.covariances.values_numpy
+        np.testing.assert_allclose(got, expected, 1e-4, 1e-4 * np.abs(expected).max())
