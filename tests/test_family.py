@@ -216,7 +216,7 @@ def test_only_concrete_families_can_be_registered():
     # The annotation refuses these first, where types are checked.
     for wrong in (gx.KMeans, "full"):
         with pytest.raises((ValueError, jaxtyping.TypeCheckError)):
-            gx.register_covariance(wrong)
+            gx.register_covariance(wrong)  # pyright: ignore[reportArgumentType]
 
 
 def test_unknown_names_list_the_known():

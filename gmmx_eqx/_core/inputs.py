@@ -201,9 +201,14 @@ def as_sample_weights(weight: SampleWeight) -> PerSampleTotal:
     return jnp.expand_dims(weight, axes)
 
 
+def widest(arrays: list[Array]) -> np.dtype:
+    """The widest of some floating-point types, also under strict promotion."""
+    return max((a.dtype for a in arrays), key=lambda dtype: jnp.finfo(dtype).bits)
+
+
 def common_dtype(tree: Any, x: Data) -> tuple[Any, Data]:
     """Both in the wider of their two types: nothing is narrowed unasked."""
     leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
-    dtype = jnp.result_type(x.dtype, *(leaf.dtype for leaf in leaves))
+    dtype = widest([x, *leaves])
     cast = lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf
     return jax.tree.map(cast, tree), x.astype(dtype)

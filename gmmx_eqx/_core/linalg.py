@@ -86,14 +86,19 @@ def log_mix(log_density: PerSample, weights: Weights) -> PerSampleTotal:
 def _log_mix_jvp(primals, tangents):
     log_density, weights = primals
     d_log_density, d_weights = tangents
-    out = log_mix(log_density, weights)
-    biggest = math.log(float(jnp.finfo(out.dtype).max)) - 1
+    top = jnp.max(log_density + safe_log(weights), axis=Axis.components, keepdims=True)
+    shift = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0))
+    # About `top`: far from all modes the result is so large that its own rounding
+    # would change the responsibilities.
+    relative = log_density - shift
+    out = log_mix(relative, weights)
     floor = jnp.where(jnp.isfinite(out), out, 0)
-    ratio = jnp.exp(jnp.minimum(log_density - floor, biggest))
-    # `ratio * weights` would be infinite times zero for an overwhelming component of
-    # zero weight; the responsibility itself is at most one.
-    resp = jnp.exp(jnp.minimum(log_density + safe_log(weights) - floor, 0))
+    biggest = math.log(float(jnp.finfo(out.dtype).max)) - 1
+    ratio = jnp.exp(jnp.minimum(relative - floor, biggest))
+    # A product, so that the second derivative at a weight of zero is right; `biggest`
+    # keeps it from being infinite times zero for an overwhelming component.
+    resp = ratio * weights
     tangent = jnp.sum(
         resp * d_log_density + ratio * d_weights, axis=Axis.components, keepdims=True
     )
-    return out, tangent
+    return shift + out, tangent

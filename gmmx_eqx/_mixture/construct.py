@@ -37,7 +37,7 @@ def from_squeezed(
     inputs.check_finite(weights, "weights")
     _check_weights(weights)
     values = family.from_squeezed(covariances)
-    dtype = jnp.result_type(means.dtype, weights.dtype, values.values.dtype)
+    dtype = inputs.widest([means, weights, values.values])
     return (
         jnp.expand_dims(
             weights.astype(dtype), (Axis.batch, Axis.features, Axis.features_covar)
@@ -177,6 +177,5 @@ def one_hot(labels: Any, n_components: int | None) -> PerDatumComponent:
             f"`labels` must lie in 0 ... {n_components - 1}; they span "
             f"{int(np.min(numbers))} ... {int(np.max(numbers))}."
         )
-    return (jnp.asarray(labels)[:, None] == jnp.arange(n_components)[None]).astype(
-        float
-    )
+    labels = jnp.asarray(labels, dtype=int)
+    return (labels[:, None] == jnp.arange(n_components)[None]).astype(float)

@@ -61,7 +61,7 @@ class GaussianMixture(AbstractGaussianMixture):
         inputs.check_count(n_components, "n_components")
         inputs.check_count(n_features, "n_features")
         family = covariance_class(covariance_type)
-        weights = jnp.full((1, n_components, 1, 1), 1 / n_components)
+        weights = jnp.full((1, n_components, 1, 1), 1 / n_components, dtype=float)
         means = jnp.zeros((1, n_components, n_features, 1))
         return cls(
             weights=jax.device_put(weights, device),
