@@ -34,8 +34,8 @@ def plot_population(population: gx.Population) -> plt.Figure:
     axes.plot(values[:1], counts[:1], "o", color=COLOURS[1], ms=9, label="best")
     axes.set(
         xlabel="log-likelihood (nats)",
-        ylabel="lanes",
-        ylim=(0, None),
+        ylabel="starts that ended there",
+        ylim=(0, 1.1 * max(counts)),
         title=f"Iris, 5 spherical components: {len(population)} starts, "
         f"{len(optima)} optima",
     )

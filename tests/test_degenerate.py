@@ -35,8 +35,7 @@ def with_feature(value):
 
 
 # The data, the number of components, and how it ends in float64 for the families full,
-# tied, diag, spherical: with a ridge of 1e-6, without, and with the default one, which
-# is a program of its own.
+# tied, diag, spherical: with a ridge of 1e-6, without, and with the default one.
 CASES = {
     "identical": (np.tile([[1.0, 2, 3]], (24, 1)), 3, "SSSS CCCC CCCC"),
     "constant feature": (with_feature(2.5), 3, "SSSS CCCS CCCS"),
@@ -47,18 +46,13 @@ CASES = {
     "each repeated": (np.repeat(BASE[:8], 3, axis=0), 3, "SSSS SSSS SSSS"),
     "K = N": (BASE[:3], 3, "SSSS CCCC"),
     "N = 1": (BASE[:1], 1, "SSSS CCCC CCCC"),
-    "N = 2, fewer than features": (BASE[:2], 1, "SSSS CCSS"),
+    "N = 2 < D": (BASE[:2], 1, "SSSS CCSS"),
 }
 RIDGES = (1e-6, 0.0, None)
 SOLVER = gx.EM(max_steps=60)
 # With a ridge, these are singular to the rounding of float32, if not of float64.
-NEARLY_SINGULAR = {
-    "equal features",
-    "collinear",
-    "one point at 1e8",
-    "two distinct",
-    "N = 2, fewer than features",
-}
+NEARLY_SINGULAR = ["equal features", "collinear", "two distinct", "N = 2 < D"]
+NEARLY_SINGULAR.append("one point at 1e8")
 
 
 def start_of(name, means, variance=1.0, weights=None):
@@ -145,9 +139,6 @@ def test_outlier_has_its_own_component(name):
     # The others are those of the data without it.
     rest = np.average(mixture.means_numpy[1:], 0, mixture.weights_numpy[1:])
     np.testing.assert_allclose(rest, BASE[1:].mean(0), rtol=1e-6)
-    assert np.linalg.eigvalsh(dense(mixture)[1:]).max() < (
-        1e2 if name != "tied" else 50
-    )
 
 
 @every_family

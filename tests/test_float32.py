@@ -160,3 +160,37 @@ def test_kernels_under_vmap_choose_lane_by_lane(name):
         got = ends.mixture.covariances.values_numpy[i]
         expected = alone.mixture.covariances.values_numpy
         np.testing.assert_allclose(got, expected, 1e-4, 1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_is_computed_in_float32(dtype):
+    x, label = make()
+    half = jnp.asarray(x).astype(dtype)
+    start, expected = start_of("full", half, label), start_of("full", x, label)
+    assert start.means.dtype == jnp.float32
+    # Of values that were rounded by half a unit in the last place.
+    eps = float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(start.means, expected.means, eps, eps * x.max())
+    solution = fit(start, half.astype(jnp.float32), 3, np.float32)
+    got = gx.fit(start, half, reg_covar=0.0, solver=gx.EM(0.0, 3), throw=False)
+    assert got.log_likelihood.dtype == jnp.float32
+    np.testing.assert_allclose(got.log_likelihood, solution.log_likelihood, 1e-6)
+
+
+def test_what_is_taken():
+    """The numbers count, whatever holds them; of two types the wider one is used."""
+    counts = np.random.default_rng(0).poisson(5.0, size=(40, 2))
+    mixture = gx.GaussianMixture.from_squeezed(
+        [[3, 3], [7, 7]], [[4, 4], [4, 4]], [0.5, 0.5], "diag"
+    )
+    expected = np.asarray(mixture.log_prob(counts.astype(float)))
+    for x in (counts, counts.tolist(), counts.astype(np.uint8), jnp.asarray(counts)):
+        np.testing.assert_array_equal(mixture.log_prob(x), expected)
+    single = jnp.asarray(counts, dtype=jnp.float32)
+    got = mixture.log_prob(single)
+    assert got.dtype == mixture.means.dtype
+    np.testing.assert_array_equal(got, expected)
+    narrow = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), mixture)
+    assert narrow.log_prob(single).dtype == jnp.float32
+    solution = gx.fit(narrow, counts.astype(float), throw=False)
+    assert solution.mixture.means.dtype == mixture.means.dtype
