@@ -15,6 +15,7 @@ jax.config.update("jax_enable_x64", True)
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt  # noqa: E402  # after the backend is chosen
+from matplotlib.figure import Figure  # noqa: E402
 
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -23,7 +24,7 @@ IMAGES = ROOT / "docs" / "images"
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7")
 
 
-def plot_population(population: gx.Population) -> plt.Figure:
+def plot_population(population: gx.Population) -> Figure:
     """How often each optimum was hit, against its log-likelihood."""
     optima = population.optima()
     values = [float(optimum.solution.log_likelihood) for optimum in optima]
@@ -44,7 +45,7 @@ def plot_population(population: gx.Population) -> plt.Figure:
     return figure
 
 
-def plot_selection(table: gx.Selection) -> plt.Figure:
+def plot_selection(table: gx.Selection) -> Figure:
     """The criterion of every cell above that of the best, as numbers and shades."""
     families = list(dict.fromkeys(cell.covariance_type for cell in table.cells))
     counts = sorted({cell.n_components for cell in table.cells})
@@ -65,13 +66,13 @@ def plot_selection(table: gx.Selection) -> plt.Figure:
             weight="bold" if best else "normal",
         )
     axes.set_xticks(range(len(families)), families)
-    axes.set_yticks(range(len(counts)), counts)
+    axes.set_yticks(range(len(counts)), [str(count) for count in counts])
     axes.set(ylabel="components", title="Old Faithful: BIC above the best")
     return figure
 
 
 def main() -> None:
-    iris = sklearn.datasets.load_iris().data
+    iris, _ = sklearn.datasets.load_iris(return_X_y=True)
     solver = gx.EM(tol=1e-8, max_steps=4000)
     population = gx.fit_restarts(
         iris, 5, "spherical", 200, key=jr.key(0), solver=solver

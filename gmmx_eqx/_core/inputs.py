@@ -37,6 +37,7 @@ def as_float(value: Any, name: str) -> Float[Array, "..."]:
             raise ValueError(
                 f"`{name}` must be numeric; got an array of dtype {value.dtype}."
             )
+        _check_range(value, name)
     if jnp.issubdtype(value.dtype, jnp.complexfloating):
         raise ValueError(f"`{name}` must be real; got an array of dtype {value.dtype}.")
     if not jnp.issubdtype(value.dtype, jnp.floating):
@@ -44,6 +45,19 @@ def as_float(value: Any, name: str) -> Float[Array, "..."]:
     if jnp.finfo(value.dtype).bits < 32:
         return jnp.asarray(value, dtype=jnp.float32)
     return jnp.asarray(value)
+
+
+def _check_range(value: np.ndarray, name: str) -> None:
+    """Raises a `ValueError` if numbers overflow in JAX's type for them."""
+    if value.dtype.kind != "f" or not value.size:
+        return
+    narrow = jax.dtypes.canonicalize_dtype(value.dtype)
+    largest = float(np.max(np.abs(value), where=np.isfinite(value), initial=0))
+    if largest > jnp.finfo(narrow).max:
+        raise ValueError(
+            f"`{name}` reaches {largest:.3g}, too large for {narrow.name}. Rescale it, "
+            "or compute in float64: `jax.config.update('jax_enable_x64', True)`."
+        )
 
 
 def as_data(

@@ -19,8 +19,9 @@ class RESULTS(eqx.Enumeration):
     )
     nonfinite = (
         "EM met a NaN or an infinity. Check `x`, `sample_weight` and the starting "
-        "mixture: its covariances must be positive definite, and its densities must "
-        "not all underflow at any sample."
+        "mixture: its covariances must be positive definite (where a feature is "
+        "constant, or all samples are equal, give an absolute `reg_covar`), and its "
+        "densities must not all underflow at any sample."
     )
     component_collapsed = (
         "A component collapsed: it lost all its samples, or its covariance became "

@@ -47,7 +47,7 @@ class EM(optx.AbstractFixedPointSolver):
 
     **Attributes:**
 
-    - `tol`: in nats per sample.
+    - `tol`: in nats per sample; with zero, all `max_steps` are taken.
     - `max_steps`: zero evaluates the start.
     """
 
@@ -136,7 +136,8 @@ class EM(optx.AbstractFixedPointSolver):
         change = jnp.abs(value - state.log_likelihood)
         rounding = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
         tol = self.tol.astype(value.dtype) * info.total_weight
-        settled = change <= jnp.maximum(tol, rounding)
+        # Without a tolerance all steps are taken.
+        settled = (tol > 0) & (change <= jnp.maximum(tol, rounding))
         exhausted = state.n_steps >= self.max_steps
         nonfinite = ~jnp.isfinite(value)
 

@@ -212,6 +212,11 @@ def _per_datum(mixture: AbstractGaussianMixture, x: Data, fn: Callable) -> Any:
 def _weighted_sum(
     mixture: AbstractGaussianMixture, x: Data, weight: Any, fn: Callable
 ) -> tuple[Scalar, Scalar]:
+    if weight is not None:
+        # A sample of weight zero is not there: its NaN would reach the gradients even
+        # though the sum does not see it.
+        present = weight > 0
+        x = jnp.where(present[:, None], x, x[jnp.argmax(present)][None])
     values = _per_datum(mixture, x, fn)
     if weight is None:
         return jnp.sum(values), jnp.asarray(values.size, dtype=values.dtype)

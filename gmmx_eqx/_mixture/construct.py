@@ -106,7 +106,7 @@ def from_responsibilities(
 ) -> Parameters:
     x, weight = inputs.as_data(x, sample_weight, n_features=n_features)
     resp = inputs.as_float(resp, "resp").astype(x.dtype)
-    if resp.ndim != 2 or resp.shape[0] != x.shape[0]:
+    if resp.ndim != 2 or resp.shape[0] != x.shape[0] or 0 in resp.shape:
         raise ValueError(
             f"`resp` must have shape (n_samples, n_components) with {x.shape[0]} "
             f"samples; got {resp.shape}."
@@ -122,11 +122,17 @@ def _check_responsibilities(resp: PerDatumComponent, weight: Any) -> None:
     weights = np.ones(1) if weight is None else inputs.concrete(weight)
     if numbers is None or weights is None:
         return
-    if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
-        raise ValueError("`resp` must be finite and non-negative.")
+    inputs.check_finite(resp, "resp")
+    if np.any(numbers < 0):
+        raise ValueError(f"`resp` must not be negative; it reaches {np.min(numbers)}.")
     tolerance = 100 * float(np.finfo(numbers.dtype).eps) * numbers.shape[1]
-    if np.max(np.abs(np.sum(numbers, axis=1) - 1)) > tolerance:
-        raise ValueError("Each row of `resp` must sum to one: divide it by its sum.")
+    totals = np.sum(numbers, axis=1)
+    worst = int(np.argmax(np.abs(totals - 1)))
+    if abs(totals[worst] - 1) > tolerance:
+        raise ValueError(
+            f"Each row of `resp` must sum to one; row {worst} sums to {totals[worst]}. "
+            "Divide each row by its sum."
+        )
     empty = np.flatnonzero(np.sum(weights[:, None] * numbers, axis=0) <= 0)
     if empty.size:
         raise ValueError(
@@ -158,13 +164,14 @@ def _source(x: Data, weight: SampleWeight | None) -> InMemory:
     return InMemory.from_data(x, weight, chunk_size(x))
 
 
-def one_hot(labels: Any, n_components: int | None) -> PerDatumComponent:
+def one_hot(labels: Any, n_components: int | None, n_samples: int) -> PerDatumComponent:
     """Responsibilities from labels `0 <= label < n_components`."""
     labels = labels if inputs.concrete(labels) is None else np.asarray(labels)
-    if labels.ndim != 1 or not jnp.issubdtype(labels.dtype, jnp.integer):
+    is_integer = jnp.issubdtype(labels.dtype, jnp.integer)
+    if labels.shape != (n_samples,) or not is_integer:
         raise ValueError(
-            "`labels` must be integers of shape (n_samples,); got dtype "
-            f"{labels.dtype} and shape {labels.shape}."
+            f"`labels` must be integers, one per sample, shape ({n_samples},); got "
+            f"dtype {labels.dtype} and shape {labels.shape}."
         )
     numbers = inputs.concrete(labels)
     if n_components is None:
@@ -177,5 +184,12 @@ def one_hot(labels: Any, n_components: int | None) -> PerDatumComponent:
             f"`labels` must lie in 0 ... {n_components - 1}; they span "
             f"{int(np.min(numbers))} ... {int(np.max(numbers))}."
         )
+    if numbers is not None:
+        missing = np.setdiff1d(np.arange(n_components), numbers)
+        if missing.size:
+            raise ValueError(
+                f"`labels` gives no sample to component {int(missing[0])}. Drop the "
+                "component: number the others without a gap."
+            )
     labels = jnp.asarray(labels, dtype=int)
     return (labels[:, None] == jnp.arange(n_components)[None]).astype(float)

@@ -51,6 +51,8 @@ class InMemory(AbstractSource):
             present = lambda values: values
         else:
             weight = sample_weight.astype(x.dtype)
+            # Found while tracing, a negative weight can only become a status.
+            weight = jnp.where(weight < 0, jnp.nan, weight)
             total = jnp.sum(weight)
             anchor = x[jnp.argmax(weight > 0)][None]
             column = weight[:, None]
