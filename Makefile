@@ -9,8 +9,8 @@ demo: .venv/.plotting
 
 # Twice: once with JAX's float64 mode on, once with it off, as most users run it.
 test: .venv/.test
-	JAX_ENABLE_X64=1 $(BIN)/python -m pytest -q -n 2
-	JAX_ENABLE_X64=0 $(BIN)/python -m pytest -q -n 2
+	JAX_ENABLE_X64=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+	JAX_ENABLE_X64=0 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: .venv/.lint
 	$(BIN)/ruff check .

@@ -32,3 +32,10 @@ def getkey(request):
 def dtype() -> type[np.floating]:
     """The default float of this run: float64 with x64 on, float32 with it off."""
     return np.float64 if X64 else np.float32
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Compiled programs are of no use to the next file, and take memory."""
+    yield
+    jax.clear_caches()

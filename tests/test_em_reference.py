@@ -84,7 +84,7 @@ def test_published_steps_on_waiting_times(kernel):
         throw=False,
     )
     published = [-1051.0896, -1034.1739, -1034.0139, -1034.0028]
-    np.testing.assert_allclose(solution.log_likelihoods, published, atol=3e-4)
+    np.testing.assert_allclose(solution.log_likelihoods[:4], published, atol=3e-4)
 
 
 def test_published_answer_on_old_faithful(getkey, dtype):

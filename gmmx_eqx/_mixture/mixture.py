@@ -2,7 +2,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .._core import entry_points, inputs
 from .._core.aliases import check_array, Means, Weights
@@ -179,7 +178,8 @@ class GaussianMixture(AbstractGaussianMixture):
         """The most likely mixture given each sample's component, `0 <= label <
         n_components`; the number of components is the largest label plus one if not
         given."""
-        resp = construct.one_hot(labels, n_components, np.shape(x)[0])
+        x, sample_weight = inputs.as_data(x, sample_weight)
+        resp = construct.one_hot(labels, n_components, x.shape[0])
         return cls.from_responsibilities(
             x,
             resp,
