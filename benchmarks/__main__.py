@@ -65,6 +65,9 @@ def measure(problem: Problem, rounds: int, limit: float) -> dict:
                 likelihoods[name] = result["log_likelihood"][0]
     check_same(likelihoods)
     medians = {name: statistics.median(s) for name, s in seconds.items() if s}
+    if "gmmx_eqx" not in medians or len(medians) < 2:
+        print(f"{problem}: not done in {limit:.0f} s: {sorted(medians)}", flush=True)
+        return {"problem": vars(problem), "seconds_per_step": seconds}
     ours = medians["gmmx_eqx"]
     best = min(medians[n] for n in medians if n.startswith("sklearn"))
     line = (

@@ -115,7 +115,8 @@ def _fill_up(sets: list[np.ndarray], sample_weight: Any) -> tuple[Array, Array]:
     for i, (x, weight) in enumerate(zip(sets, weights, strict=True)):
         filled[i, : len(x)] = x
         filled_weights[i, : len(x)] = weight
-    return inputs.as_float(filled, "xs"), inputs.as_float(filled_weights, "xs")
+    weights_array = inputs.as_float(filled_weights, "sample_weight")
+    return inputs.as_float(filled, "xs"), weights_array
 
 
 def _check_weights(weights: Array, xs: Array) -> None:
