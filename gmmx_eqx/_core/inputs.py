@@ -53,7 +53,8 @@ def _check_range(value: np.ndarray, name: str) -> None:
         return
     narrow = jax.dtypes.canonicalize_dtype(value.dtype)
     largest = float(np.max(np.abs(value), where=np.isfinite(value), initial=0))
-    if largest > jnp.finfo(narrow).max:
+    # As Python floats: comparing with a float32 would round `largest` to an infinity.
+    if largest > float(jnp.finfo(narrow).max):
         raise ValueError(
             f"`{name}` reaches {largest:.3g}, too large for {narrow.name}. Rescale it, "
             "or compute in float64: `jax.config.update('jax_enable_x64', True)`."

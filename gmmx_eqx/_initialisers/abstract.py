@@ -87,7 +87,10 @@ class AbstractInitialiser(eqx.Module):
             partition = divide(matrix)
             return partition, _log_det_within(partition, source, standard)
 
-        attempts, scores = jax.vmap(attempt)(jnp.stack([standard, whiten]))
+        # One after the other: a `vmap` here would add an axis to those of callers, and
+        # jaxlib 0.10.2 crashes on a CPU where float32 arrays have seven (jax-ml/jax
+        # issue 39257), which is three `vmap`s around our four axes.
+        attempts, scores = jax.lax.map(attempt, jnp.stack([standard, whiten]))
         best = jnp.argmin(scores)
         return jax.tree.map(lambda leaf: leaf[best], attempts)
 

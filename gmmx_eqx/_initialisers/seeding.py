@@ -8,26 +8,32 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from .._core import linalg
-from .._core.aliases import Count
+from .._core.aliases import Count, Scalar
 
 
 Points: TypeAlias = Float[Array, "chunks features batch"]
 Mass: TypeAlias = Float[Array, "chunks batch"]
 Point: TypeAlias = Float[Array, " features"]
+Uniforms: TypeAlias = Float[Array, "2"]
 Centres: TypeAlias = Float[Array, "components features"]
 
 
-def choose(key: Any, points: Points, mass: Mass) -> Point:
-    """A sample, chosen with probability proportional to its mass.
-
-    First its chunk, then within the chunk: fewer random numbers than samples, and no
-    cumulative sum, whose rounding could choose a sample of mass zero.
-    """
-    key_chunk, key_column = jr.split(key)
-    chunk = jr.categorical(key_chunk, linalg.safe_log(jnp.sum(mass, axis=1)))
-    column = jr.categorical(key_column, linalg.safe_log(mass[chunk]))
+def choose(points: Points, mass: Mass, uniforms: Uniforms) -> Point:
+    """A sample, chosen with probability proportional to its mass: first its chunk, then
+    within the chunk."""
+    chunk = _pick(jnp.sum(mass, axis=1), uniforms[0])
+    column = _pick(mass[chunk], uniforms[1])
     return points[chunk, :, column]
+
+
+def _pick(mass: Float[Array, " n"], uniform: Scalar) -> Count:
+    """An index, by inversion of the cumulative sum: one random number for each choice,
+    where the Gumbel trick needs one for each sample."""
+    cumulative = jnp.cumsum(mass)
+    # Rounding can make the sum grow where the mass is zero; such an index must not be
+    # chosen. At least the last one of positive mass is.
+    top = jnp.max(jnp.where(mass > 0, cumulative, 0))
+    return jnp.argmax((cumulative >= uniform * top) & (mass > 0))
 
 
 def distances_to(points: Points, point: Point) -> Mass:
@@ -51,21 +57,21 @@ def seed(
     the data has enough distinct samples and `mass_of(0) == 0`. Those from number
     `n_active` on are at infinity.
     """
-    key_first, key_rest = jr.split(key)
-    first = choose(key_first, points, weights)
+    # All random numbers at once, along one axis: each generator in a program takes long
+    # to compile, and several times as long if its result has more axes.
+    uniforms = jr.uniform(key, (n_components * n_trials * 2,), points.dtype)
+    uniforms = uniforms.reshape(n_components, n_trials, 2)
+    first = choose(points, weights, uniforms[0, 0])
 
-    def add(nearest, key):
+    def add(nearest, uniforms):
         mass = weights * mass_of(nearest)
-        candidates = jax.vmap(choose, (0, None, None))(
-            jr.split(key, n_trials), points, mass
-        )
+        candidates = jax.vmap(choose, (None, None, 0))(points, mass, uniforms)
         distances = jax.vmap(distances_to, (None, 0))(points, candidates)
         distances = jnp.minimum(distances, nearest[None])
         best = jnp.argmin(jnp.sum(weights[None] * distances, axis=(1, 2)))
         return distances[best], candidates[best]
 
-    keys = jr.split(key_rest, n_components - 1)
     indices = jnp.arange(1, n_components)
-    _, rest = jax.lax.scan(add, distances_to(points, first), keys)
+    _, rest = jax.lax.scan(add, distances_to(points, first), uniforms[1:])
     rest = jnp.where(indices[:, None] < n_active, rest, jnp.inf)
     return jnp.concatenate([first[None], rest])
