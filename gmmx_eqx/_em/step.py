@@ -118,10 +118,16 @@ class EMStep(eqx.Module):
         accurate = jnp.array(True)
         if self.guarded:
             accurate = is_accurate(amplification(mixture, mixture.means))
-            skip = lambda: jax.tree.map(
+            zeros = jax.tree.map(
                 lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(run)
             )
-            expectation = jax.lax.cond(accurate, run, skip)
+            # A loop that runs once or not at all, rather than a condition: under `vmap`
+            # a condition would copy the data, and its features, for every lane.
+            expectation, _ = jax.lax.while_loop(
+                lambda carry: carry[1],
+                lambda _: (run(), jnp.array(False)),
+                (zeros, accurate),
+            )
         else:
             expectation = run()
         pivot = jnp.zeros_like(self.source.pivot)
@@ -146,10 +152,15 @@ class EMStep(eqx.Module):
             return ~attempt.accurate & (n_attempts < _MAX_ATTEMPTS)
 
         def again(carry):
+            # Tied to the carry: what does not change XLA computes before the loop, even
+            # if the loop then runs zero times.
+            carry, still, source = jax.lax.optimization_barrier(
+                (carry, mixture, self.source)
+            )
             attempt, n_attempts = carry
             pivot = attempt.pivot
-            expectation = expect(mixture, self.source, pivot)
-            new = maximise(expectation.moments, mixture, pivot, self.reg_covar)
+            expectation = expect(still, source, pivot)
+            new = maximise(expectation.moments, still, pivot, self.reg_covar)
             lost = amplification(new, new.means - pivot)
             new_attempt = _Attempt(
                 mixture=new,
