@@ -15,8 +15,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 def pytest_collection_modifyitems(config, items):
-    # Deselected rather than skipped: what needs float64 is not a part of this world.
-    kept = [item for item in items if X64 or item.get_closest_marker("x64") is None]
+    # Deselected rather than skipped: what belongs to the other world is not in this.
+    other = "x32" if X64 else "x64"
+    kept = [item for item in items if item.get_closest_marker(other) is None]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
 

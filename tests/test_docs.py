@@ -39,6 +39,7 @@ def _public_names() -> set[str]:
     }
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize(
     "page", _names([page for page in _pages() if "```python" in _read(page)])
 )

@@ -21,6 +21,9 @@ def load(name):
     return module
 
 
+# The demo switches float64 on.
+pytestmark = pytest.mark.x64
+
 demo = load("old_faithful")
 
 
@@ -53,7 +56,6 @@ def test_the_published_model_wins(candidates):
     assert str(candidates[0]) == "tied, 3 components"
 
 
-@pytest.mark.x64
 @pytest.mark.parametrize(
     "family, n_components, log_likelihood, bic",
     # mclust's EEE,3 and VVV,2.
