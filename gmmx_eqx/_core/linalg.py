@@ -20,13 +20,6 @@ def matmul(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
-def matmul_transposed(a: Array, b: Array) -> Array:
-    """`a @ b.T` of two matrices. Under `vmap` over one of them this is one product of
-    many rows, where a transposed argument would make it many products."""
-    dimensions = (((1,), (1,)), ((), ()))
-    return lax.dot_general(a, b, dimensions, precision=lax.Precision.HIGHEST)
-
-
 def inverse_cholesky(values: Float[Array, "... d d"]) -> Float[Array, "... d d"]:
     r"""The upper triangular $U$ with $Σ^{-1} = U U^T$; NaN where $Σ$ is not positive
     definite.
