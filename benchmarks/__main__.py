@@ -87,7 +87,7 @@ def measure(problem: Problem, rounds: int, limit: float) -> dict:
 
 def run_worker(name: str, problem: Problem, limit: float) -> dict | None:
     contender, environment = RUNNERS[name]
-    steps = {"sklearn": (1, 3, 2), "gmmx": (1, 3, 1)}.get(contender, (9, 15, 5))
+    steps = {"sklearn": (1, 3, 2), "gmmx": (1, 3, 1)}.get(contender, (3, 9, 5))
     request = json.dumps(vars(problem) | {"steps": steps})
     command = [sys.executable, "-m", "benchmarks.worker", contender, request]
     try:

@@ -4,6 +4,7 @@ apart for their widths."""
 import jax
 
 from .._core import linalg
+from .._core.batching import rows_product
 from .._mixture import GaussianMixture
 from .._sources import AbstractSource, Chunk
 from .packings import AbstractPacking, moments, parameters
@@ -26,7 +27,7 @@ def expect_packed(
         joint = linalg.matmul(theta, features) + packing.shared(mixture, chunk.columns)
         resp, log_likelihood = responsibilities(joint, chunk.weights)
         # This order is up to 1.7 times faster on a CPU than its transpose.
-        return linalg.matmul(features, resp.T), log_likelihood
+        return rows_product(features, resp), log_likelihood
 
     statistics, log_likelihood = source.reduce(of_chunk)
     return Expectation(
