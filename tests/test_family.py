@@ -47,21 +47,12 @@ class TiedDiagCovariances(gx.AbstractCovariances):
         )
         return cls(values=(moments.second - between) / moments.total + reg_covar)
 
-    def log_prob(self, x, means):
-        return jnp.sum(
-            (x - means) ** 2 / self.values, axis=Axis.features, keepdims=True
-        )
-
     def colour(self, noise, labels):
         return noise * jnp.sqrt(self.values)
 
     @property
     def precisions_cholesky(self):
         return 1 / jnp.sqrt(self.values)
-
-    @property
-    def log_det_cholesky(self):
-        return -0.5 * jnp.sum(jnp.log(self.values), axis=Axis.features, keepdims=True)
 
     @property
     def variances(self):
@@ -137,12 +128,11 @@ class TiedDiagPacking(gx.AbstractPacking):
     def features(self, columns):
         return jnp.concatenate([columns, jnp.ones_like(columns[:1])])
 
-    def quadratic(self, mixture):
-        return jnp.zeros((mixture.n_components, 0), mixture.means.dtype)
+    def quadratic(self, u):
+        return jnp.zeros((1, 0), u.dtype)
 
-    def shared(self, mixture, columns):
-        variances = mixture.covariances.values[0, 0]
-        return -0.5 * jnp.sum(columns**2 / variances, axis=0, keepdims=True)
+    def shared(self, u, columns):
+        return -0.5 * jnp.sum((columns * u[0, 0]) ** 2, axis=0, keepdims=True)
 
     def second(self, products):
         return self.total[None, None]

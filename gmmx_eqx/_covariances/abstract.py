@@ -19,6 +19,7 @@ from .._core.aliases import (
 )
 from .._core.axes import Axis
 from .._moments import Moments
+from . import factor
 
 
 if TYPE_CHECKING:
@@ -84,13 +85,6 @@ class AbstractCovariances(eqx.Module):
         """
 
     @abc.abstractmethod
-    def log_prob(self, x: Samples, means: Means) -> PerSample:
-        r"""The squared Mahalanobis distance $(x - μ_k)^T Σ_k^{-1} (x - μ_k)$.
-
-        Not a log-probability, in spite of its name, which is gmmx's.
-        """
-
-    @abc.abstractmethod
     def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
         """Standard normal `noise`, given the covariance of the component in `labels`.
 
@@ -103,12 +97,6 @@ class AbstractCovariances(eqx.Module):
         r"""$U$ with $Σ^{-1} = U U^T$: upper triangular matrices, or only their diagonal
         (on the features axis) where the family has no more. NaN where $Σ$ is not
         positive definite."""
-
-    @property
-    @abc.abstractmethod
-    def log_det_cholesky(self) -> Weights:
-        r"""$\log |U| = -\frac{1}{2} \log |Σ|$, in nats; of one feature where the
-        features axis is shared."""
 
     @property
     @abc.abstractmethod
@@ -193,6 +181,19 @@ class AbstractCovariances(eqx.Module):
         shape = (1, 1, means.shape[Axis.features], 1)
         ridge = jnp.broadcast_to(jnp.asarray(reg_covar, dtype=x.dtype), shape)
         return cls.from_moments(moments, ridge)
+
+    def log_prob(self, x: Samples, means: Means) -> PerSample:
+        r"""The squared Mahalanobis distance $(x - μ_k)^T Σ_k^{-1} (x - μ_k)$.
+
+        Not a log-probability, in spite of its name, which is gmmx's.
+        """
+        return factor.squared_mahalanobis(self.precisions_cholesky, x - means)
+
+    @property
+    def log_det_cholesky(self) -> Weights:
+        r"""$\log |U| = -\frac{1}{2} \log |Σ|$, in nats; of one feature where the
+        features axis is shared."""
+        return factor.log_det(self.precisions_cholesky)
 
     @property
     def n_components(self) -> int:

@@ -8,13 +8,11 @@ from .._core.aliases import (
     check_array,
     DiagValues,
     FullValues,
-    Means,
     PerFeature,
     PerSample,
     Residuals,
     SampleLabels,
     Samples,
-    Weights,
 )
 from .._core.axes import Axis, CovarianceType
 from .._moments import Moments
@@ -58,10 +56,6 @@ class DiagCovariances(AbstractCovariances):
         mean_square = linalg.safe_divide(moments.second, moments.count)
         return cls(values=mean_square - moments.shift**2 + reg_covar)
 
-    def log_prob(self, x: Samples, means: Means) -> PerSample:
-        whitened = (x - means) * self.precisions_cholesky
-        return jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
-
     def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
         scale = jnp.take_along_axis(jnp.sqrt(self.values), labels, Axis.components)
         return noise * scale
@@ -69,11 +63,6 @@ class DiagCovariances(AbstractCovariances):
     @property
     def precisions_cholesky(self) -> DiagValues:
         return linalg.inverse_sqrt(self.values)
-
-    @property
-    def log_det_cholesky(self) -> Weights:
-        log_diagonal = jnp.log(self.precisions_cholesky)
-        return jnp.sum(log_diagonal, axis=Axis.features, keepdims=True)
 
     @property
     def variances(self) -> DiagValues:

@@ -13,7 +13,6 @@ from .._core.aliases import (
     Residuals,
     SampleLabels,
     Samples,
-    Weights,
 )
 from .._core.axes import Axis, CovarianceType
 from .._moments import Moments
@@ -60,9 +59,6 @@ class FullCovariances(AbstractCovariances):
         values = linalg.safe_divide(moments.second, moments.count) - outer
         return cls(values=linalg.symmetrise(values) + linalg.diagonal(reg_covar))
 
-    def log_prob(self, x: Samples, means: Means) -> PerSample:
-        return matrices.squared_mahalanobis(self.values, x - means)
-
     def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
         # A scan over components multiplies every sample by every matrix, but holds one
         # copy of the samples; gathering a matrix per sample would hold one each.
@@ -79,10 +75,6 @@ class FullCovariances(AbstractCovariances):
     @property
     def precisions_cholesky(self) -> FullValues:
         return linalg.inverse_cholesky(self.values)
-
-    @property
-    def log_det_cholesky(self) -> Weights:
-        return matrices.log_det_cholesky(self.values)
 
     @property
     def variances(self) -> Means:

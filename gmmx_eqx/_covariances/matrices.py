@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import PerSample, Residuals, Samples, SquareValues, Weights
+from .._core.aliases import PerSample, Residuals, Samples, SquareValues
 from .._core.axes import Axis
 
 
@@ -15,19 +15,6 @@ def as_columns(x: Float[Array, "n k d m"]) -> Float[Array, "m k d n"]:
 
 def transpose(x: Float[Array, "b k i j"]) -> Float[Array, "b k j i"]:
     return jnp.swapaxes(x, Axis.features, Axis.features_covar)
-
-
-def squared_mahalanobis(values: SquareValues, residuals: Residuals) -> PerSample:
-    # The residual first, the product after: the difference of two products would lose
-    # the digits of far-away means.
-    u = linalg.inverse_cholesky(values)
-    whitened = linalg.matmul(transpose(u), as_columns(residuals))
-    return as_columns(jnp.sum(whitened**2, axis=Axis.features, keepdims=True))
-
-
-def log_det_cholesky(values: SquareValues) -> Weights:
-    log_diagonal = jnp.log(linalg.diagonal_of(linalg.inverse_cholesky(values)))
-    return jnp.sum(log_diagonal, axis=Axis.features, keepdims=True)
 
 
 def inverse(values: SquareValues) -> SquareValues:

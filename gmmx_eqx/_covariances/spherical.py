@@ -6,14 +6,12 @@ import jax.numpy as jnp
 from .._core import linalg
 from .._core.aliases import (
     check_array,
-    Means,
     PerFeature,
     PerSample,
     Residuals,
     SampleLabels,
     Samples,
     SphericalValues,
-    Weights,
 )
 from .._core.axes import Axis, CovarianceType
 from .._moments import Moments
@@ -70,10 +68,6 @@ class SphericalCovariances(AbstractCovariances):
             values=variance + jnp.mean(reg_covar, axis=Axis.features, keepdims=True)
         )
 
-    def log_prob(self, x: Samples, means: Means) -> PerSample:
-        whitened = (x - means) * self.precisions_cholesky
-        return jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
-
     def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
         scale = jnp.take_along_axis(jnp.sqrt(self.values), labels, Axis.components)
         return noise * scale
@@ -81,10 +75,6 @@ class SphericalCovariances(AbstractCovariances):
     @property
     def precisions_cholesky(self) -> SphericalValues:
         return linalg.inverse_sqrt(self.values)
-
-    @property
-    def log_det_cholesky(self) -> Weights:
-        return jnp.log(self.precisions_cholesky)
 
     @property
     def variances(self) -> SphericalValues:

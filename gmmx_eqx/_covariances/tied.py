@@ -6,14 +6,12 @@ import jax.numpy as jnp
 from .._core import linalg
 from .._core.aliases import (
     check_array,
-    Means,
     PerFeature,
     PerSample,
     Residuals,
     SampleLabels,
     Samples,
     TiedValues,
-    Weights,
 )
 from .._core.axes import Axis, CovarianceType
 from .._moments import Moments
@@ -64,9 +62,6 @@ class TiedCovariances(AbstractCovariances):
         values = linalg.safe_divide(moments.second - between, moments.total)
         return cls(values=linalg.symmetrise(values) + linalg.diagonal(reg_covar))
 
-    def log_prob(self, x: Samples, means: Means) -> PerSample:
-        return matrices.squared_mahalanobis(self.values, x - means)
-
     def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
         del labels
         return matrices.colour(self.values, noise)
@@ -74,10 +69,6 @@ class TiedCovariances(AbstractCovariances):
     @property
     def precisions_cholesky(self) -> TiedValues:
         return linalg.inverse_cholesky(self.values)
-
-    @property
-    def log_det_cholesky(self) -> Weights:
-        return matrices.log_det_cholesky(self.values)
 
     @property
     def variances(self) -> PerFeature:

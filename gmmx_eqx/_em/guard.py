@@ -1,12 +1,15 @@
 import jax.numpy as jnp
 
 from .._core import linalg
-from .._core.aliases import Flag, Means, Scalar
+from .._core.aliases import Flag, Means, Scalar, Values
 from .._core.axes import Axis
+from .._covariances import factor
 from .._mixture import GaussianMixture
 
 
-def amplification(mixture: GaussianMixture, offsets: Means) -> Scalar:
+def amplification(
+    mixture: GaussianMixture, offsets: Means, u: Values | None = None
+) -> Scalar:
     r"""By how much rounding errors grow when the mixture's covariances are computed
     from moments about a pivot.
 
@@ -19,11 +22,12 @@ def amplification(mixture: GaussianMixture, offsets: Means) -> Scalar:
 
     - `mixture`: the mixture. Components of weight zero do not count.
     - `offsets`: $o$, the means about the pivot, shape `(1, components, features, 1)`.
+    - `u`: the `precisions_cholesky` of its covariances, if they are at hand.
     """
     covariances = mixture.covariances
     spread = jnp.sqrt(offsets**2 + covariances.variances)
-    u = covariances.precisions_cholesky
-    if u.shape[Axis.features_covar] == 1:
+    u = covariances.precisions_cholesky if u is None else u
+    if factor.is_diagonal(u):
         scaled = (spread * u) ** 2
     else:
         # The spread goes to the factor, so that no unit of the data can overflow.

@@ -1,7 +1,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._core.aliases import Flag, PerFeature, Pivot
+from .._core.aliases import Flag, PerFeature, Pivot, Values
 from .._core.axes import Axis
 from .._mixture import GaussianMixture
 from .._moments import Moments
@@ -34,22 +34,24 @@ def maximise(
 
 
 def has_collapsed(
-    mixture: GaussianMixture, previous: GaussianMixture, resolution: PerFeature
+    mixture: GaussianMixture,
+    u: Values,
+    previous: GaussianMixture,
+    resolution: PerFeature,
 ) -> Flag:
     """Whether a component that had samples is left with none, or with a covariance that
     is singular to working precision.
 
     **Arguments:**
 
+    - `u`: the `precisions_cholesky` of the mixture's covariances.
     - `resolution`: the variance of each feature below which samples cannot be told
         apart, shape `(1, 1, features, 1)`.
     """
     covariances = mixture.covariances
     active = previous.weights > 0
     variances = covariances.variances
-    precisions = jnp.sum(
-        covariances.precisions_cholesky**2, axis=Axis.features_covar, keepdims=True
-    )
+    precisions = jnp.sum(u**2, axis=Axis.features_covar, keepdims=True)
     # The share of a feature's variance that the other features do not explain is
     # 1 / (precision * variance). NaN must fail, so the tests are of what is sound.
     eps = float(jnp.finfo(variances.dtype).eps)

@@ -4,6 +4,7 @@ apart for their widths."""
 import jax
 
 from .._core import linalg
+from .._core.aliases import Values
 from .._core.batching import rows_product
 from .._mixture import GaussianMixture
 from .._sources import AbstractSource, Chunk
@@ -12,19 +13,30 @@ from .residual import Expectation, responsibilities
 
 
 def expect_packed(
-    mixture: GaussianMixture, source: AbstractSource, packing: AbstractPacking
+    mixture: GaussianMixture,
+    source: AbstractSource,
+    packing: AbstractPacking,
+    u: Values | None = None,
 ) -> Expectation:
     """The E-step, with moments about the source's pivot.
 
     Their rounding error relative to a covariance is about eps times
     [`gmmx_eqx.amplification`][] of the mixture.
+
+    **Arguments:**
+
+    - `mixture`: the current estimate, about the source's own pivot.
+    - `source`: the data.
+    - `packing`: the rule of the mixture's family.
+    - `u`: the `precisions_cholesky` of its covariances, if they are at hand.
     """
-    theta = parameters(packing, mixture)
+    u = mixture.covariances.precisions_cholesky if u is None else u
+    theta = parameters(packing, mixture, u)
 
     def of_chunk(chunk: Chunk):
         # Without the barrier XLA may compute the features again inside each product.
         features = jax.lax.optimization_barrier(packing.features(chunk.columns))
-        joint = linalg.matmul(theta, features) + packing.shared(mixture, chunk.columns)
+        joint = linalg.matmul(theta, features) + packing.shared(u, chunk.columns)
         resp, log_likelihood = responsibilities(joint, chunk.weights)
         # This order is up to 1.7 times faster on a CPU than its transpose.
         return rows_product(features, resp), log_likelihood

@@ -15,11 +15,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import Columns, Scalar
+from .._core.aliases import Columns, Scalar, Values
 from .._core.axes import Axis
 from .._covariances import (
     AbstractCovariances,
     DiagCovariances,
+    factor,
     FullCovariances,
     SphericalCovariances,
     TiedCovariances,
@@ -43,11 +44,12 @@ class AbstractPacking(eqx.Module):
         r"""$φ(x)$ of every sample; the last two parts are $x$ and 1."""
 
     @abc.abstractmethod
-    def quadratic(self, mixture: GaussianMixture) -> Parameters:
-        r"""The part of $θ_k$ that belongs to products of coordinates."""
+    def quadratic(self, u: Values) -> Float[Array, "_ _"]:
+        r"""The part of $θ_k$ that belongs to products of coordinates, shape
+        `(components or 1, products)`. `u` is the family's `precisions_cholesky`."""
 
     @abc.abstractmethod
-    def shared(self, mixture: GaussianMixture, columns: Columns) -> Shared | Scalar:
+    def shared(self, u: Values, columns: Columns) -> Shared | Scalar:
         r"""A term of the log-density that is the same for all components."""
 
     @abc.abstractmethod
@@ -56,17 +58,18 @@ class AbstractPacking(eqx.Module):
         parts."""
 
 
-def parameters(packing: AbstractPacking, mixture: GaussianMixture) -> Parameters:
+def parameters(
+    packing: AbstractPacking, mixture: GaussianMixture, u: Values
+) -> Parameters:
     r"""$θ$: the log-density of every component at every sample is $θ φ$."""
     n_features = mixture.n_features
-    u = mixture.covariances.precisions_cholesky
     means = mixture.means
-    if u.shape[Axis.features_covar] == 1:
+    if factor.is_diagonal(u):
         linear = u**2 * means
     else:
         whitened = linalg.matmul(jnp.swapaxes(u, -1, -2), means)
         linear = linalg.matmul(u, whitened)
-    log_det = mixture.covariances.log_det_cholesky
+    log_det = factor.log_det(u)
     if Axis.features in mixture.covariances.shared_axes:
         log_det = n_features * log_det
     square = jnp.sum(linear * means, axis=Axis.features, keepdims=True)
@@ -75,7 +78,9 @@ def parameters(packing: AbstractPacking, mixture: GaussianMixture) -> Parameters
     # derivatives. Its exponential is zero all the same.
     lowest = 0.5 * float(jnp.finfo(means.dtype).min)
     constant = jnp.where(mixture.weights > 0, constant + mixture.log_weights, lowest)
-    parts = (packing.quadratic(mixture), linear[0, :, :, 0], constant[0, :, :, 0])
+    quadratic = packing.quadratic(u)
+    quadratic = jnp.broadcast_to(quadratic, (means.shape[1], quadratic.shape[1]))
+    parts = (quadratic, linear[0, :, :, 0], constant[0, :, :, 0])
     return jnp.concatenate(parts, axis=1)
 
 
@@ -105,15 +110,14 @@ class FullPacking(AbstractPacking):
         rows, cols = np.triu_indices(columns.shape[0])
         return _with_linear(columns[rows] * columns[cols], columns)
 
-    def quadratic(self, mixture: GaussianMixture) -> Parameters:
-        u = mixture.covariances.precisions_cholesky[0]
-        precisions = linalg.matmul(u, jnp.swapaxes(u, -1, -2))
-        rows, cols = np.triu_indices(mixture.n_features)
+    def quadratic(self, u: Values) -> Float[Array, "_ _"]:
+        precisions = linalg.matmul(u, jnp.swapaxes(u, -1, -2))[0]
+        rows, cols = np.triu_indices(precisions.shape[-1])
         # Each product off the diagonal stands for two equal terms.
         factor = jnp.asarray(np.where(rows == cols, -0.5, -1.0), precisions.dtype)
         return factor[None] * precisions[:, rows, cols]
 
-    def shared(self, mixture: GaussianMixture, columns: Columns) -> Scalar:
+    def shared(self, u: Values, columns: Columns) -> Scalar:
         return jnp.zeros((), columns.dtype)
 
     def second(self, products: Statistics) -> Float[Array, "1 _ _ _"]:
@@ -130,10 +134,10 @@ class DiagPacking(AbstractPacking):
     def features(self, columns: Columns) -> Features:
         return _with_linear(columns**2, columns)
 
-    def quadratic(self, mixture: GaussianMixture) -> Parameters:
-        return -0.5 * mixture.covariances.precisions_cholesky[0, :, :, 0] ** 2
+    def quadratic(self, u: Values) -> Float[Array, "_ _"]:
+        return -0.5 * u[0, :, :, 0] ** 2
 
-    def shared(self, mixture: GaussianMixture, columns: Columns) -> Scalar:
+    def shared(self, u: Values, columns: Columns) -> Scalar:
         return jnp.zeros((), columns.dtype)
 
     def second(self, products: Statistics) -> Float[Array, "1 _ _ _"]:
@@ -146,10 +150,10 @@ class SphericalPacking(AbstractPacking):
     def features(self, columns: Columns) -> Features:
         return _with_linear(jnp.sum(columns**2, axis=0, keepdims=True), columns)
 
-    def quadratic(self, mixture: GaussianMixture) -> Parameters:
-        return -0.5 * mixture.covariances.precisions_cholesky[0, :, :, 0] ** 2
+    def quadratic(self, u: Values) -> Float[Array, "_ _"]:
+        return -0.5 * u[0, :, :, 0] ** 2
 
-    def shared(self, mixture: GaussianMixture, columns: Columns) -> Scalar:
+    def shared(self, u: Values, columns: Columns) -> Scalar:
         return jnp.zeros((), columns.dtype)
 
     def second(self, products: Statistics) -> Float[Array, "1 _ _ _"]:
@@ -165,12 +169,11 @@ class TiedPacking(AbstractPacking):
     def features(self, columns: Columns) -> Features:
         return _with_linear(columns[:0], columns)
 
-    def quadratic(self, mixture: GaussianMixture) -> Parameters:
-        return jnp.zeros((mixture.n_components, 0), mixture.means.dtype)
+    def quadratic(self, u: Values) -> Float[Array, "_ _"]:
+        return jnp.zeros((1, 0), u.dtype)
 
-    def shared(self, mixture: GaussianMixture, columns: Columns) -> Shared:
-        u = mixture.covariances.precisions_cholesky[0, 0]
-        whitened = linalg.matmul(u.T, columns)
+    def shared(self, u: Values, columns: Columns) -> Shared:
+        whitened = linalg.matmul(u[0, 0].T, columns)
         return -0.5 * jnp.sum(whitened**2, axis=0, keepdims=True)
 
     def second(self, products: Statistics) -> Float[Array, "1 _ _ _"]:

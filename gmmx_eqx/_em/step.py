@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core import inputs
-from .._core.aliases import Flag, Means, PerFeature, Scalar
+from .._core.aliases import Flag, Means, PerFeature, Scalar, Values
 from .._covariances import AbstractCovariances
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge
@@ -101,23 +101,27 @@ class EMStep(eqx.Module):
         del args
         if self.packing is None:
             zero = jnp.zeros((), mixture.means.dtype)
-            attempt = _Attempt(mixture, zero, mixture.means, jnp.array(False))
+            u = jnp.zeros_like(mixture.covariances.precisions_cholesky)
+            attempt = _Attempt(mixture, u, zero, mixture.means, jnp.array(False))
         else:
             attempt = self._packed(mixture, self.packing)
         final = self._refine(mixture, attempt) if self.guarded else attempt
         info = StepInfo(
             log_likelihood=final.log_likelihood,
             total_weight=self.source.total,
-            collapsed=has_collapsed(final.mixture, mixture, self.source.resolution),
+            collapsed=has_collapsed(
+                final.mixture, final.u, mixture, self.source.resolution
+            ),
             residual=~attempt.accurate if self.guarded else jnp.array(False),
         )
         return final.mixture, info
 
     def _packed(self, mixture: GaussianMixture, packing: AbstractPacking) -> "_Attempt":
-        run = lambda: expect_packed(mixture, self.source, packing)
+        u = mixture.covariances.precisions_cholesky
+        run = lambda: expect_packed(mixture, self.source, packing, u)
         accurate = jnp.array(True)
         if self.guarded:
-            accurate = is_accurate(amplification(mixture, mixture.means))
+            accurate = is_accurate(amplification(mixture, mixture.means, u))
             zeros = jax.tree.map(
                 lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(run)
             )
@@ -132,13 +136,15 @@ class EMStep(eqx.Module):
             expectation = run()
         pivot = jnp.zeros_like(self.source.pivot)
         new = maximise(expectation.moments, mixture, pivot, self.reg_covar)
+        new_u = new.covariances.precisions_cholesky
         # The new means are the best pivot there is, should this have to be done again.
         better = accurate & jnp.all(jnp.isfinite(new.means))
         return _Attempt(
             mixture=new,
+            u=new_u,
             log_likelihood=expectation.log_likelihood,
             pivot=jnp.where(better, new.means, mixture.means),
-            accurate=accurate & is_accurate(amplification(new, new.means)),
+            accurate=accurate & is_accurate(amplification(new, new.means, new_u)),
         )
 
     def _refine(self, mixture: GaussianMixture, attempt: "_Attempt") -> "_Attempt":
@@ -161,9 +167,11 @@ class EMStep(eqx.Module):
             pivot = attempt.pivot
             expectation = expect(still, source, pivot)
             new = maximise(expectation.moments, still, pivot, self.reg_covar)
-            lost = amplification(new, new.means - pivot)
+            new_u = new.covariances.precisions_cholesky
+            lost = amplification(new, new.means - pivot, new_u)
             new_attempt = _Attempt(
                 mixture=new,
+                u=new_u,
                 log_likelihood=expectation.log_likelihood,
                 pivot=new.means,
                 # A NaN does not get better.
@@ -177,6 +185,8 @@ class EMStep(eqx.Module):
 
 class _Attempt(eqx.Module):
     mixture: GaussianMixture
+    # Of its covariances: computed once for all that need it.
+    u: Values
     log_likelihood: Scalar
     pivot: Means
     accurate: Flag

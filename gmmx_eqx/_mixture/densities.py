@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 from .._core import linalg
 from .._core.aliases import Data, Means, PerSample, Samples
 from .._core.axes import Axis
-from .._covariances import AbstractCovariances
+from .._covariances import AbstractCovariances, factor
 
 
 _PerDatum = TypeVar("_PerDatum", bound=PyTree)
@@ -26,8 +26,9 @@ def log_density(
 ) -> PerSample:
     r"""$\log N(x_n | μ_k, Σ_k)$, in nats."""
     n_features = means.shape[Axis.features]
-    distance = covariances.log_prob(samples, means)
-    log_det = covariances.log_det_cholesky
+    u = covariances.precisions_cholesky
+    distance = factor.squared_mahalanobis(u, samples - means)
+    log_det = factor.log_det(u)
     if Axis.features in covariances.shared_axes:
         log_det = n_features * log_det
     return log_det - 0.5 * (n_features * linalg.LOG_2PI + distance)

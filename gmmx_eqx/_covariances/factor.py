@@ -1,0 +1,34 @@
+r"""What follows from $U$, with $Σ^{-1} = U U^T$, for every family.
+
+Functions of $U$ rather than of a family, so that one factorisation serves them all: XLA
+does not notice that two are the same. (Worse, jaxlib 0.10.2 can wait for ever on a CPU
+where two large batches of them run at the same time.)
+"""
+
+import jax.numpy as jnp
+
+from .._core import linalg
+from .._core.aliases import PerSample, Residuals, Values, Weights
+from .._core.axes import Axis
+from .matrices import as_columns, transpose
+
+
+def is_diagonal(u: Values) -> bool:
+    """Whether `u` holds only the diagonals, on the features axis."""
+    return u.shape[Axis.features_covar] == 1
+
+
+def squared_mahalanobis(u: Values, residuals: Residuals) -> PerSample:
+    r"""$|U_k^T r_{nk}|^2$."""
+    # The residual first, the product after: the difference of two products would lose
+    # the digits of far-away means.
+    if is_diagonal(u):
+        return jnp.sum((residuals * u) ** 2, axis=Axis.features, keepdims=True)
+    whitened = linalg.matmul(transpose(u), as_columns(residuals))
+    return as_columns(jnp.sum(whitened**2, axis=Axis.features, keepdims=True))
+
+
+def log_det(u: Values) -> Weights:
+    r"""$\log |U|$, in nats; of one feature where the features axis is shared."""
+    diagonal = u if is_diagonal(u) else linalg.diagonal_of(u)
+    return jnp.sum(jnp.log(diagonal), axis=Axis.features, keepdims=True)
