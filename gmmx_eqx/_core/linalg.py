@@ -20,30 +20,6 @@ def matmul(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
-@jax.custom_jvp
-def inverse_cholesky(values: Float[Array, "... d d"]) -> Float[Array, "... d d"]:
-    r"""The upper triangular $U$ with $Σ^{-1} = U U^T$; NaN where $Σ$ is not positive
-    definite.
-
-    `lax` does not raise inside a program, so callers must look at the result.
-    """
-    lower = jnp.linalg.cholesky(values)
-    eye = jnp.broadcast_to(jnp.eye(values.shape[-1], dtype=values.dtype), values.shape)
-    inverse = lax.linalg.triangular_solve(lower, eye, left_side=True, lower=True)
-    return jnp.swapaxes(inverse, -1, -2)
-
-
-@inverse_cholesky.defjvp
-def _inverse_cholesky_jvp(primals, tangents):
-    # From U^T Σ U = I: products alone, where the derivatives of `cholesky` and
-    # `triangular_solve` would solve again.
-    (values,), (d_values,) = primals, tangents
-    u = inverse_cholesky(values)
-    relative = matmul(matmul(jnp.swapaxes(u, -1, -2), symmetrise(d_values)), u)
-    half = jnp.triu(relative) - 0.5 * diagonal(diagonal_of(relative))
-    return u, -matmul(u, half)
-
-
 def symmetrise(values: Float[Array, "... d d"]) -> Float[Array, "... d d"]:
     # (r x) xᵀ rounds its two triangles differently.
     return 0.5 * (values + jnp.swapaxes(values, -1, -2))

@@ -1,8 +1,7 @@
 r"""What follows from $U$, with $Σ^{-1} = U U^T$, for every family.
 
 Functions of $U$ rather than of a family, so that one factorisation serves them all: XLA
-does not notice that two are the same. (Worse, jaxlib 0.10.2 can wait for ever on a CPU
-where two large batches of them run at the same time.)
+does not notice that two are the same.
 """
 
 import jax.numpy as jnp

@@ -15,6 +15,7 @@ from .._core.aliases import (
     Samples,
 )
 from .._core.axes import Axis, CovarianceType
+from .._core.cholesky import inverse_cholesky
 from .._moments import Moments
 from . import matrices
 from .abstract import AbstractCovariances
@@ -74,7 +75,7 @@ class FullCovariances(AbstractCovariances):
 
     @property
     def precisions_cholesky(self) -> FullValues:
-        return linalg.inverse_cholesky(self.values)
+        return inverse_cholesky(self.values)
 
     @property
     def variances(self) -> Means:

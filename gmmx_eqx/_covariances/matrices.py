@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 from .._core import linalg
 from .._core.aliases import PerSample, Residuals, Samples, SquareValues
 from .._core.axes import Axis
+from .._core.cholesky import inverse_cholesky
 
 
 def as_columns(x: Float[Array, "n k d m"]) -> Float[Array, "m k d n"]:
@@ -18,7 +19,7 @@ def transpose(x: Float[Array, "b k i j"]) -> Float[Array, "b k j i"]:
 
 
 def inverse(values: SquareValues) -> SquareValues:
-    u = linalg.inverse_cholesky(values)
+    u = inverse_cholesky(values)
     return linalg.matmul(u, transpose(u))
 
 

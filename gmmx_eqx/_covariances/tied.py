@@ -14,6 +14,7 @@ from .._core.aliases import (
     TiedValues,
 )
 from .._core.axes import Axis, CovarianceType
+from .._core.cholesky import inverse_cholesky
 from .._moments import Moments
 from . import matrices
 from .abstract import AbstractCovariances
@@ -68,7 +69,7 @@ class TiedCovariances(AbstractCovariances):
 
     @property
     def precisions_cholesky(self) -> TiedValues:
-        return linalg.inverse_cholesky(self.values)
+        return inverse_cholesky(self.values)
 
     @property
     def variances(self) -> PerFeature:

@@ -1,0 +1,89 @@
+"""The inverse Cholesky factor against NumPy in float64."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gmmx_eqx._core.cholesky import inverse_cholesky
+
+
+SIZES = [1, 2, 7, 8, 9, 16, 33]
+
+
+def make(shape, dtype, seed=0):
+    """Positive definite matrices with a condition number of about 1e4."""
+    rng = np.random.default_rng(seed)
+    *batch, d = shape
+    q, _ = np.linalg.qr(rng.normal(size=(*batch, d, d)))
+    values = (q * np.geomspace(1, 1e-4, d)) @ np.swapaxes(q, -1, -2)
+    return np.asarray((values + np.swapaxes(values, -1, -2)) / 2, dtype)
+
+
+def exact(values):
+    lower = np.linalg.cholesky(np.float64(values))
+    return np.swapaxes(np.linalg.inv(lower), -1, -2)
+
+
+@pytest.mark.parametrize("d", SIZES)
+@pytest.mark.parametrize("batch", [(), (3,), (1, 4)])
+def test_it_is_the_inverse_factor(d, batch, dtype):
+    values = make((*batch, d), dtype)
+    u = np.asarray(inverse_cholesky(jnp.asarray(values)))
+    assert u.dtype == dtype
+    np.testing.assert_array_equal(u, np.triu(u))
+    expected = exact(values)
+    error = np.linalg.norm(u - expected, axis=(-1, -2))
+    scale = np.linalg.norm(expected, axis=(-1, -2))
+    assert np.all(error < 1e4 * np.finfo(dtype).eps * scale)
+    # As good as LAPACK's: |U' S U - 1| is a few roundings, whatever the condition.
+    unit = np.swapaxes(u, -1, -2).astype(float) @ values.astype(float) @ u.astype(float)
+    assert np.all(np.abs(unit - np.eye(d)) < 1e4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12, 1e30])
+def test_units_do_not_matter(scale, dtype):
+    values = make((2, 10), dtype)
+    u = inverse_cholesky(jnp.asarray(values * dtype(scale)))
+    expected = exact(values) / scale**0.5
+    rtol = 1e4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(u, expected, rtol, rtol * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("d", [1, 3, 20])
+def test_nan_where_not_positive_definite(d):
+    good = np.eye(d)
+    zero, negative = good.copy(), good.copy()
+    zero[-1, -1], negative[d // 2, d // 2] = 0, -1
+    nan = np.full((d, d), np.nan)
+    u = inverse_cholesky(jnp.asarray(np.stack([good, zero, negative, nan]), float))
+    np.testing.assert_array_equal(u[0], good)
+    assert np.all(np.isnan(u[1:]).any(axis=(1, 2)))
+    assert np.all(np.isnan(np.diagonal(u[1:], axis1=1, axis2=2)))
+
+
+@pytest.mark.parametrize("d", [3, 12])
+def test_lanes_are_more_matrices(d, dtype):
+    values = jnp.asarray(make((2, 3, d), dtype))
+    expected = jnp.stack([inverse_cholesky(lane) for lane in values])
+    got = jax.vmap(inverse_cholesky)(values)
+    np.testing.assert_allclose(got, expected, 1e2 * np.finfo(dtype).eps)
+
+
+@pytest.mark.x64
+@pytest.mark.parametrize("d", [1, 4, 11])
+def test_derivatives(d):
+    values, direction = (jnp.asarray(make((d,), float, seed)) for seed in (0, 1))
+    total = lambda values: jnp.sum(jnp.sin(inverse_cholesky(values)))
+    step = 1e-7 * direction
+    slope = (total(values + step) - total(values - step)) / 2e-7
+    _, forward = jax.jvp(total, (values,), (direction,))
+    backward = jnp.sum(jax.grad(total)(values) * direction)
+    np.testing.assert_allclose(forward, slope, rtol=1e-5)
+    np.testing.assert_allclose(backward, forward, rtol=1e-9)
+    mapped = jax.vmap(jax.grad(total))(values[None])[0]
+    np.testing.assert_allclose(mapped, jax.grad(total)(values), rtol=1e-12)
+    second = lambda values: jax.jvp(total, (values,), (direction,))[1]
+    curvature = (second(values + step) - second(values - step)) / 2e-7
+    _, forward = jax.jvp(second, (values,), (direction,))
+    np.testing.assert_allclose(forward, curvature, rtol=1e-4)

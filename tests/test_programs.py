@@ -1,0 +1,72 @@
+"""What must not be in a compiled program.
+
+On a CPU, a call of LAPACK leaves threads spinning that take the cores from the matrix
+products, and two batched calls at the same time can wait for each other for ever.
+"""
+
+import functools as ft
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import pytest
+
+import gmmx_eqx as gx
+from gmmx_eqx._em import EMStep
+
+from .helpers import every_family, make_data, make_mixture
+
+
+LAPACK = 'custom_call_target="lapack_'
+
+
+def log_prob(mixture, x):
+    return mixture.log_prob(x)
+
+
+def gradient(mixture, x):
+    return jax.grad(lambda mixture: jnp.sum(mixture.log_prob(x)))(mixture)
+
+
+def step(kernel, mixture, x):
+    source = gx.InMemory.from_data(x, None, 64)
+    em_step = EMStep.create(mixture.covariances, source, gx.Ridge(1e-6), kernel)
+    return em_step(mixture)
+
+
+def fit(mixture, x):
+    return gx.fit(mixture, x, throw=False)
+
+
+PROGRAMS = {
+    "log_prob": log_prob,
+    "gradient": gradient,
+    "packed": ft.partial(step, "packed"),
+    "residual": ft.partial(step, "residual"),
+    "auto": ft.partial(step, "auto"),
+    "fit": fit,
+}
+
+
+def text(run, *args) -> str:
+    return eqx.filter_jit(run).lower(*args).compile().compiled.as_text()
+
+
+def test_a_call_of_lapack_is_seen():
+    assert LAPACK in text(jnp.linalg.cholesky, jnp.eye(3)[None])
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@every_family
+def test_no_call_of_lapack(name, program):
+    x = jnp.asarray(make_data(150, 5), dtype=float)
+    run = lambda mixture: PROGRAMS[program](mixture, x)
+    assert LAPACK not in text(run, make_mixture(name, 6, 5))
+
+
+@every_family
+def test_no_call_of_lapack_by_many(name):
+    x = jnp.asarray(make_data(150, 5), dtype=float)
+    mixture = make_mixture(name, 6, 5)
+    run = eqx.filter_vmap(lambda mixture: fit(mixture, x))
+    assert LAPACK not in text(run, gx.stack([mixture, mixture]))
