@@ -1,5 +1,8 @@
 import enum
 
+import jax.numpy as jnp
+from jaxtyping import Array, Shaped
+
 
 class Axis(enum.IntEnum):
     """The one axis order of every internal array.
@@ -25,3 +28,12 @@ class CovarianceType(enum.StrEnum):
     tied = "tied"
     diag = "diag"
     spherical = "spherical"
+
+
+def as_columns(x: Shaped[Array, "n k d m"]) -> Shaped[Array, "m k d n"]:
+    """Samples as the columns of one matrix per component, and back.
+
+    In columns they fill the vector units of a processor, so arithmetic on many samples
+    should come between two of these.
+    """
+    return jnp.swapaxes(x, Axis.batch, Axis.features_covar)

@@ -17,7 +17,7 @@ from .._core.aliases import (
     Values,
     Weights,
 )
-from .._core.axes import Axis
+from .._core.axes import as_columns, Axis
 from .._moments import Moments
 from . import factor
 
@@ -150,9 +150,10 @@ class AbstractCovariances(eqx.Module):
 
         **Arguments:** as for `second_moment`.
         """
+        weighted = as_columns(resp) * as_columns(residuals)
         return Moments(
             count=jnp.sum(resp, axis=Axis.batch, keepdims=True),
-            first=jnp.sum(resp * residuals, axis=Axis.batch, keepdims=True),
+            first=jnp.sum(weighted, axis=Axis.features_covar, keepdims=True),
             second=cls.second_moment(residuals, resp),
         )
 
@@ -187,7 +188,7 @@ class AbstractCovariances(eqx.Module):
 
         Not a log-probability, in spite of its name, which is gmmx's.
         """
-        return factor.squared_mahalanobis(self.precisions_cholesky, x - means)
+        return factor.squared_mahalanobis(self.precisions_cholesky, x, means)
 
     @property
     def log_det_cholesky(self) -> Weights:

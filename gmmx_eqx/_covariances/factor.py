@@ -7,9 +7,9 @@ does not notice that two are the same.
 import jax.numpy as jnp
 
 from .._core import linalg
-from .._core.aliases import PerSample, Residuals, Values, Weights
-from .._core.axes import Axis
-from .matrices import as_columns, transpose
+from .._core.aliases import Means, PerSample, Samples, Values, Weights
+from .._core.axes import as_columns, Axis
+from .matrices import transpose
 
 
 def is_diagonal(u: Values) -> bool:
@@ -17,13 +17,15 @@ def is_diagonal(u: Values) -> bool:
     return u.shape[Axis.features_covar] == 1
 
 
-def squared_mahalanobis(u: Values, residuals: Residuals) -> PerSample:
-    r"""$|U_k^T r_{nk}|^2$."""
+def squared_mahalanobis(u: Values, x: Samples, means: Means) -> PerSample:
+    r"""$|U_k^T (x_n - μ_k)|^2$."""
     # The residual first, the product after: the difference of two products would lose
     # the digits of far-away means.
+    residuals = as_columns(x) - means
     if is_diagonal(u):
-        return jnp.sum((residuals * u) ** 2, axis=Axis.features, keepdims=True)
-    whitened = linalg.matmul(transpose(u), as_columns(residuals))
+        whitened = u * residuals
+    else:
+        whitened = linalg.matmul(transpose(u), residuals)
     return as_columns(jnp.sum(whitened**2, axis=Axis.features, keepdims=True))
 
 

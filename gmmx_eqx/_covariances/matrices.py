@@ -5,13 +5,8 @@ from jaxtyping import Array, Float
 
 from .._core import linalg
 from .._core.aliases import PerSample, Residuals, Samples, SquareValues
-from .._core.axes import Axis
+from .._core.axes import as_columns, Axis
 from .._core.cholesky import inverse_cholesky
-
-
-def as_columns(x: Float[Array, "n k d m"]) -> Float[Array, "m k d n"]:
-    """Samples as the columns of one right-hand side per component, and back."""
-    return jnp.swapaxes(x, Axis.batch, Axis.features_covar)
 
 
 def transpose(x: Float[Array, "b k i j"]) -> Float[Array, "b k j i"]:
@@ -25,7 +20,8 @@ def inverse(values: SquareValues) -> SquareValues:
 
 def scatter(residuals: Residuals, resp: PerSample) -> SquareValues:
     """One product per component, (features, batch) by (batch, features)."""
-    return linalg.matmul(as_columns(residuals * resp), transpose(as_columns(residuals)))
+    columns = as_columns(residuals)
+    return linalg.matmul(as_columns(resp) * columns, transpose(columns))
 
 
 def colour(values: SquareValues, noise: Samples) -> Float[Array, "n k d 1"]:

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._core.aliases import ColumnWeights, Pivot, Rows, Scalar
+from .._core.axes import as_columns
 from .._mixture import GaussianMixture
 from .._mixture.densities import log_density
 from .._moments import Moments
@@ -46,9 +47,10 @@ def expect(
     def of_chunk(chunk: Chunk) -> Expectation:
         samples = chunk.samples
         density = log_density(mixture.means, mixture.covariances, samples)
-        joint = (density + mixture.log_weights)[:, :, 0, 0].T
+        joint = as_columns(density + mixture.log_weights)[0, :, 0]
         resp, log_likelihood = responsibilities(joint, chunk.weights)
-        moments = family.moments(samples - pivot, resp.T[:, :, None, None])
+        residuals = as_columns(as_columns(samples) - pivot)
+        moments = family.moments(residuals, as_columns(resp[None, :, None]))
         return Expectation(moments=moments, log_likelihood=log_likelihood)
 
     return source.reduce(of_chunk)

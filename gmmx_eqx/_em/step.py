@@ -169,13 +169,14 @@ class EMStep(eqx.Module):
             new = maximise(expectation.moments, still, pivot, self.reg_covar)
             new_u = new.covariances.precisions_cholesky
             lost = amplification(new, new.means - pivot, new_u)
+            least = amplification(new, jnp.zeros_like(pivot), new_u)
             new_attempt = _Attempt(
                 mixture=new,
                 u=new_u,
                 log_likelihood=expectation.log_likelihood,
                 pivot=new.means,
-                # A NaN does not get better.
-                accurate=is_accurate(lost) | jnp.isnan(lost),
+                # Neither a NaN nor what correlation loses gets better.
+                accurate=is_accurate(lost) | ~(lost > 2 * least),
             )
             return new_attempt, n_attempts + 1
 

@@ -27,7 +27,7 @@ def log_density(
     r"""$\log N(x_n | μ_k, Σ_k)$, in nats."""
     n_features = means.shape[Axis.features]
     u = covariances.precisions_cholesky
-    distance = factor.squared_mahalanobis(u, samples - means)
+    distance = factor.squared_mahalanobis(u, samples, means)
     log_det = factor.log_det(u)
     if Axis.features in covariances.shared_axes:
         log_det = n_features * log_det

@@ -14,7 +14,7 @@ from .._core.aliases import (
     Samples,
     Scalar,
 )
-from .._core.axes import Axis
+from .._core.axes import as_columns, Axis
 
 
 _Monoid = TypeVar("_Monoid", bound=PyTree)
@@ -35,7 +35,7 @@ class Chunk(eqx.Module):
     @property
     def samples(self) -> Samples:
         """The same numbers with the axes of [`gmmx_eqx.Axis`][]."""
-        return inputs.as_samples(self.columns.T)
+        return as_columns(self.columns[None, None])
 
     @property
     def sample_weights(self) -> PerSampleTotal:
