@@ -80,7 +80,7 @@ def ours_batch() -> Callable[[], float]:
 
     xs = jax.numpy.asarray(sets())
     solver = gx.EM(tol=TOL, max_steps=500)
-    options = {"solver": solver, "reg_covar": 1e-6, "width": N_SETS}
+    options = {"solver": solver, "reg_covar": 1e-6}
 
     def run():
         solutions = gx.fit_batch(xs, 2, key=jax.random.key(0), **options)

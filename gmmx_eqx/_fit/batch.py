@@ -1,5 +1,6 @@
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
@@ -11,7 +12,7 @@ from .._covariances import covariance_class
 from .._em import EM, Kernel
 from .._initialisers import AbstractInitialiser, KMeans
 from .._priors import as_ridge
-from .best import best_lane, take
+from .best import take_best
 from .lanes import fit_sets, Settings
 from .solution import Solution
 
@@ -73,7 +74,10 @@ def fit_batch(
     )
     keys = jr.split(key, (n_sets, n_restarts))
     solutions, _ = fit_sets(settings, xs, weights, keys)
-    return jax.vmap(lambda lanes: take(lanes, best_lane(lanes)))(solutions)
+    return _best_of_each(solutions)
+
+
+_best_of_each = eqx.filter_jit(jax.vmap(take_best))
 
 
 def _stack(xs: Any, sample_weight: Any) -> tuple[Array, Array | None]:

@@ -4,7 +4,7 @@ import equinox as eqx
 from jaxtyping import Array, Int
 
 from .._core.results import RESULTS
-from .best import best_lane, take
+from .best import take, take_best
 from .optima import distinct_optima, Optimum
 from .solution import Solution
 
@@ -35,7 +35,7 @@ class Population(eqx.Module):
     @property
     def best(self) -> Solution:
         """The lane of the highest log-likelihood; see its `result`."""
-        return take(self.solutions, best_lane(self.solutions))
+        return take_best(self.solutions)
 
     @property
     def n_converged(self) -> Int[Array, ""]:

@@ -16,7 +16,7 @@ from .._em import EM, Kernel
 from .._initialisers import AbstractInitialiser, KMeans
 from .._mixture import GaussianMixture
 from .._priors import as_ridge
-from .best import best_lane, take
+from .best import take, take_best
 from .lanes import fit_lanes, Settings
 from .selection import Cell, Selection
 from .solution import Solution
@@ -35,7 +35,7 @@ def select(
     reg_covar: Any = None,
     solver: EM | None = None,
     kernel: str = Kernel.auto,
-    width: int = 16,
+    width: int = 32,
 ) -> Selection:
     """Fits every number of components with every covariance family, and compares.
 
@@ -117,7 +117,7 @@ def _best(
     by_cell = jax.tree.map(
         lambda leaf: leaf.reshape(n_cells, -1, *leaf.shape[1:]), lanes
     )
-    best = jax.vmap(lambda cell: take(cell, best_lane(cell)))(by_cell)
+    best = jax.vmap(take_best)(by_cell)
     icl = jax.vmap(lambda mixture: mixture.icl(x, weight))(best.mixture)
     return best, icl, jnp.sum(by_cell.converged, axis=1)
 
