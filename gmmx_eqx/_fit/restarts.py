@@ -25,7 +25,7 @@ def fit_restarts(
     reg_covar: Any = None,
     solver: EM | None = None,
     kernel: str = Kernel.auto,
-    width: int = 32,
+    width: int = 64,
 ) -> Population:
     """Fits the same data from many random starts, as one program.
 

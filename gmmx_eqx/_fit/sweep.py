@@ -35,7 +35,7 @@ def select(
     reg_covar: Any = None,
     solver: EM | None = None,
     kernel: str = Kernel.auto,
-    width: int = 32,
+    width: int = 64,
 ) -> Selection:
     """Fits every number of components with every covariance family, and compares.
 

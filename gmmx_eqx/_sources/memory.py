@@ -105,11 +105,11 @@ def _take(tree: PyTree, index: int) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def chunk_size(x: Data) -> int:
+def chunk_size(x: Data, largest: int = _LARGEST) -> int:
     """How many samples to take at once: a power of two, or all of a small data set."""
     n_samples, n_features = x.shape
     packed_length = n_features * (n_features + 1) // 2 + n_features + 1
     size = 2 ** int(math.log2(_CHUNK_BYTES / (packed_length * x.dtype.itemsize)))
-    size = min(max(size, _SMALLEST), _LARGEST)
+    size = min(max(size, _SMALLEST), largest)
     # One chunk is cheapest: up to twice the size, do not split.
     return n_samples if n_samples <= 2 * size else size
