@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 
+from .._core import linalg
 from .._core.aliases import ColumnWeights, Pivot, Rows, Scalar
 from .._core.axes import as_columns
 from .._mixture import GaussianMixture
@@ -71,6 +72,6 @@ def responsibilities(joint: Rows, weights: ColumnWeights) -> tuple[Rows, Scalar]
     weights = weights[None]
     present = weights > 0
     resp = jnp.where(present, unnormalised * (weights / total), 0)
-    log_density = top + jnp.log(total)
+    log_density = top + linalg.fast_log(total)
     log_likelihood = jnp.sum(jnp.where(present, weights * log_density, 0))
     return resp, log_likelihood
