@@ -1,6 +1,8 @@
 """Seconds per EM step, each contender in a process of its own.
 
-`python -m benchmarks [--quick]` prints a table and writes `benchmarks/results/*.json`.
+`python -m benchmarks [--quick | --full]` prints a table and writes
+`benchmarks/results/*.json`. The limit is the time that the two matrix products of a
+step would take at the rate of one large product.
 """
 
 import argparse
@@ -27,68 +29,132 @@ RUNNERS = {
 RESULTS = pathlib.Path(__file__).parent / "results"
 
 
+GRIDS: dict[str, list[dict]] = {
+    "corners": [
+        {"n_features": d, "n_components": k} for d in (8, 32) for k in (16, 64)
+    ],
+    "components": [{"n_components": k} for k in (2, 4, 8, 16, 32, 64)],
+    "features": [{"n_features": d} for d in (2, 4, 8, 16)],
+    "samples": [{"n_samples": n} for n in (256, 1024, 4096, 16384)],
+    "families": [{"covariance_type": c} for c in ("tied", "diag", "spherical")],
+}
+CENTRE = {"n_samples": 65536, "n_features": 32, "n_components": 64}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="one round, fewer samples")
+    parser.add_argument("--full", action="store_true", help="all grids, one round")
     parser.add_argument("--limit", type=float, default=150, help="seconds per process")
     options = parser.parse_args()
-    n_samples = 8192 if options.quick else 65536
-    rounds = 1 if options.quick else 3
+    rounds = 1 if options.quick or options.full else 3
+    points = [{**CENTRE, **p} for p in GRIDS["corners"]]
+    if options.full:
+        points = [{**CENTRE, **p} for grid in GRIDS.values() for p in grid]
+    if options.quick:
+        points = [{**p, "n_samples": 8192} for p in points]
+    points = list({tuple(p.items()): p for p in points}.values())
     problems = [
-        Problem(n_samples, n_features, n_components, dtype)
+        Problem(**point, dtype=dtype)
         for dtype in ("float32", "float64")
-        for n_features in (8, 32)
-        for n_components in (16, 64)
+        for point in points
     ]
     records = [measure(problem, rounds, options.limit) for problem in problems]
-    write(records)
+    summarise(records)
+    write(records, "em_step_full" if options.full else "em_step")
 
 
 def measure(problem: Problem, rounds: int, limit: float) -> dict:
     """Interleaved rounds of all contenders; prints one line."""
-    seconds = {name: [] for name in RUNNERS}
-    likelihoods = {}
-    peaks = {}
+    seconds: dict[str, list[float]] = {name: [] for name in RUNNERS}
+    likelihoods, peaks, rates = {}, {}, []
     for _ in range(rounds):
         for name in RUNNERS:
             # gmmx computes in float32 alone; who runs out of time is not asked again.
-            if (
-                (name == "gmmx" and problem.dtype == "float64")
-                or name in peaks
-                and (not seconds[name])
-            ):
+            not_asked = name == "gmmx" and problem.dtype == "float64"
+            if not_asked or name in peaks and not seconds[name]:
                 continue
             result = run_worker(name, problem, limit)
             peaks[name] = result and result["MiB"]
             if result:
                 seconds[name] += result["s"]
                 likelihoods[name] = result["log_likelihood"][0]
+                rates += [result["flops"]] if "flops" in result else []
     check_same(likelihoods)
-    medians = {name: statistics.median(s) for name, s in seconds.items() if s}
-    if "gmmx_eqx" not in medians or len(medians) < 2:
-        print(f"{problem}: not done in {limit:.0f} s: {sorted(medians)}", flush=True)
-        return {"problem": vars(problem), "seconds_per_step": seconds}
-    ours = medians["gmmx_eqx"]
-    best = min(medians[n] for n in medians if n.startswith("sklearn"))
-    line = (
-        f"{problem.dtype} D={problem.n_features:<3} K={problem.n_components:<3} "
-        f"gmmx_eqx {1e3 * ours:8.1f} ms   scikit-learn {1e3 * best:8.1f} ms "
-        f"({best / ours:4.1f} x)"
+    record = {
+        "problem": vars(problem),
+        "seconds_per_step": seconds,
+        "peak_MiB": peaks,
+        "matmul_flops": max(rates, default=None),
+        "median": {n: statistics.median(s) for n, s in seconds.items() if s},
+    }
+    print(line(record), flush=True)
+    return record
+
+
+def line(record: dict) -> str:
+    problem, medians = record["problem"], record["median"]
+    text = (
+        f"{problem['dtype']} {problem['covariance_type']:9s} "
+        f"N={problem['n_samples']:<6} D={problem['n_features']:<3} "
+        f"K={problem['n_components']:<3}"
     )
+    if "gmmx_eqx" not in medians:
+        return f"{text} gmmx_eqx: not done"
+    ours = medians["gmmx_eqx"]
+    text += f" gmmx_eqx {1e3 * ours:8.2f} ms (limit {1e3 * limit_of(record):6.2f})"
+    for peer, value in peers(medians).items():
+        text += f"   {peer} {1e3 * value:8.1f} ms ({value / ours:4.1f} x)"
+    return text
+
+
+def limit_of(record: dict) -> float:
+    """Seconds that the two matrix products of a step would take by themselves."""
+    problem = record["problem"]
+    d = problem["n_features"]
+    products = {"full": d * (d + 1) // 2, "diag": d, "spherical": 1, "tied": 0}
+    packed = products[problem["covariance_type"]] + d + 1
+    flops = 4 * problem["n_samples"] * problem["n_components"] * packed
+    return flops / record["matmul_flops"]
+
+
+def peers(medians: dict[str, float]) -> dict[str, float]:
+    """scikit-learn at its better thread count, and gmmx."""
+    found = {}
+    sklearn = [value for name, value in medians.items() if name.startswith("sklearn")]
+    if sklearn:
+        found["scikit-learn"] = min(sklearn)
     if "gmmx" in medians:
-        line += (
-            f"   gmmx {1e3 * medians['gmmx']:8.1f} ms ({medians['gmmx'] / ours:.1f} x)"
-        )
-    elif problem.dtype == "float32":
-        line += f"   gmmx: not done in {limit:.0f} s"
-    print(line, flush=True)
-    return {"problem": vars(problem), "seconds_per_step": seconds, "peak_MiB": peaks}
+        found["gmmx"] = medians["gmmx"]
+    return found
+
+
+def summarise(records: list[dict]) -> None:
+    for dtype in ("float32", "float64"):
+        for peer in ("scikit-learn", "gmmx"):
+            ratios = [
+                peers(r["median"])[peer] / r["median"]["gmmx_eqx"]
+                for r in records
+                if r["problem"]["dtype"] == dtype
+                and "gmmx_eqx" in r["median"]
+                and peer in peers(r["median"])
+            ]
+            if ratios:
+                mean = statistics.geometric_mean(ratios)
+                print(
+                    f"{dtype}: {mean:.1f} times {peer} (geometric mean of "
+                    f"{len(ratios)} points, {min(ratios):.1f} to {max(ratios):.1f})"
+                )
 
 
 def run_worker(name: str, problem: Problem, limit: float) -> dict | None:
     contender, environment = RUNNERS[name]
-    steps = {"sklearn": (1, 3, 2), "gmmx": (1, 3, 1)}.get(contender, (3, 9, 5))
-    request = json.dumps(vars(problem) | {"steps": steps})
+    few, many, repeats = {"sklearn": (1, 3, 2), "gmmx": (1, 3, 1)}.get(
+        contender, (3, 9, 5)
+    )
+    # Steps of little data are too short to time.
+    many = few + (many - few) * max(1, 16384 // problem.n_samples)
+    request = json.dumps(vars(problem) | {"steps": [few, many, repeats]})
     command = [sys.executable, "-m", "benchmarks.worker", contender, request]
     try:
         done = subprocess.run(
@@ -111,7 +177,7 @@ def check_same(likelihoods: dict[str, float]) -> None:
         raise RuntimeError(f"The contenders disagree: {likelihoods}.")
 
 
-def write(records: list[dict]) -> None:
+def write(records: list[dict], name: str) -> None:
     packages = ("gmmx_eqx", "jax", "jaxlib", "equinox", "scikit-learn", "numpy", "gmmx")
     provenance = {
         "date": datetime.date.today().isoformat(),
@@ -121,7 +187,7 @@ def write(records: list[dict]) -> None:
         "versions": {name: importlib.metadata.version(name) for name in packages},
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / "em_step.json"
+    path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({**provenance, "records": records}, indent=1) + "\n")
     print(f"{provenance['processor']}, {provenance['cores']} cores; wrote {path.name}")
 

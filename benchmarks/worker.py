@@ -25,7 +25,27 @@ def main() -> None:
         # The difference leaves out what does not grow with the steps.
         seconds.append((times[1] - times[0]) / (many - few))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"s": seconds, "log_likelihood": log_likelihood, "MiB": peak}))
+    result = {"s": seconds, "log_likelihood": log_likelihood, "MiB": peak}
+    if name == "gmmx_eqx":
+        result["flops"] = matmul_rate(request["dtype"])
+    print(json.dumps(result))
+
+
+def matmul_rate(dtype: str) -> float:
+    """Floating-point operations per second of a large matrix product, in JAX."""
+    import jax
+    import jax.numpy as jnp
+
+    size, n_products = 1024, 4
+    a = jnp.full((size, size), 1 / size, dtype)
+    run = jax.jit(lambda a: a @ a @ a @ a @ a)
+    jax.block_until_ready(run(a))
+    seconds = []
+    for _ in range(10):
+        begin = time.perf_counter()
+        jax.block_until_ready(run(a))
+        seconds.append(time.perf_counter() - begin)
+    return n_products * 2 * size**3 / min(seconds)
 
 
 main()

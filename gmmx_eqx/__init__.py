@@ -13,6 +13,8 @@ from ._covariances import (
     TiedCovariances as TiedCovariances,
 )
 from ._em import (
+    AbstractEM as AbstractEM,
+    AbstractEMState as AbstractEMState,
     AbstractPacking as AbstractPacking,
     amplification as amplification,
     EM as EM,
@@ -24,6 +26,8 @@ from ._em import (
     Kernel as Kernel,
     maximise as maximise,
     packing as packing,
+    SQUAREM as SQUAREM,
+    SQUAREMState as SQUAREMState,
     StepInfo as StepInfo,
 )
 from ._fit import (

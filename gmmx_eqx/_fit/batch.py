@@ -9,7 +9,7 @@ from jaxtyping import Array
 from .._core import inputs
 from .._core.axes import CovarianceType
 from .._covariances import covariance_class
-from .._em import EM, Kernel
+from .._em import AbstractEM, EM, Kernel
 from .._initialisers import AbstractInitialiser, KMeans
 from .._priors import as_ridge
 from .best import take_best
@@ -27,7 +27,7 @@ def fit_batch(
     initialiser: AbstractInitialiser | None = None,
     sample_weight: Any = None,
     reg_covar: Any = None,
-    solver: EM | None = None,
+    solver: AbstractEM | None = None,
     kernel: str = Kernel.auto,
     width: int = 64,
 ) -> Solution:

@@ -9,7 +9,7 @@ from jaxtyping import Array, Int
 
 from .._core.aliases import Data, SampleWeight
 from .._covariances import AbstractCovariances
-from .._em import EM, EMStep, Kernel
+from .._em import AbstractEM, EMStep, Kernel
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture
 from .._mixture.estimate import estimate
@@ -31,7 +31,7 @@ class Settings(eqx.Module):
     n_components: int = eqx.field(static=True)
     initialiser: AbstractInitialiser
     ridge: AbstractRidge
-    solver: EM
+    solver: AbstractEM
     kernel: Kernel = eqx.field(static=True)
     # How many lanes are computed side by side.
     width: int = eqx.field(static=True)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
-from .._em import EM, EMState, StepInfo
+from .._em import AbstractEM, AbstractEMState, StepInfo
 from .._mixture import GaussianMixture
 
 
@@ -26,11 +26,11 @@ class _Pool(eqx.Module):
 
 def run_pool(
     step: Callable[[GaussianMixture, Any], tuple[GaussianMixture, StepInfo]],
-    solver: EM,
+    solver: AbstractEM,
     starts: GaussianMixture,
     args: Callable[[Int[Array, ""]], Any],
     width: int,
-) -> tuple[GaussianMixture, EMState, Int[Array, ""]]:
+) -> tuple[GaussianMixture, AbstractEMState, Int[Array, ""]]:
     """Iterates every lane of `starts` to its own end, `width` lanes at a time.
 
     Under a plain `vmap` of the loop all lanes are computed until the slowest has ended.

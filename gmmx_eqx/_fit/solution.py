@@ -3,7 +3,7 @@ from jaxtyping import Array, Bool, Float
 
 from .._core.aliases import Count, PerFeature, Scalar
 from .._core.results import RESULTS
-from .._em import EMState
+from .._em import AbstractEMState
 from .._mixture import GaussianMixture
 from .._sources import AbstractSource
 
@@ -32,7 +32,7 @@ class Solution(eqx.Module):
 
     @classmethod
     def from_state(
-        cls, mixture: GaussianMixture, state: EMState, source: AbstractSource
+        cls, mixture: GaussianMixture, state: AbstractEMState, source: AbstractSource
     ) -> "Solution":
         """From the end of a solver's loop, whose mixture is about the pivot."""
         return cls(

@@ -12,7 +12,7 @@ from .._core import inputs
 from .._core.aliases import Data, SampleWeight
 from .._core.axes import Axis
 from .._covariances import COVARIANCE, covariance_class
-from .._em import EM, Kernel
+from .._em import AbstractEM, EM, Kernel
 from .._initialisers import AbstractInitialiser, KMeans
 from .._mixture import GaussianMixture
 from .._priors import as_ridge
@@ -33,7 +33,7 @@ def select(
     initialiser: AbstractInitialiser | None = None,
     sample_weight: Any = None,
     reg_covar: Any = None,
-    solver: EM | None = None,
+    solver: AbstractEM | None = None,
     kernel: str = Kernel.auto,
     width: int = 64,
 ) -> Selection:

@@ -1,0 +1,106 @@
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from .._core.aliases import Count, Flag, Scalar
+from .._core.results import RESULTS
+from .._mixture import GaussianMixture
+from .solver import AbstractEM, AbstractEMState, as_max_steps, as_tol, judge
+from .step import StepInfo
+
+
+class EMState(AbstractEMState):
+    """The state of [`gmmx_eqx.EM`][]."""
+
+    log_likelihoods: Float[Array, " history"]
+    n_steps: Count
+    n_residual_steps: Count
+    log_likelihood: Scalar
+    stop: Flag
+    result: RESULTS
+
+
+class EM(AbstractEM):
+    """Plain expectation-maximisation, as an Optimistix fixed-point solver.
+
+    Stops when the mean log-likelihood per sample changes by less than `tol` nats (or by
+    less than rounding does), or after `max_steps`. The iterated function gives a
+    mixture and a [`gmmx_eqx.StepInfo`][], as [`gmmx_eqx.EMStep`][] does.
+
+    **Attributes:**
+
+    - `tol`: in nats per sample; with zero, all `max_steps` are taken.
+    - `max_steps`: zero evaluates the start.
+    """
+
+    tol: Scalar
+    max_steps: Count
+    history_size: int = eqx.field(static=True)
+
+    def __init__(self, tol: Any = 1e-5, max_steps: Any = 500):
+        """**Arguments:**
+
+        - `tol`: in nats per sample; a number or a scalar array.
+        - `max_steps`: an integer or a scalar integer array.
+
+        Both become arrays, so that a sweep over them is one program.
+
+        **Raises:**
+
+        `ValueError` if one is negative or not finite.
+        """
+        self.tol = as_tol(tol)
+        self.max_steps, self.history_size = as_max_steps(max_steps)
+
+    def init(
+        self,
+        fn: Callable,
+        y: GaussianMixture,
+        args: PyTree,
+        options: dict[str, Any],
+        f_struct: PyTree,
+        aux_struct: PyTree,
+        tags: frozenset[object],
+    ) -> EMState:
+        del fn, options, f_struct, aux_struct, tags, args
+        nan = jnp.full((), jnp.nan, y.means.dtype)
+        return EMState(
+            log_likelihoods=jnp.full((self.history_size,), nan),
+            n_steps=jnp.array(0),
+            n_residual_steps=jnp.array(0),
+            log_likelihood=nan,
+            stop=jnp.array(False),
+            # What remains if the start itself is not finite, and no step is taken.
+            result=RESULTS.nonfinite,
+        )
+
+    def step(
+        self,
+        fn: Callable,
+        y: GaussianMixture,
+        args: PyTree,
+        options: dict[str, Any],
+        state: EMState,
+        tags: frozenset[object],
+    ) -> tuple[GaussianMixture, EMState, StepInfo]:
+        del options, tags
+        new, info = fn(y, args)
+        stop, result = judge(self, state, info)
+        # The mixture that is returned is the one whose likelihood is known.
+        y = jax.tree.map(lambda old, new: jnp.where(stop, old, new), y, new)
+        history = state.log_likelihoods.at[state.n_steps]
+        more = ~stop
+        state = EMState(
+            log_likelihoods=history.set(info.log_likelihood, mode="drop"),
+            n_steps=state.n_steps + more.astype(int),
+            n_residual_steps=state.n_residual_steps
+            + (more & info.residual).astype(int),
+            log_likelihood=info.log_likelihood,
+            stop=stop,
+            result=result,
+        )
+        return y, state, info

@@ -1,0 +1,178 @@
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from .._core.aliases import Count, Flag, Scalar
+from .._core.results import RESULTS
+from .._mixture import GaussianMixture
+from .chart import Chart
+from .solver import AbstractEM, AbstractEMState, as_max_steps, as_tol, judge
+from .step import StepInfo
+
+
+# By how much the longest extrapolation grows when it is used and helps (Varadhan,
+# Roland, section 5).
+_GROWTH = 4.0
+
+
+class SQUAREMState(AbstractEMState):
+    """The state of [`gmmx_eqx.SQUAREM`][].
+
+    **Attributes:** those of [`gmmx_eqx.EMState`][], and
+
+    - `phase`: of a cycle: 0, 1 before its two steps of EM, 2 at the extrapolation.
+    - `before`: the mixture that the cycle began with.
+    - `retreat`: where two steps of EM had led.
+    - `longest`: the longest step length that is tried.
+    """
+
+    log_likelihoods: Float[Array, " history"]
+    n_steps: Count
+    n_residual_steps: Count
+    log_likelihood: Scalar
+    stop: Flag
+    result: RESULTS
+    phase: Count
+    before: GaussianMixture
+    retreat: GaussianMixture
+    longest: Scalar
+
+
+class SQUAREM(AbstractEM):
+    r"""Expectation-maximisation with squared extrapolation: far fewer steps where EM
+    crawls, which it does when components overlap.
+
+    After two steps of EM, $θ_0 → θ_1 → θ_2$, it goes to $θ_0 - 2 α r + α^2 v$, with
+    $r = θ_1 - θ_0$, $v = θ_2 - 2 θ_1 + θ_0$ and $α = -|r| / |v|$, and takes a step of
+    EM from there. An extrapolation that is less likely than $θ_1$, or not a mixture, is
+    dropped, and plain EM goes on from $θ_2$: the likelihood never falls. The
+    coordinates are logarithms of weights, means in units of widths, and triangular
+    factors of precisions with logarithms on the diagonal.
+
+    Stops as [`gmmx_eqx.EM`][] does, by the change of a plain step. `n_steps` counts all
+    steps, those that were dropped too.
+
+    **Attributes:**
+
+    - `tol`: in nats per sample; with zero, all `max_steps` are taken.
+    - `max_steps`: zero evaluates the start.
+
+    ??? cite "Reference"
+
+        Varadhan, Roland (2008), Simple and Globally Convergent Methods for Accelerating
+        the Convergence of Any EM Algorithm. Scandinavian Journal of Statistics 35(2),
+        335-353. Scheme S3, with their bound on the step length.
+    """
+
+    tol: Scalar
+    max_steps: Count
+    history_size: int = eqx.field(static=True)
+
+    def __init__(self, tol: Any = 1e-5, max_steps: Any = 500):
+        """**Arguments** and **errors**: as for [`gmmx_eqx.EM`][]."""
+        self.tol = as_tol(tol)
+        self.max_steps, self.history_size = as_max_steps(max_steps)
+
+    def init(
+        self,
+        fn: Callable,
+        y: GaussianMixture,
+        args: PyTree,
+        options: dict[str, Any],
+        f_struct: PyTree,
+        aux_struct: PyTree,
+        tags: frozenset[object],
+    ) -> SQUAREMState:
+        del fn, options, f_struct, aux_struct, tags, args
+        nan = jnp.full((), jnp.nan, y.means.dtype)
+        return SQUAREMState(
+            log_likelihoods=jnp.full((self.history_size,), nan),
+            n_steps=jnp.array(0),
+            n_residual_steps=jnp.array(0),
+            log_likelihood=nan,
+            stop=jnp.array(False),
+            result=RESULTS.nonfinite,
+            phase=jnp.array(0),
+            before=y,
+            retreat=y,
+            longest=jnp.ones_like(nan),
+        )
+
+    def step(
+        self,
+        fn: Callable,
+        y: GaussianMixture,
+        args: PyTree,
+        options: dict[str, Any],
+        state: SQUAREMState,
+        tags: frozenset[object],
+    ) -> tuple[GaussianMixture, SQUAREMState, StepInfo]:
+        del options, tags
+        new, info = fn(y, args)
+        tried = state.phase == 2
+        # False for a NaN.
+        helped = (info.log_likelihood >= state.log_likelihood) & ~info.collapsed
+        dropped = tried & ~helped
+        plain_stop, plain_result = judge(self, state, info)
+        # An extrapolation is no place to end: its change is not that of a plain step.
+        stop = plain_stop & ~tried
+        result = RESULTS.where(tried, state.result, plain_result)
+        value = jnp.where(dropped, state.log_likelihood, info.log_likelihood)
+
+        # The extrapolation needs a step to be judged and one to be followed or not.
+        room = state.n_steps + 2 <= self.max_steps
+        leap, length = _extrapolate(state.before, y, new, state.longest)
+        leaps = (state.phase == 1) & room
+        grown = jnp.where(
+            length >= state.longest, _GROWTH * state.longest, state.longest
+        )
+        shrunk = jnp.maximum(state.longest / _GROWTH, 1)
+        longest = jnp.where(dropped, shrunk, jnp.where(leaps, grown, state.longest))
+
+        following = _where(leaps, leap, _where(dropped, state.retreat, new))
+        more = ~stop
+        history = state.log_likelihoods.at[state.n_steps]
+        state = SQUAREMState(
+            log_likelihoods=history.set(value, mode="drop"),
+            n_steps=state.n_steps + more.astype(int),
+            n_residual_steps=state.n_residual_steps
+            + (more & info.residual).astype(int),
+            log_likelihood=value,
+            stop=stop,
+            result=result,
+            phase=jnp.where(leaps, 2, jnp.where(state.phase == 0, 1, 0)),
+            before=_where(state.phase == 0, y, state.before),
+            retreat=new,
+            longest=longest,
+        )
+        return _where(stop, y, following), state, info
+
+
+def _extrapolate(
+    first: GaussianMixture,
+    second: GaussianMixture,
+    third: GaussianMixture,
+    longest: Scalar,
+) -> tuple[GaussianMixture, Scalar]:
+    """From three mixtures, each a step of EM from the one before, to where they lead,
+    and the length of that step."""
+    scale = jax.lax.stop_gradient(jnp.sqrt(first.covariances.variances))
+    a, b, c = (Chart.of(mixture, scale) for mixture in (first, second, third))
+    r = jax.tree.map(lambda a, b: b - a, a, b)
+    v = jax.tree.map(lambda a, b, c: c - 2 * b + a, a, b, c)
+    norm = lambda tree: jnp.sqrt(
+        sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(tree))
+    )
+    length = norm(r) / norm(v)
+    # With a length of one it is the third of the three.
+    length = jnp.clip(jnp.where(jnp.isfinite(length), length, 1), 1, longest)
+    leap = jax.tree.map(lambda a, r, v: a + 2 * length * r + length**2 * v, a, r, v)
+    return leap.mixture(third, scale), length
+
+
+def _where(flag: Flag, yes: GaussianMixture, no: GaussianMixture) -> GaussianMixture:
+    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), yes, no)
