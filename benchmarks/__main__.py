@@ -161,10 +161,13 @@ def run_worker(name: str, problem: Problem, limit: float) -> dict | None:
             command,
             env=os.environ | environment,
             capture_output=True,
-            check=True,
             timeout=limit,
         )
     except subprocess.TimeoutExpired:
+        return None
+    if done.returncode:
+        reason = done.stderr.decode().strip().splitlines()[-1]
+        print(f"{name} failed: {reason[:160]}", flush=True)
         return None
     return json.loads(done.stdout)
 

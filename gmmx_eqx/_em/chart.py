@@ -62,7 +62,13 @@ class Chart(eqx.Module):
 
 
 def _is_square(values: Values) -> bool:
-    return values.shape[Axis.features_covar] > 1
+    rows, columns = values.shape[Axis.features], values.shape[Axis.features_covar]
+    if columns not in (1, rows):
+        raise ValueError(
+            "This solver needs covariances that are square matrices or variances; got "
+            f"values of shape {values.shape}. Use `gx.EM`."
+        )
+    return columns > 1
 
 
 def _log_diagonal(u: Values) -> Values:

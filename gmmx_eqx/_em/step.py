@@ -16,6 +16,7 @@ from .maximisation import has_collapsed, maximise
 from .packed import expect_packed
 from .packings import AbstractPacking, packing
 from .residual import expect
+from .wide import expect_wide, suits, wide_amplification
 
 
 # The first pivot can be far from the new means, the second is within rounding of them.
@@ -25,7 +26,8 @@ _MAX_ATTEMPTS = 3
 class Kernel(enum.StrEnum):
     """How the E-step computes moments.
 
-    - `auto`: `packed` where it is accurate, `residual` in the steps where it is not.
+    - `auto`: `packed`, or the wide kernel, where that is accurate, and `residual` in the
+        steps where it is not.
     - `packed`: two matrix products per chunk, whatever the accuracy.
     - `residual`: about each component's own mean.
     """
@@ -104,7 +106,7 @@ class EMStep(eqx.Module):
             u = jnp.zeros_like(mixture.covariances.precisions_cholesky)
             attempt = _Attempt(mixture, u, zero, mixture.means, jnp.array(False))
         else:
-            attempt = self._packed(mixture, self.packing)
+            attempt = self._fast(mixture, self.packing)
         final = self._refine(mixture, attempt) if self.guarded else attempt
         info = StepInfo(
             log_likelihood=final.log_likelihood,
@@ -116,12 +118,18 @@ class EMStep(eqx.Module):
         )
         return final.mixture, info
 
-    def _packed(self, mixture: GaussianMixture, packing: AbstractPacking) -> "_Attempt":
+    def _fast(self, mixture: GaussianMixture, packing: AbstractPacking) -> "_Attempt":
+        """By the packed or the wide kernel. Not accurate everywhere."""
         u = mixture.covariances.precisions_cholesky
-        run = lambda: expect_packed(mixture, self.source, packing, u)
+        if self.guarded and suits(mixture):
+            pivot, lost_about = mixture.means, wide_amplification
+            run = lambda: expect_wide(mixture, self.source, u)
+        else:
+            pivot, lost_about = jnp.zeros_like(self.source.pivot), amplification
+            run = lambda: expect_packed(mixture, self.source, packing, u)
         accurate = jnp.array(True)
         if self.guarded:
-            accurate = is_accurate(amplification(mixture, mixture.means, u))
+            accurate = is_accurate(lost_about(mixture, mixture.means - pivot, u))
             zeros = jax.tree.map(
                 lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(run)
             )
@@ -134,7 +142,6 @@ class EMStep(eqx.Module):
             )
         else:
             expectation = run()
-        pivot = jnp.zeros_like(self.source.pivot)
         new = maximise(expectation.moments, mixture, pivot, self.reg_covar)
         new_u = new.covariances.precisions_cholesky
         # The new means are the best pivot there is, should this have to be done again.
@@ -144,7 +151,7 @@ class EMStep(eqx.Module):
             u=new_u,
             log_likelihood=expectation.log_likelihood,
             pivot=jnp.where(better, new.means, mixture.means),
-            accurate=accurate & is_accurate(amplification(new, new.means, new_u)),
+            accurate=accurate & is_accurate(lost_about(new, new.means - pivot, new_u)),
         )
 
     def _refine(self, mixture: GaussianMixture, attempt: "_Attempt") -> "_Attempt":

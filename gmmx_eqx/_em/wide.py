@@ -1,0 +1,87 @@
+"""The E-step of full covariances with the matrices of all components as one: faster
+than packed features for few components, and more accurate."""
+
+import jax.numpy as jnp
+
+from .._core import linalg
+from .._core.aliases import Means, Scalar, Values
+from .._core.axes import Axis
+from .._covariances import factor, FullCovariances
+from .._mixture import GaussianMixture
+from .._moments import Moments
+from .._sources import AbstractSource, Chunk
+from .guard import amplification
+from .residual import Expectation, responsibilities
+
+
+def suits(mixture: GaussianMixture) -> bool:
+    """Whether this kernel is the faster one, as measured on a CPU: there are few
+    components for that many features. Or, in float32 and many dimensions, whether it is
+    at most half slower: packed features are often not accurate there, and residuals take
+    several times as long."""
+    d = mixture.n_features
+    often_inaccurate = mixture.means.dtype == jnp.float32 and d >= 32
+    most = 2 * d if often_inaccurate else d // 8
+    is_full = isinstance(mixture.covariances, FullCovariances)
+    return is_full and mixture.n_components <= most
+
+
+def expect_wide(
+    mixture: GaussianMixture, source: AbstractSource, u: Values
+) -> Expectation:
+    r"""The E-step, with moments about the mixture's means.
+
+    Whitened residuals are $U_k^T x - U_k^T μ_k$, and second moments $\sum_n r_{nk} (x_n
+    - μ_k) x_n^T$ less what the pivots account for: one product each, with the rows of
+    all components. Rounding errors grow with the distance of components, where those of
+    packed features grow with its square.
+
+    **Arguments:**
+
+    - `mixture`: the current estimate, about the source's own pivot.
+    - `source`: the data.
+    - `u`: the `precisions_cholesky` of its covariances.
+    """
+    n_components, d = mixture.n_components, mixture.n_features
+    transposed = jnp.swapaxes(u, Axis.features, Axis.features_covar)
+    rows = transposed.reshape(n_components * d, d)
+    means = mixture.means[0]
+    shift = linalg.matmul(transposed[0], means)
+    constant = (factor.log_det(u) + mixture.log_weights)[0, :, 0]
+    constant = constant - 0.5 * d * linalg.LOG_2PI
+
+    def of_chunk(chunk: Chunk):
+        columns = chunk.columns
+        whitened = linalg.matmul(rows, columns).reshape(n_components, d, -1) - shift
+        joint = constant - 0.5 * jnp.sum(whitened**2, axis=1)
+        resp, log_likelihood = responsibilities(joint, chunk.weights)
+        weighted = resp[:, None] * (columns[None] - means)
+        products = linalg.matmul(weighted.reshape(n_components * d, -1), columns.T)
+        total = linalg.matmul(columns, resp.T)
+        return jnp.sum(resp, axis=1), total, products, log_likelihood
+
+    count, total, products, log_likelihood = source.reduce(of_chunk)
+    first = total.T[None, :, :, None] - count[None, :, None, None] * mixture.means
+    products = products.reshape(1, n_components, d, d)
+    outer = first * jnp.swapaxes(mixture.means, Axis.features, Axis.features_covar)
+    moments = Moments(
+        count=count[None, :, None, None],
+        first=first,
+        second=linalg.symmetrise(products - outer),
+    )
+    return Expectation(moments=moments, log_likelihood=log_likelihood)
+
+
+def wide_amplification(
+    mixture: GaussianMixture, offsets: Means, u: Values | None = None
+) -> Scalar:
+    """As [`gmmx_eqx.amplification`][], of this kernel: the geometric mean of that about
+    the source's pivot and that about the kernel's own pivots.
+
+    **Arguments:**
+
+    - `offsets`: of the mixture's means from the kernel's pivots.
+    """
+    far = amplification(mixture, mixture.means, u)
+    near = amplification(mixture, offsets, u)
+    return jnp.sqrt(far) * jnp.sqrt(near)

@@ -1,0 +1,111 @@
+"""The wide kernel against residuals, and fits that use it against scikit-learn."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sklearn.mixture
+
+import gmmx_eqx as gx
+from gmmx_eqx._em import step as em_step
+from gmmx_eqx._em.wide import expect_wide, suits, wide_amplification
+
+from .helpers import leaves, make_data, make_mixture
+
+
+def about_pivot(mixture, source):
+    return gx.GaussianMixture(
+        mixture.weights, mixture.means - source.pivot, mixture.covariances
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (4, 9)])
+@pytest.mark.parametrize("size", [64, 200])
+def test_moments_are_those_of_residuals(shape, size, dtype):
+    n_components, d = shape
+    x = jnp.asarray(make_data(150, d), dtype)
+    weight = jnp.asarray(np.arange(150) % 3, dtype)
+    source = gx.InMemory.from_data(x, weight, size)
+    mixture = about_pivot(make_mixture("full", n_components, d), source)
+    u = mixture.covariances.precisions_cholesky
+    got = expect_wide(mixture, source, u)
+    expected = gx.expect(mixture, source, mixture.means)
+    tol = 1e-10 if dtype == np.float64 else 3e-4
+    for a, b in zip(leaves(got), leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, tol, tol * np.abs(b).max())
+
+
+def test_it_is_used_and_only_by_auto(monkeypatch, dtype):
+    few, many = make_mixture("full", 2, 16), make_mixture("full", 3, 16)
+    assert suits(few) and not suits(many)
+    assert not suits(make_mixture("diag", 2, 16)) and not suits(make_mixture("full"))
+    calls = []
+    record = lambda *args: calls.append(1) or expect_wide(*args)
+    monkeypatch.setattr(em_step, "expect_wide", record)
+    source = gx.InMemory.from_data(jnp.asarray(make_data(90, 16), dtype), None, 90)
+    for kernel, expected in (("packed", 0), ("residual", 0), ("auto", 1)):
+        calls.clear()
+        step = gx.EMStep.create(few.covariances, source, gx.Ridge(1e-6), kernel)
+        step(about_pivot(few, source))
+        assert bool(calls) == expected, kernel
+
+
+def test_fit_agrees_with_scikit_learn(dtype):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(1600, 32)) * rng.uniform(0.5, 2, size=32)
+    x[::2, :4] += 3
+    x = x.astype(dtype)
+    start = gx.GaussianMixture.from_labels(x, np.arange(1600) % 4)
+    assert suits(start)
+    solver = gx.EM(tol=0.0, max_steps=8)
+    got = gx.fit(start, x, solver=solver, reg_covar=1e-6, throw=False)
+    assert got.n_residual_steps == 0
+    weights = np.float64(start.weights_numpy)
+    peer = sklearn.mixture.GaussianMixture(
+        4,
+        max_iter=8,
+        tol=0.0,
+        weights_init=weights / weights.sum(),
+        means_init=np.float64(start.means_numpy),
+        precisions_init=np.linalg.inv(np.float64(start.covariances.values_numpy)),
+    )
+    with pytest.warns(sklearn.exceptions.ConvergenceWarning):
+        peer.fit(np.float64(x))
+    rtol = 1e-8 if dtype == np.float64 else 1e-3
+    mixture = got.mixture
+    np.testing.assert_allclose(mixture.weights_numpy, peer.weights_, rtol)
+    np.testing.assert_allclose(mixture.means_numpy, peer.means_, rtol, 10 * rtol)
+    values = mixture.covariances.values_numpy
+    np.testing.assert_allclose(values, peer.covariances_, rtol, 10 * rtol)
+
+
+@pytest.mark.x64
+@pytest.mark.parametrize("ratio", [1.0, 1e1, 1e2, 1e3, 1e4, 1e5])
+def test_float32_is_that_of_float64_at_any_separation(ratio):
+    """Two clusters `ratio` widths apart: whichever kernel the guard lets through, the
+    covariances are right."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 32)).astype(np.float32)
+    x[1000:] += np.float32(ratio) * np.eye(32, dtype=np.float32)[0]
+    narrow = gx.GaussianMixture.from_labels(jnp.asarray(x), np.arange(2000) // 1000)
+    wide = gx.GaussianMixture.from_labels(
+        jnp.asarray(x, jnp.float64), np.arange(2000) // 1000
+    )
+    assert suits(narrow) and suits(wide)
+    fits = [
+        gx.fit(m, data, solver=gx.EM(tol=0.0, max_steps=5), reg_covar=0.0, throw=False)
+        for m, data in ((narrow, jnp.asarray(x)), (wide, jnp.asarray(x, jnp.float64)))
+    ]
+    values, expected = (np.float64(f.mixture.covariances.values_numpy) for f in fits)
+    error = np.abs(values - expected).max(axis=(1, 2)) / expected.max(axis=(1, 2))
+    assert error.max() < 1e-3
+    assert (fits[0].n_residual_steps == 0) == (ratio <= 1e2), fits[0].n_residual_steps
+
+
+def test_amplification_grows_with_the_distance_not_its_square():
+    def at(distance):
+        mixture = gx.GaussianMixture.from_squeezed(
+            [[-distance], [distance]], [[[1.0]], [[1.0]]], [0.5, 0.5], "full"
+        )
+        return float(wide_amplification(mixture, jnp.zeros_like(mixture.means)))
+
+    np.testing.assert_allclose(at(1e3) / at(1e2), 10, rtol=1e-2)
