@@ -26,7 +26,7 @@ _MAX_ATTEMPTS = 3
 class Kernel(enum.StrEnum):
     """How the E-step computes moments.
 
-    - `auto`: `packed`, or the wide kernel, where that is accurate, and `residual` in the
+    - `auto`: `packed`, or the wide kernel, where it is accurate, and `residual` in the
         steps where it is not.
     - `packed`: two matrix products per chunk, whatever the accuracy.
     - `residual`: about each component's own mean.

@@ -16,9 +16,9 @@ from .residual import Expectation, responsibilities
 
 def suits(mixture: GaussianMixture) -> bool:
     """Whether this kernel is the faster one, as measured on a CPU: there are few
-    components for that many features. Or, in float32 and many dimensions, whether it is
-    at most half slower: packed features are often not accurate there, and residuals take
-    several times as long."""
+    components for that many features. Or, in float32 and many dimensions, whether it
+    is at most half slower: packed features are often not accurate there, and residuals
+    take several times as long."""
     d = mixture.n_features
     often_inaccurate = mixture.means.dtype == jnp.float32 and d >= 32
     most = 2 * d if often_inaccurate else d // 8
