@@ -43,11 +43,12 @@ CENTRE = {"n_samples": 65536, "n_features": 32, "n_components": 64}
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--quick", action="store_true", help="one round, fewer samples")
-    parser.add_argument("--full", action="store_true", help="all grids, one round")
+    parser.add_argument("--quick", action="store_true", help="fewer samples")
+    parser.add_argument("--full", action="store_true", help="all grids")
+    parser.add_argument("--rounds", type=int, default=3, help="interleaved runs")
     parser.add_argument("--limit", type=float, default=150, help="seconds per process")
     options = parser.parse_args()
-    rounds = 1 if options.quick or options.full else 3
+    rounds = options.rounds
     points = [{**CENTRE, **p} for p in GRIDS["corners"]]
     if options.full:
         points = [{**CENTRE, **p} for grid in GRIDS.values() for p in grid]

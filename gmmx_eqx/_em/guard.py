@@ -43,3 +43,8 @@ def is_accurate(amplification: Scalar) -> Flag:
     float32 and 4e-10 in float64. False for NaN."""
     eps = float(jnp.finfo(amplification.dtype).eps)
     return amplification <= eps**-0.4
+
+
+def packed_is_accurate(mixture: GaussianMixture, offsets: Means, u: Values) -> Flag:
+    """Whether the packed kernel is, with means at `offsets` from the source's pivot."""
+    return is_accurate(amplification(mixture, offsets, u))

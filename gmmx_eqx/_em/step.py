@@ -11,12 +11,12 @@ from .._covariances import AbstractCovariances
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge
 from .._sources import AbstractSource
-from .guard import amplification, is_accurate
+from .guard import amplification, is_accurate, packed_is_accurate
 from .maximisation import has_collapsed, maximise
 from .packed import expect_packed
 from .packings import AbstractPacking, packing
 from .residual import expect
-from .wide import expect_wide, suits, wide_amplification
+from .wide import expect_wide, suits, wide_is_accurate
 
 
 # The first pivot can be far from the new means, the second is within rounding of them.
@@ -122,14 +122,14 @@ class EMStep(eqx.Module):
         """By the packed or the wide kernel. Not accurate everywhere."""
         u = mixture.covariances.precisions_cholesky
         if self.guarded and suits(mixture):
-            pivot, lost_about = mixture.means, wide_amplification
+            pivot, is_good = mixture.means, wide_is_accurate
             run = lambda: expect_wide(mixture, self.source, u)
         else:
-            pivot, lost_about = jnp.zeros_like(self.source.pivot), amplification
+            pivot, is_good = jnp.zeros_like(self.source.pivot), packed_is_accurate
             run = lambda: expect_packed(mixture, self.source, packing, u)
         accurate = jnp.array(True)
         if self.guarded:
-            accurate = is_accurate(lost_about(mixture, mixture.means - pivot, u))
+            accurate = is_good(mixture, mixture.means - pivot, u)
             zeros = jax.tree.map(
                 lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(run)
             )
@@ -151,7 +151,7 @@ class EMStep(eqx.Module):
             u=new_u,
             log_likelihood=expectation.log_likelihood,
             pivot=jnp.where(better, new.means, mixture.means),
-            accurate=accurate & is_accurate(lost_about(new, new.means - pivot, new_u)),
+            accurate=accurate & is_good(new, new.means - pivot, new_u),
         )
 
     def _refine(self, mixture: GaussianMixture, attempt: "_Attempt") -> "_Attempt":

@@ -7,6 +7,7 @@ from .._core import inputs
 from .._core.aliases import Data, SampleWeight
 from .._core.results import RESULTS
 from .._em import EM, EMStep, Kernel
+from .._em.wide import largest_chunk, suits
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge
 from .._sources import chunk_size, InMemory
@@ -85,7 +86,9 @@ def _fit(
     size: int | None,
 ) -> Solution:
     mixture, x = inputs.common_dtype(mixture, x)
-    size = chunk_size(x) if size is None else size
+    if size is None:
+        is_wide = suits(mixture)
+        size = chunk_size(x, largest_chunk(mixture)) if is_wide else chunk_size(x)
     source = InMemory.from_data(x, weight, size)
     step = EMStep.create(mixture.covariances, source, ridge, kernel)
     end = optx.fixed_point(

@@ -110,6 +110,6 @@ def chunk_size(x: Data, largest: int = _LARGEST) -> int:
     n_samples, n_features = x.shape
     packed_length = n_features * (n_features + 1) // 2 + n_features + 1
     size = 2 ** int(math.log2(_CHUNK_BYTES / (packed_length * x.dtype.itemsize)))
-    size = min(max(size, _SMALLEST), largest)
+    size = max(min(size, largest, _LARGEST), _SMALLEST)
     # One chunk is cheapest: up to twice the size, do not split.
     return n_samples if n_samples <= 2 * size else size
