@@ -14,7 +14,6 @@ from ._covariances import (
 )
 from ._em import (
     AbstractEM as AbstractEM,
-    AbstractEMState as AbstractEMState,
     AbstractPacking as AbstractPacking,
     amplification as amplification,
     EM as EM,

@@ -14,7 +14,16 @@ from .step import StepInfo
 
 
 class EMState(AbstractEMState):
-    """The state of [`gmmx_eqx.EM`][]."""
+    """The state of [`gmmx_eqx.EM`][].
+
+    **Attributes:**
+
+    - `log_likelihoods`: after 0, 1, 2, … steps, summed over samples; NaN beyond.
+    - `n_steps`: how many steps were taken.
+    - `n_residual_steps`: how many of the M-steps needed the residual kernel.
+    - `log_likelihood`: of the current mixture.
+    - `stop`: whether to stop, and if so, `result` says why.
+    """
 
     log_likelihoods: Float[Array, " history"]
     n_steps: Count

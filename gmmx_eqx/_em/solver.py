@@ -20,16 +20,7 @@ _HISTORY_SIZE = 512
 
 
 class AbstractEMState(eqx.Module):
-    """What a solver of EM ends with.
-
-    **Attributes:**
-
-    - `log_likelihoods`: after 0, 1, 2, … steps, summed over samples; NaN beyond.
-    - `n_steps`: how many steps were taken.
-    - `n_residual_steps`: how many of the M-steps needed the residual kernel.
-    - `log_likelihood`: of the current mixture.
-    - `stop`: whether to stop, and if so, `result` says why.
-    """
+    """What a solver of EM ends with; the attributes are explained at `EMState`."""
 
     log_likelihoods: eqx.AbstractVar[Float[Array, " history"]]
     n_steps: eqx.AbstractVar[Count]
@@ -40,7 +31,14 @@ class AbstractEMState(eqx.Module):
 
 
 class AbstractEM(optx.AbstractFixedPointSolver):
-    """A solver that compares likelihoods, where others compare parameters."""
+    """A solver that compares likelihoods, where others compare parameters.
+
+    **Attributes:**
+
+    - `tol`: in nats per sample.
+    - `max_steps`: how many steps to take at most.
+    - `history_size`: how many log-likelihoods the state holds.
+    """
 
     tol: eqx.AbstractVar[Scalar]
     max_steps: eqx.AbstractVar[Count]
