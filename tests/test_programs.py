@@ -17,6 +17,8 @@ from gmmx_eqx._em import EMStep
 from .helpers import every_family, make_data, make_mixture
 
 
+pytestmark = pytest.mark.x64
+
 LAPACK = 'custom_call_target="lapack_'
 
 

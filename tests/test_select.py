@@ -41,7 +41,7 @@ def test_every_cell_is_where_scikit_learn_ends_too(table, name, n_components):
     np.testing.assert_allclose(cell.icl, peer.bic(x) - 2 * certainty, rtol)
     peer.fit(x)
     log_likelihood = peer.score(x) * len(x)
-    np.testing.assert_allclose(cell.log_likelihood, log_likelihood, 10 * rtol)
+    np.testing.assert_allclose(cell.log_likelihood, log_likelihood, rtol)
 
 
 def test_cells_are_the_best_of_separate_restarts(table):

@@ -49,7 +49,7 @@ def test_the_likelihood_never_falls(name, seed):
     solution = gx.fit(start(name, x, 4), x, solver=solver, reg_covar=0.0, throw=False)
     history = np.asarray(solution.log_likelihoods)[: int(solution.n_steps) + 1]
     assert np.all(np.isfinite(history))
-    relative = 1e-12 if history.dtype == np.float64 else 1e-4
+    relative = 1e-12 if history.dtype == np.float64 else 6e-5
     rounding = relative * np.abs(history).max()
     assert np.all(np.diff(history) >= -rounding)
     np.testing.assert_allclose(
@@ -57,6 +57,7 @@ def test_the_likelihood_never_falls(name, seed):
     )
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("max_steps", range(8))
 def test_it_keeps_to_max_steps(max_steps):
     """And ends where the likelihood is the best so far, wherever in a cycle that is."""
@@ -72,6 +73,7 @@ def test_it_keeps_to_max_steps(max_steps):
     )
 
 
+@pytest.mark.x64
 def test_a_leap_that_does_not_help_is_dropped():
     """With a step that is judged badly whenever it follows a leap, only the steps of
     plain EM remain."""
@@ -86,15 +88,19 @@ def test_a_leap_that_does_not_help_is_dropped():
         worse = jnp.where(args, -jnp.inf, info.log_likelihood)
         return new, eqx.tree_at(lambda i: i.log_likelihood, info, worse)
 
+    advance = eqx.filter_jit(
+        lambda y, leap, state: solver.step(reluctant, y, leap, {}, state, frozenset())
+    )
+    plain = eqx.filter_jit(step)
     state = solver.init(step, begin, None, {}, None, None, frozenset())
     y = expected = begin
     for _ in range(3):
         for phase in range(3):
             assert state.phase == phase
             leap = jnp.asarray(phase == 2)
-            y, state, _ = solver.step(reluctant, y, leap, {}, state, frozenset())
+            y, state, _ = advance(y, leap, state)
             if phase < 2:
-                expected, _ = step(expected)
+                expected, _ = plain(expected)
         for got, want in zip(leaves(y), leaves(expected), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-6)
     assert not state.stop and state.n_steps == 9
@@ -137,6 +143,7 @@ def test_the_chart_there_and_back(name, dtype):
     assert back.weights[0, 1, 0, 0] == 0
 
 
+@pytest.mark.x64
 @every_family
 def test_lanes_are_the_fits_done_alone(name):
     x = jnp.asarray(make_data(200), dtype=float)
@@ -153,6 +160,7 @@ def test_lanes_are_the_fits_done_alone(name):
         )
 
 
+@pytest.mark.x64
 def test_restarts_and_selection_take_it():
     x = make_data(150)
     solver = gx.SQUAREM(tol=1e-4)

@@ -9,7 +9,15 @@ from jaxtyping import Array, Float, PyTree
 from .._core.aliases import Count, Flag, Scalar
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
-from .solver import AbstractEM, AbstractEMState, as_max_steps, as_tol, judge
+from .solver import (
+    AbstractEM,
+    AbstractEMState,
+    as_max_steps,
+    as_tol,
+    blank,
+    judge,
+    record,
+)
 from .step import StepInfo
 
 
@@ -76,16 +84,7 @@ class EM(AbstractEM):
         tags: frozenset[object],
     ) -> EMState:
         del fn, options, f_struct, aux_struct, tags, args
-        nan = jnp.full((), jnp.nan, y.means.dtype)
-        return EMState(
-            log_likelihoods=jnp.full((self.history_size,), nan),
-            n_steps=jnp.array(0),
-            n_residual_steps=jnp.array(0),
-            log_likelihood=nan,
-            stop=jnp.array(False),
-            # What remains if the start itself is not finite, and no step is taken.
-            result=RESULTS.nonfinite,
-        )
+        return EMState(**blank(self, y))
 
     def step(
         self,
@@ -101,15 +100,6 @@ class EM(AbstractEM):
         stop, result = judge(self, state, info)
         # The mixture that is returned is the one whose likelihood is known.
         y = jax.tree.map(lambda old, new: jnp.where(stop, old, new), y, new)
-        history = state.log_likelihoods.at[state.n_steps]
-        more = ~stop
-        state = EMState(
-            log_likelihoods=history.set(info.log_likelihood, mode="drop"),
-            n_steps=state.n_steps + more.astype(int),
-            n_residual_steps=state.n_residual_steps
-            + (more & info.residual).astype(int),
-            log_likelihood=info.log_likelihood,
-            stop=stop,
-            result=result,
-        )
+        value = info.log_likelihood
+        state = EMState(**record(state, info, value, stop, result))
         return y, state, info

@@ -84,6 +84,37 @@ class AbstractEM(optx.AbstractFixedPointSolver):
         return y, aux, {}
 
 
+def blank(solver: AbstractEM, y: GaussianMixture) -> dict[str, Any]:
+    """The attributes of a state before the first step."""
+    nan = jnp.full((), jnp.nan, y.means.dtype)
+    return {
+        "log_likelihoods": jnp.full((solver.history_size,), nan),
+        "n_steps": jnp.array(0),
+        "n_residual_steps": jnp.array(0),
+        "log_likelihood": nan,
+        "stop": jnp.array(False),
+        # What remains if the start itself is not finite, and no step is taken.
+        "result": RESULTS.nonfinite,
+    }
+
+
+def record(
+    state: AbstractEMState, info: StepInfo, value: Scalar, stop: Flag, result: RESULTS
+) -> dict[str, Any]:
+    """The attributes of the next state: `value` is the log-likelihood after
+    `state.n_steps`, and unless `stop` the step that `info` is of is taken."""
+    history = state.log_likelihoods.at[state.n_steps]
+    return {
+        "log_likelihoods": history.set(value, mode="drop"),
+        "n_steps": state.n_steps + (~stop).astype(int),
+        "n_residual_steps": state.n_residual_steps
+        + (~stop & info.residual).astype(int),
+        "log_likelihood": value,
+        "stop": stop,
+        "result": result,
+    }
+
+
 def judge(
     solver: AbstractEM, state: AbstractEMState, info: StepInfo
 ) -> tuple[Flag, RESULTS]:

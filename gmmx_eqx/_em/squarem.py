@@ -10,7 +10,15 @@ from .._core.aliases import Count, Flag, Scalar
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
 from .chart import Chart
-from .solver import AbstractEM, AbstractEMState, as_max_steps, as_tol, judge
+from .solver import (
+    AbstractEM,
+    AbstractEMState,
+    as_max_steps,
+    as_tol,
+    blank,
+    judge,
+    record,
+)
 from .step import StepInfo
 
 
@@ -88,18 +96,12 @@ class SQUAREM(AbstractEM):
         tags: frozenset[object],
     ) -> SQUAREMState:
         del fn, options, f_struct, aux_struct, tags, args
-        nan = jnp.full((), jnp.nan, y.means.dtype)
         return SQUAREMState(
-            log_likelihoods=jnp.full((self.history_size,), nan),
-            n_steps=jnp.array(0),
-            n_residual_steps=jnp.array(0),
-            log_likelihood=nan,
-            stop=jnp.array(False),
-            result=RESULTS.nonfinite,
+            **blank(self, y),
             phase=jnp.array(0),
             before=y,
             retreat=y,
-            longest=jnp.ones_like(nan),
+            longest=jnp.ones((), y.means.dtype),
         )
 
     def step(
@@ -134,16 +136,8 @@ class SQUAREM(AbstractEM):
         longest = jnp.where(dropped, shrunk, jnp.where(leaps, grown, state.longest))
 
         following = _where(leaps, leap, _where(dropped, state.retreat, new))
-        more = ~stop
-        history = state.log_likelihoods.at[state.n_steps]
         state = SQUAREMState(
-            log_likelihoods=history.set(value, mode="drop"),
-            n_steps=state.n_steps + more.astype(int),
-            n_residual_steps=state.n_residual_steps
-            + (more & info.residual).astype(int),
-            log_likelihood=value,
-            stop=stop,
-            result=result,
+            **record(state, info, value, stop, result),
             phase=jnp.where(leaps, 2, jnp.where(state.phase == 0, 1, 0)),
             before=_where(state.phase == 0, y, state.before),
             retreat=new,

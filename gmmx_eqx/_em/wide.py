@@ -16,7 +16,7 @@ from .guard import amplification, is_accurate
 from .residual import Expectation, responsibilities
 
 
-# Measured on a CPU with 2 MiB of cache for two cores.
+# Measured on two cores with 1 MiB of cache each.
 _CHUNK_BYTES = 4 * 2**20
 
 
