@@ -26,14 +26,18 @@ def test_old_faithful(table, dtype):
 @pytest.mark.parametrize("n_components", range(1, 6))
 @every_family
 def test_every_cell_is_where_scikit_learn_ends_too(table, name, n_components):
-    """Criteria are scikit-learn's, and its EM finds nothing more."""
+    """Criteria are scikit-learn's, and its EM at the same tolerance finds no more."""
     x = old_faithful()
     cell = table[name, n_components]
     mixture = cell.solution.mixture
     assert mixture.n_components == n_components
     assert cell.n_parameters == mixture.n_parameters
-    peer = mixture.to_sklearn(warm_start=True, reg_covar=0.0, tol=1e-7, max_iter=4000)
     x = x.astype(mixture.means.dtype)
+    # `fit` stops where a change is rounding, four units of it, and float32 has no
+    # more to say: there EM on a plateau goes on for as long as it is let.
+    rounding = 4 * np.finfo(x.dtype).eps * abs(cell.log_likelihood) / len(x)
+    tol = max(1e-7, rounding)
+    peer = mixture.to_sklearn(warm_start=True, reg_covar=0.0, tol=tol, max_iter=4000)
     rtol = 1e-6 if x.dtype == np.float64 else 1e-4
     certainty = np.log(peer.predict_proba(x).max(axis=1)).sum()
     np.testing.assert_allclose(cell.bic, peer.bic(x), rtol)
