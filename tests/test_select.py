@@ -1,6 +1,9 @@
+import warnings
+
 import jax.random as jr
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 import gmmx_eqx as gx
 
@@ -26,24 +29,29 @@ def test_old_faithful(table, dtype):
 @pytest.mark.parametrize("n_components", range(1, 6))
 @every_family
 def test_every_cell_is_where_scikit_learn_ends_too(table, name, n_components):
-    """Criteria are scikit-learn's, and its EM at the same tolerance finds no more."""
+    """Criteria are scikit-learn's, and its EM finds nothing more. In float32, where
+    `fit` stops as soon as a step gains no more than rounding, its next step does not."""
     x = old_faithful()
     cell = table[name, n_components]
     mixture = cell.solution.mixture
     assert mixture.n_components == n_components
     assert cell.n_parameters == mixture.n_parameters
-    x = x.astype(mixture.means.dtype)
-    # `fit` stops where a change is rounding, four units of it, and float32 has no
-    # more to say: there EM on a plateau goes on for as long as it is let.
-    rounding = 4 * np.finfo(x.dtype).eps * abs(cell.log_likelihood) / len(x)
-    tol = max(1e-7, rounding)
-    peer = mixture.to_sklearn(warm_start=True, reg_covar=0.0, tol=tol, max_iter=4000)
-    rtol = 1e-6 if x.dtype == np.float64 else 1e-4
+    is_double = mixture.means.dtype == np.float64
+    max_steps = 4000 if is_double else 1
+    rtol = 1e-6 if is_double else 10 * np.finfo(np.float32).eps
+    peer = mixture.to_sklearn(
+        warm_start=True, reg_covar=0.0, tol=1e-7, max_iter=max_steps
+    )
+    # In float32 its own densities of diagonal families are off by 6e-6.
+    for attribute in ("weights_", "means_", "covariances_", "precisions_cholesky_"):
+        setattr(peer, attribute, getattr(peer, attribute).astype(np.float64))
     certainty = np.log(peer.predict_proba(x).max(axis=1)).sum()
     np.testing.assert_allclose(cell.bic, peer.bic(x), rtol)
     np.testing.assert_allclose(cell.aic, peer.aic(x), rtol)
-    np.testing.assert_allclose(cell.icl, peer.bic(x) - 2 * certainty, rtol)
-    peer.fit(x)
+    np.testing.assert_allclose(cell.icl, peer.bic(x) - 2 * certainty, 10 * rtol)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        peer.fit(x)
     log_likelihood = peer.score(x) * len(x)
     np.testing.assert_allclose(cell.log_likelihood, log_likelihood, rtol)
 
