@@ -30,7 +30,7 @@ def test_old_faithful(table, dtype):
 @every_family
 def test_every_cell_is_where_scikit_learn_ends_too(table, name, n_components):
     """Criteria are scikit-learn's, and its EM finds nothing more. In float32, where
-    `fit` stops as soon as a step gains no more than rounding, its next step does not."""
+    `fit` stops once a step gains no more than rounding, its next step does not."""
     x = old_faithful()
     cell = table[name, n_components]
     mixture = cell.solution.mixture
