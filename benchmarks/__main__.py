@@ -13,16 +13,15 @@ import os
 import pathlib
 import platform
 import statistics
-import subprocess
-import sys
 
 from .problem import Problem
+from .processes import ask, ONE_THREAD
 
 
 # (contender, environment): which is the best thread count differs by problem.
 RUNNERS = {
     "gmmx_eqx": ("gmmx_eqx", {}),
-    "sklearn, 1 thread": ("sklearn", {"OMP_NUM_THREADS": "1"}),
+    "sklearn, 1 thread": ("sklearn", ONE_THREAD),
     "sklearn, all threads": ("sklearn", {}),
     "gmmx": ("gmmx", {}),
 }
@@ -155,22 +154,8 @@ def run_worker(name: str, problem: Problem, limit: float) -> dict | None:
     )
     # Steps of little data are too short to time.
     many = few + (many - few) * max(1, 16384 // problem.n_samples)
-    request = json.dumps(vars(problem) | {"steps": [few, many, repeats]})
-    command = [sys.executable, "-m", "benchmarks.worker", contender, request]
-    try:
-        done = subprocess.run(
-            command,
-            env=os.environ | environment,
-            capture_output=True,
-            timeout=limit,
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    if done.returncode:
-        reason = done.stderr.decode().strip().splitlines()[-1]
-        print(f"{name} failed: {reason[:160]}", flush=True)
-        return None
-    return json.loads(done.stdout)
+    request = vars(problem) | {"steps": [few, many, repeats]}
+    return ask("benchmarks.worker", contender, environment, limit, **request)
 
 
 def check_same(likelihoods: dict[str, float]) -> None:

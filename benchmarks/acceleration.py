@@ -5,15 +5,14 @@ process of its own, from the same k-means start, in float64.
 """
 
 import json
-import os
 import pathlib
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import numpy as np
+
+from .processes import ask, ONE_THREAD, time_of
 
 
 TOL, MAX_STEPS, REG_COVAR, REPEATS = 1e-8, 20_000, 1e-6, 5
@@ -108,17 +107,12 @@ def sklearn(name: str) -> tuple[Callable[[], object], Callable]:
     return run, lambda fitted: (fitted.n_iter_, float(fitted.score(x) * len(x)))
 
 
-def worker(name: str, contender: str) -> None:
+def worker(contender: str, name: str) -> None:
     make = sklearn if contender == "sklearn" else lambda name: ours(name, contender)
     run, describe = make(name)
-    end = run()
-    seconds = []
-    for _ in range(REPEATS):
-        begin = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - begin)
-    n_steps, log_likelihood = describe(end)
-    print(json.dumps([n_steps, statistics.median(seconds), log_likelihood]))
+    seconds = statistics.median(time_of(run, REPEATS))
+    n_steps, log_likelihood = describe(run())
+    print(json.dumps([n_steps, seconds, log_likelihood]))
 
 
 def main() -> None:
@@ -126,14 +120,10 @@ def main() -> None:
     for name in PROBLEMS:
         cells = {}
         for contender in ("EM", "SQUAREM", "sklearn"):
-            environment = {"OMP_NUM_THREADS": "1"} if contender == "sklearn" else {}
-            done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.acceleration", name, contender],
-                env=os.environ | environment,
-                capture_output=True,
-                check=True,
+            environment = ONE_THREAD if contender == "sklearn" else {}
+            cells[contender] = ask(
+                "benchmarks.acceleration", contender, environment, 600, name=name
             )
-            cells[contender] = json.loads(done.stdout)
         ratios.append(cells["SQUAREM"][0] / cells["EM"][0])
         text = "   ".join(
             f"{contender} {n_steps:5d} steps {1e3 * seconds:7.1f} ms {value:.4f}"
@@ -145,6 +135,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        worker(*sys.argv[1:])
+        worker(sys.argv[1], **json.loads(sys.argv[2]))
     else:
         main()

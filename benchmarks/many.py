@@ -9,14 +9,13 @@
 """
 
 import json
-import os
-import statistics
-import subprocess
 import sys
-import time
+import warnings
 from collections.abc import Callable
 
 import numpy as np
+
+from .processes import medians, time_of
 
 
 SIZES = ((272, 3, 2), (1000, 5, 4), (5000, 8, 8))  # samples, components, features
@@ -105,41 +104,17 @@ CONTENDERS: dict[str, Callable[..., Callable[[], float]]] = {
 }
 
 
-def worker(name: str, size: list[int], repeats: int) -> None:
-    import warnings
-
+def worker(contender: str, request: dict) -> None:
+    run = CONTENDERS[f"{contender}_{request['task']}"](*request["size"])
     warnings.simplefilter("ignore")  # scikit-learn's, that it has not converged
-    run = CONTENDERS[name](*size)
-    value, seconds = run(), []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - begin)
-    print(json.dumps({"s": seconds, "value": value}))
+    is_loop = contender == "sklearn" and request["task"] == "batch"
+    print(json.dumps({"s": time_of(run, 1 if is_loop else REPEATS)}))
 
 
 def compare(task: str, size: tuple[int, ...] = ()) -> tuple[float, float]:
     """Median seconds of ours, and of scikit-learn at its better thread count."""
-    runners = {
-        "ours": ("ours", {}),
-        "one thread": ("sklearn", {"OMP_NUM_THREADS": "1"}),
-        "all threads": ("sklearn", {}),
-    }
-    seconds: dict[str, list[float]] = {label: [] for label in runners}
-    rounds = ROUNDS if size else 1
-    for _ in range(rounds):
-        for label, (contender, environment) in runners.items():
-            repeats = 1 if contender == "sklearn" and not size else REPEATS
-            request = json.dumps([f"{contender}_{task}", size, repeats])
-            done = subprocess.run(
-                [sys.executable, "-m", "benchmarks.many", request],
-                env=os.environ | environment,
-                capture_output=True,
-                check=True,
-            )
-            seconds[label] += json.loads(done.stdout)["s"]
-    medians = {label: statistics.median(s) for label, s in seconds.items()}
-    return medians["ours"], min(medians["one thread"], medians["all threads"])
+    found = medians("benchmarks.many", ROUNDS, task=task, size=size)
+    return found["ours"]["s"], found["sklearn"]["s"]
 
 
 def main() -> None:
@@ -159,6 +134,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        worker(*json.loads(sys.argv[1]))
+        worker(sys.argv[1], json.loads(sys.argv[2]))
     else:
         main()

@@ -1,12 +1,12 @@
 """Times one contender on one problem: `python -m benchmarks.worker NAME JSON`."""
 
 import json
-import resource
 import sys
 import time
 
 from .contenders import CONTENDERS
 from .problem import Problem
+from .processes import peak_mib
 
 
 def main() -> None:
@@ -24,8 +24,7 @@ def main() -> None:
             times.append(time.perf_counter() - begin)
         # The difference leaves out what does not grow with the steps.
         seconds.append((times[1] - times[0]) / (many - few))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    result = {"s": seconds, "log_likelihood": log_likelihood, "MiB": peak}
+    result = {"s": seconds, "log_likelihood": log_likelihood, "MiB": peak_mib()}
     if name == "gmmx_eqx":
         result["flops"] = matmul_rate(request["dtype"])
     print(json.dumps(result))

@@ -15,7 +15,7 @@ from .._mixture import GaussianMixture
 from .._mixture.estimate import estimate
 from .._priors import AbstractRidge
 from .._sources import chunk_size, InMemory
-from .pool import run_pool
+from .pool import map_groups, run_pool
 from .solution import moved, Solution
 
 
@@ -72,7 +72,7 @@ def fit_lanes(
     """One data set, one lane per key; also the number of steps that the pool took."""
     source = settings.source(x, weight)
     start = lambda key, n_active: settings.start(source, key, n_active)
-    starts = jax.vmap(start)(keys, n_active)
+    starts = map_groups(start, settings.width, keys, n_active)
     step = settings.step(source)
     run = lambda mixture, args: step(mixture)
     mixtures, states, n_pool_steps = run_pool(
@@ -92,11 +92,7 @@ def fit_sets(
     """Many data sets, `(sets, samples, features)`, and keys `(sets, restarts)`: a lane
     for each key."""
     sources = eqx.filter_vmap(settings.source)(xs, weights)
-    all_active = jnp.asarray(settings.n_components)
-    start = lambda source, key: settings.start(source, key, all_active)
-    starts = jax.vmap(jax.vmap(start, (None, 0)))(sources, keys)
     n_restarts = keys.shape[1]
-    flat = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])
     steps = eqx.filter_vmap(settings.step)(sources)
     arrays, static = eqx.partition(steps, eqx.is_array)
 
@@ -104,15 +100,21 @@ def fit_sets(
         take = lambda leaf: leaf[lane // n_restarts]
         return eqx.combine(jax.tree.map(take, arrays), static)
 
+    all_active = jnp.asarray(settings.n_components)
+    lanes = jnp.arange(keys.size)
+
+    def start(lane, key):
+        return settings.start(step_of(lane).source, key, all_active)
+
+    starts = map_groups(start, settings.width, lanes, keys.reshape(-1))
     run = lambda mixture, step: step(mixture)
     mixtures, states, n_pool_steps = run_pool(
-        run, settings.solver, jax.tree.map(flat, starts), step_of, settings.width
+        run, settings.solver, starts, step_of, settings.width
     )
 
     def finish(mixture, state, lane):
         return Solution.from_state(mixture, state, step_of(lane).source)
 
-    lanes = jnp.arange(mixtures.means.shape[0])
     solutions = jax.vmap(finish)(mixtures, states, lanes)
     unflat = lambda leaf: leaf.reshape(*keys.shape[:2], *leaf.shape[1:])
     return jax.tree.map(unflat, solutions), n_pool_steps

@@ -100,6 +100,20 @@ def run_pool(
     return (*pool.results, pool.n_pool_steps)
 
 
+def map_groups(fn: Callable[..., _Lanes], width: int, *args: PyTree) -> _Lanes:
+    """`fn` of every lane, about `width` of them side by side: lanes wait only for those
+    of their own group, and memory is that of one group."""
+    n_lanes = jax.tree.leaves(args)[0].shape[0]
+    n_groups = -(-n_lanes // width)
+    # Of equal size; the last one is filled up with the last lane.
+    lanes = jnp.arange(n_groups * -(-n_lanes // n_groups))
+    groups = jnp.minimum(lanes, n_lanes - 1).reshape(n_groups, -1)
+    results = jax.lax.map(lambda group: jax.vmap(fn)(*_take(args, group)), groups)
+    return jax.tree.map(
+        lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n_lanes], results
+    )
+
+
 def _take(tree: _Lanes, index: Int[Array, " width"]) -> _Lanes:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
