@@ -26,6 +26,13 @@ PerSample: TypeAlias = Float[Array, "batch components features=1 features_covar=
 PerSampleTotal: TypeAlias = Float[
     Array, "batch components=1 features=1 features_covar=1"
 ]
+# Samples on the first axis or, as columns, on the last.
+LogDensity: TypeAlias = Float[Array, "batch components features=1 features_covar"]
+LogDensityTotal: TypeAlias = Float[
+    Array, "batch components=1 features=1 features_covar"
+]
+# As columns alone.
+PerColumn: TypeAlias = Float[Array, "batch=1 components features=1 features_covar"]
 SampleLabels: TypeAlias = Int[Array, "batch components=1 features=1 features_covar=1"]
 Weights: TypeAlias = Float[Array, "batch=1 components features=1 features_covar=1"]
 Means: TypeAlias = Float[Array, "batch=1 components features features_covar=1"]

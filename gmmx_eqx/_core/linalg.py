@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .aliases import PerSample, PerSampleTotal, Weights
+from .aliases import LogDensity, LogDensityTotal, Weights
 from .axes import Axis
 
 
@@ -74,8 +74,20 @@ def safe_divide(x: Array, by: Array) -> Array:
     return x / jnp.where(by == 0, 1, by)
 
 
+def index_of_max(values: Array, axis: int) -> Array:
+    """As `jnp.argmax`, the index of the first NaN if there is one.
+
+    Two plain reductions: XLA's own reduction to a pair of value and index does not use
+    the vector units of a CPU, and takes several times as long.
+    """
+    top = jnp.max(values, axis=axis, keepdims=True)
+    index = lax.broadcasted_iota(jnp.int32, values.shape, axis % values.ndim)
+    found = (values == top) | jnp.isnan(values)
+    return jnp.min(jnp.where(found, index, values.shape[axis]), axis=axis)
+
+
 @jax.custom_jvp
-def log_mix(log_density: PerSample, weights: Weights) -> PerSampleTotal:
+def log_mix(log_density: LogDensity, weights: Weights) -> LogDensityTotal:
     r"""$\log \sum_k w_k \exp(a_k)$ over the components, with right derivatives.
 
     The derivative in $w_k$ is $\exp(a_k) / \sum_j w_j \exp(a_j)$, which is neither zero

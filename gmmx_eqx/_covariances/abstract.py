@@ -188,7 +188,8 @@ class AbstractCovariances(eqx.Module):
 
         Not a log-probability, in spite of its name, which is gmmx's.
         """
-        return factor.squared_mahalanobis(self.precisions_cholesky, x, means)
+        u = self.precisions_cholesky
+        return as_columns(factor.squared_mahalanobis(u, x, means))
 
     @property
     def log_det_cholesky(self) -> Weights:

@@ -7,7 +7,7 @@ does not notice that two are the same.
 import jax.numpy as jnp
 
 from .._core import linalg
-from .._core.aliases import Means, PerSample, Samples, Values, Weights
+from .._core.aliases import Means, PerColumn, Samples, Values, Weights
 from .._core.axes import as_columns, Axis
 from .matrices import transpose
 
@@ -17,8 +17,8 @@ def is_diagonal(u: Values) -> bool:
     return u.shape[Axis.features_covar] == 1
 
 
-def squared_mahalanobis(u: Values, x: Samples, means: Means) -> PerSample:
-    r"""$|U_k^T (x_n - μ_k)|^2$."""
+def squared_mahalanobis(u: Values, x: Samples, means: Means) -> PerColumn:
+    r"""$|U_k^T (x_n - μ_k)|^2$, with samples as columns."""
     # The residual first, the product after: the difference of two products would lose
     # the digits of far-away means.
     residuals = as_columns(x) - means
@@ -26,7 +26,7 @@ def squared_mahalanobis(u: Values, x: Samples, means: Means) -> PerSample:
         whitened = u * residuals
     else:
         whitened = linalg.matmul(transpose(u), residuals)
-    return as_columns(jnp.sum(whitened**2, axis=Axis.features, keepdims=True))
+    return jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
 
 
 def log_det(u: Values) -> Weights:

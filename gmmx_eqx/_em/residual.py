@@ -44,11 +44,12 @@ def expect(
         EM Algorithm. JRSS B 39(1), 1-38.
     """
     family = type(mixture.covariances)
+    u = mixture.covariances.precisions_cholesky
 
     def of_chunk(chunk: Chunk) -> Expectation:
         samples = chunk.samples
-        density = log_density(mixture.means, mixture.covariances, samples)
-        joint = as_columns(density + mixture.log_weights)[0, :, 0]
+        density = log_density(u, mixture.means, samples)
+        joint = (density + mixture.log_weights)[0, :, 0]
         resp, log_likelihood = responsibilities(joint, chunk.weights)
         residuals = as_columns(as_columns(samples) - pivot)
         moments = family.moments(residuals, as_columns(resp[None, :, None]))

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import Columns, Count, PerSample, Rows, Scalar
+from .._core.aliases import Count, PerSample, Rows, Scalar
 from .._covariances import TiedCovariances
 from .._sources import Chunk, InMemory
 from .scaling import Scaling, scaling_matrix, ScalingMatrix
+from .seeding import squared_distances
 
 
 class Partition(eqx.Module):
@@ -118,16 +119,8 @@ def _log_det_within(
     return jnp.linalg.slogdet(within + floor * eye)[1]
 
 
-def squared_distances(
-    points: Columns, centres: Float[Array, "components features"]
-) -> Rows:
-    # The difference first: expanding the square would lose the structure within
-    # clusters that are far from each other.
-    return jnp.sum((points[None] - centres[:, :, None]) ** 2, axis=1)
-
-
 def nearest(distances: Rows) -> Rows:
     """One for the smallest number of each column, zero elsewhere."""
-    index = jnp.argmin(distances, axis=0)
-    components = jnp.arange(distances.shape[0])
+    index = linalg.index_of_max(-distances, axis=0)
+    components = jnp.arange(distances.shape[0], dtype=index.dtype)
     return (index[None] == components[:, None]).astype(distances.dtype)

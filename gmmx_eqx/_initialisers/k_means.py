@@ -7,10 +7,10 @@ import jax.numpy as jnp
 from .._core import linalg
 from .._core.aliases import Count
 from .._sources import InMemory
-from .abstract import AbstractInitialiser, nearest, Partition, squared_distances
+from .abstract import AbstractInitialiser, nearest, Partition
 from .k_means_plus_plus import KMeansPlusPlus
 from .scaling import as_scaling, Scaling, ScalingMatrix
-from .seeding import Centres, Mass, Points
+from .seeding import Centres, Mass, Points, squared_distances
 
 
 class KMeans(AbstractInitialiser):

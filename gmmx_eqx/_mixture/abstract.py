@@ -12,14 +12,14 @@ from .._core.aliases import (
     Data,
     Labels,
     Means,
+    PerColumn,
     PerDatum,
     PerDatumComponent,
     PerSample,
-    Samples,
     Scalar,
     Weights,
 )
-from .._core.axes import Axis
+from .._core.axes import as_columns, Axis
 from .._covariances import AbstractCovariances
 from . import densities
 
@@ -90,7 +90,7 @@ class AbstractGaussianMixture(eqx.Module):
     def estimate_log_prob(self, x: Any) -> PerSample:
         r"""The joint log-density $\log w_k + \log N(x_n | μ_k, Σ_k)$ of every sample
         and component, shape `(n_samples, components, 1, 1)`."""
-        return _per_datum(self, self._as_data(x), _joint)
+        return _per_datum(self, self._as_data(x), _joint_samples)
 
     def log_prob(self, x: Any) -> PerDatum:
         """The log-density of every sample, shape `(n_samples,)`.
@@ -172,39 +172,49 @@ class AbstractGaussianMixture(eqx.Module):
         return _weighted_sum(self, x, weight, fn)
 
 
-def _joint(mixture: AbstractGaussianMixture, samples: Samples) -> PerSample:
-    log_density = _log_density(mixture, samples)
+# Of one mixture and the log-densities of one chunk of samples.
+def _joint(mixture: AbstractGaussianMixture, log_density: PerColumn) -> PerColumn:
     return log_density + mixture.log_weights
 
 
-def _log_density(mixture: AbstractGaussianMixture, samples: Samples) -> PerSample:
-    return densities.log_density(mixture.means, mixture.covariances, samples)
+def _joint_samples(
+    mixture: AbstractGaussianMixture, log_density: PerColumn
+) -> PerSample:
+    return as_columns(_joint(mixture, log_density))
 
 
-def _log_prob(mixture: AbstractGaussianMixture, samples: Samples) -> PerDatum:
-    log_density = _log_density(mixture, samples)
-    return linalg.log_mix(log_density, mixture.weights)[:, 0, 0, 0]
+def _log_prob(mixture: AbstractGaussianMixture, log_density: PerColumn) -> PerDatum:
+    return linalg.log_mix(log_density, mixture.weights)[0, 0, 0]
 
 
-def _log_prob_completed(mixture: AbstractGaussianMixture, samples: Samples) -> PerDatum:
-    return jnp.max(_joint(mixture, samples), axis=Axis.components)[:, 0, 0]
+def _log_prob_completed(
+    mixture: AbstractGaussianMixture, log_density: PerColumn
+) -> PerDatum:
+    return jnp.max(_joint(mixture, log_density), axis=Axis.components)[0, 0]
 
 
-def _predict(mixture: AbstractGaussianMixture, samples: Samples) -> Labels:
-    return jnp.argmax(_joint(mixture, samples), axis=Axis.components)[:, 0, 0]
+def _predict(mixture: AbstractGaussianMixture, log_density: PerColumn) -> Labels:
+    joint = _joint(mixture, log_density)
+    return linalg.index_of_max(joint, Axis.components)[0, 0]
 
 
 def _predict_proba(
-    mixture: AbstractGaussianMixture, samples: Samples
+    mixture: AbstractGaussianMixture, log_density: PerColumn
 ) -> PerDatumComponent:
-    joint = _joint(mixture, samples)
-    return jax.nn.softmax(joint, axis=Axis.components)[:, :, 0, 0]
+    joint = _joint(mixture, log_density)
+    return jax.nn.softmax(joint, axis=Axis.components)[0, :, 0].T
 
 
 @eqx.filter_jit
 def _per_datum(mixture: AbstractGaussianMixture, x: Data, fn: Callable) -> Any:
     mixture, x = inputs.common_dtype(mixture, x)
-    of_chunk = lambda chunk: fn(mixture, inputs.as_samples(chunk))
+    # Once, not for every chunk.
+    u = mixture.covariances.precisions_cholesky
+
+    def of_chunk(chunk):
+        samples = inputs.as_samples(chunk)
+        return fn(mixture, densities.log_density(u, mixture.means, samples))
+
     return densities.map_chunks(of_chunk, x, mixture.n_components)
 
 

@@ -9,29 +9,32 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._core import linalg
-from .._core.aliases import Data, Means, PerSample, Samples
+from .._core.aliases import Data, Means, PerColumn, Samples, Values
 from .._core.axes import Axis
-from .._covariances import AbstractCovariances, factor
+from .._covariances import factor
 
 
 _PerDatum = TypeVar("_PerDatum", bound=PyTree)
 
-# What one chunk of residuals, (chunk, components, features), may hold.
-_CHUNK_BYTES = 8 * 2**20
-_SMALLEST, _LARGEST = 128, 2**16
+# What one chunk of residuals, (components, features, chunk), may hold. Measured on a
+# CPU with 1 MiB of cache per core: with twice as much, 64 features take twice as long.
+_CHUNK_BYTES = 2 * 2**20
+_SMALLEST, _LARGEST = 128, 2**13
 
 
-def log_density(
-    means: Means, covariances: AbstractCovariances, samples: Samples
-) -> PerSample:
-    r"""$\log N(x_n | μ_k, Σ_k)$, in nats."""
+def log_density(u: Values, means: Means, samples: Samples) -> PerColumn:
+    r"""$\log N(x_n | μ_k, Σ_k)$, in nats, with samples as columns.
+
+    **Arguments:**
+
+    - `u`: the `precisions_cholesky` of the covariances.
+    """
     n_features = means.shape[Axis.features]
-    u = covariances.precisions_cholesky
+    # Spherical families hold one entry that serves all features.
+    n_served = n_features // u.shape[Axis.features]
     distance = factor.squared_mahalanobis(u, samples, means)
-    log_det = factor.log_det(u)
-    if Axis.features in covariances.shared_axes:
-        log_det = n_features * log_det
-    return log_det - 0.5 * (n_features * linalg.LOG_2PI + distance)
+    constant = n_served * factor.log_det(u) - 0.5 * n_features * linalg.LOG_2PI
+    return constant - 0.5 * distance
 
 
 def map_chunks(
