@@ -16,9 +16,10 @@ from .._covariances import factor
 
 _PerDatum = TypeVar("_PerDatum", bound=PyTree)
 
-# What one chunk of residuals, (components, features, chunk), may hold. Measured on a
-# CPU with 1 MiB of cache per core: with twice as much, 64 features take twice as long.
-_CHUNK_BYTES = 2 * 2**20
+# What one chunk of residuals, (components, features, chunk), may hold, and the part of
+# one component. Measured on a CPU with 1 MiB of cache per core: with twice as much, 64
+# features take twice as long, and in float64 several times as long.
+_CHUNK_BYTES, _COMPONENT_BYTES = 2 * 2**20, 128 * 2**10
 _SMALLEST, _LARGEST = 128, 2**13
 
 
@@ -43,8 +44,8 @@ def map_chunks(
     """`fn(x)` for an `fn` that treats every sample alone, a chunk of samples at a time,
     so that memory stays bounded."""
     n_samples, n_features = x.shape
-    bytes_per_sample = n_components * n_features * x.dtype.itemsize
-    size = 2 ** int(math.log2(max(_CHUNK_BYTES / bytes_per_sample, 1)))
+    most = min(_CHUNK_BYTES / n_components, _COMPONENT_BYTES)
+    size = 2 ** int(math.log2(max(most / (n_features * x.dtype.itemsize), 1)))
     size = min(max(size, _SMALLEST), _LARGEST)
     if n_samples <= 2 * size:
         return fn(x)
