@@ -14,8 +14,9 @@ from .._core.aliases import (
     SampleLabels,
     Samples,
 )
-from .._core.axes import Axis, CovarianceType
+from .._core.axes import as_columns, Axis, CovarianceType
 from .._moments import Moments
+from . import matrices
 from .abstract import AbstractCovariances
 
 
@@ -49,7 +50,8 @@ class DiagCovariances(AbstractCovariances):
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> DiagValues:
-        return jnp.sum(resp * residuals**2, axis=Axis.batch, keepdims=True)
+        squares = as_columns(residuals) ** 2
+        return linalg.matmul(squares, matrices.transpose(as_columns(resp)))
 
     @classmethod
     def from_moments(cls, moments: Moments, reg_covar: PerFeature) -> "DiagCovariances":

@@ -13,8 +13,9 @@ from .._core.aliases import (
     Samples,
     SphericalValues,
 )
-from .._core.axes import Axis, CovarianceType
+from .._core.axes import as_columns, Axis, CovarianceType
 from .._moments import Moments
+from . import matrices
 from .abstract import AbstractCovariances
 
 
@@ -54,8 +55,8 @@ class SphericalCovariances(AbstractCovariances):
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> SphericalValues:
-        square = jnp.sum(residuals**2, axis=Axis.features, keepdims=True)
-        return jnp.sum(resp * square, axis=Axis.batch, keepdims=True)
+        squares = jnp.sum(as_columns(residuals) ** 2, axis=Axis.features, keepdims=True)
+        return linalg.matmul(squares, matrices.transpose(as_columns(resp)))
 
     @classmethod
     def from_moments(

@@ -120,7 +120,11 @@ def _log_det_within(
 
 
 def nearest(distances: Rows) -> Rows:
-    """One for the smallest number of each column, zero elsewhere."""
-    index = linalg.index_of_max(-distances, axis=0)
-    components = jnp.arange(distances.shape[0], dtype=index.dtype)
-    return (index[None] == components[:, None]).astype(distances.dtype)
+    """One for the smallest number of each column, the first of equal ones, and zero
+    elsewhere."""
+    # Plain reductions use the vector units of a CPU, `argmin` does not.
+    size = distances.shape[0]
+    index = jnp.arange(size, dtype=jnp.int32)[:, None]
+    smallest = jnp.min(distances, axis=0)[None]
+    first = jnp.min(jnp.where(distances == smallest, index, size), axis=0)[None]
+    return (first == index).astype(distances.dtype)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from .._core import linalg
-from .._core.aliases import Means, PerFeature, PerSample, Weights
-from .._core.axes import Axis
+from .._core.aliases import Means, PerFeature, PerSample, Rows, Weights
+from .._core.axes import as_columns, Axis
 from .._covariances import AbstractCovariances
 from .._moments import Moments
 from .._sources import AbstractSource, Chunk
@@ -36,17 +36,26 @@ def estimate(
         one or two samples is not singular.
     """
 
-    def moments_about(pivot):
-        def of_chunk(chunk: Chunk, *extra):
-            resp = responsibilities(chunk, *extra) * chunk.sample_weights
-            return family.moments(chunk.samples - pivot, resp)
+    def resp_of(chunk: Chunk, *extra) -> Rows:
+        weighted = responsibilities(chunk, *extra) * chunk.sample_weights
+        return as_columns(weighted)[0, :, 0]
 
-        return of_chunk
+    def totals(chunk: Chunk, *extra):
+        resp = resp_of(chunk, *extra)
+        return jnp.sum(resp, axis=1), linalg.matmul(chunk.columns, resp.T)
 
-    first = source.reduce(moments_about(jnp.zeros_like(source.pivot)), *extras)
-    moments = source.reduce(moments_about(first.shift), *extras)
+    count, first = source.reduce(totals, *extras)
+    shift = linalg.safe_divide(first, count[None]).T[None, ..., None]
+
+    def moments_of(chunk: Chunk, *extra):
+        resp = resp_of(chunk, *extra)[None, :, None]
+        # Arithmetic on columns, which fill the vector units.
+        residuals = as_columns(as_columns(chunk.samples) - shift)
+        return family.moments(residuals, as_columns(resp))
+
+    moments = source.reduce(moments_of, *extras)
     weights = moments.count / moments.total
-    means = source.pivot + first.shift + moments.shift
+    means = source.pivot + shift + moments.shift
     moments = _shrink(moments, n_pseudo) if n_pseudo else moments
     return weights, means, family.from_moments(moments, reg_covar)
 
