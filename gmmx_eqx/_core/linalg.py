@@ -111,3 +111,16 @@ def _log_mix_jvp(primals, tangents):
         resp * d_log_density + ratio * d_weights, axis=Axis.components, keepdims=True
     )
     return shift + out, tangent
+
+
+def responsibilities(log_density: PerSample, weights: Weights) -> PerSample:
+    r"""$w_k \exp(a_k) / \sum_j w_j \exp(a_j)$, with right derivatives: at a weight of
+    zero too, as those of `log_mix`."""
+    top = jnp.max(log_density + safe_log(weights), axis=Axis.components, keepdims=True)
+    # About `top`: far from all modes the total is so large that its rounding would
+    # change the responsibilities.
+    relative = log_density - lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0))
+    total = log_mix(relative, weights)
+    floor = jnp.where(jnp.isfinite(total), total, 0)
+    biggest = math.log(float(jnp.finfo(total.dtype).max)) - 1
+    return weights * jnp.exp(jnp.minimum(relative - floor, biggest))
