@@ -3,11 +3,10 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._core.aliases import Residuals
 from .._mixture import AbstractGaussianMixture, GaussianMixture
 from .arguments import as_array, as_map, as_vector, common_dtype
 from .gaussian import push
-from .maps import AbstractMap
+from .maps import AbstractMap, Observations
 
 
 def affine(mixture: AbstractGaussianMixture, A: Any, b: Any = 0) -> GaussianMixture:
@@ -45,7 +44,7 @@ def affine(mixture: AbstractGaussianMixture, A: Any, b: Any = 0) -> GaussianMixt
 
 @eqx.filter_jit
 def _affine(
-    mixture: AbstractGaussianMixture, operator: AbstractMap, offset: Residuals
+    mixture: AbstractGaussianMixture, operator: AbstractMap, offset: Observations
 ) -> GaussianMixture:
     mixture, operator, offset = common_dtype(mixture, operator, offset)
     pushed = push_mixture(mixture, operator)

@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import inputs
-from .._core.aliases import Residuals, Values
+from .._core.aliases import Values
 from .._core.axes import Axis
 from .._mixture import AbstractGaussianMixture
 from .features import Features
-from .maps import AbstractMap, DenseMap, DiagonalMap, MatrixFreeMap
+from .maps import AbstractMap, DenseMap, DiagonalMap, MatrixFreeMap, Observations
 
 
 _Mixture = TypeVar("_Mixture", bound=AbstractGaussianMixture)
@@ -109,7 +109,7 @@ def _check_covariance(numbers: np.ndarray, name: str) -> None:
 
 def as_vector(
     value: Any, name: str, mixture: AbstractGaussianMixture, size: int
-) -> Residuals:
+) -> Observations:
     array = as_array(value, name, mixture)
     array = array[None] if array.ndim == 0 and size == 1 else array
     if array.shape != (size,):

@@ -3,12 +3,12 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._core.aliases import Residuals
 from .._mixture import AbstractGaussianMixture, GaussianMixture
 from .arguments import as_vector, common_dtype
 from .families import is_independent
 from .features import as_features, Features
 from .gaussian import push
+from .maps import Observations
 from .posterior import posterior
 
 
@@ -41,7 +41,7 @@ def condition(
 
 @eqx.filter_jit
 def _condition(
-    mixture: AbstractGaussianMixture, given: Features, others: Features, y: Residuals
+    mixture: AbstractGaussianMixture, given: Features, others: Features, y: Observations
 ) -> GaussianMixture:
     mixture, _, y = common_dtype(mixture, given, y)
     prior = mixture.covariances

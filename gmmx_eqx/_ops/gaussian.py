@@ -16,7 +16,7 @@ from .features import Features
 from .maps import AbstractMap, DiagonalMap
 
 
-ResidualColumns: TypeAlias = Float[Array, "batch=1 components features samples"]
+ResidualColumns: TypeAlias = Float[Array, "one=1 _ outputs samples"]
 
 
 def transpose(x: Values) -> Values:

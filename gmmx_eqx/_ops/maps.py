@@ -15,6 +15,7 @@ from .._core.aliases import PerFeature
 
 Columns = Float[Array, "b k features c"]
 Images = Float[Array, "b k outputs c"]
+Observations = Float[Array, "samples _ outputs one=1"]
 
 
 class AbstractMap(eqx.Module):

@@ -2,10 +2,10 @@ from typing import Any
 
 import equinox as eqx
 
-from .._core.aliases import Residuals, Scalar, Values
+from .._core.aliases import Scalar, Values
 from .._mixture import AbstractGaussianMixture, GaussianMixture
 from .arguments import as_map, as_noise, as_vector, common_dtype
-from .maps import AbstractMap
+from .maps import AbstractMap, Observations
 from .posterior import posterior
 
 
@@ -55,7 +55,7 @@ def _observe(
     mixture: AbstractGaussianMixture,
     operator: AbstractMap,
     noise: Values,
-    y: Residuals,
+    y: Observations,
 ) -> tuple[GaussianMixture, Scalar]:
     mixture, operator, noise, y = common_dtype(mixture, operator, noise, y)
     new = posterior(

@@ -11,7 +11,6 @@ from .._core.aliases import (
     Means,
     PerSample,
     PerSampleTotal,
-    Residuals,
     Scalar,
     Values,
     Weights,
@@ -21,10 +20,10 @@ from .._covariances import AbstractCovariances
 from .families import is_independent
 from .features import Features
 from .gaussian import log_density_of, multiply, update
-from .maps import AbstractMap, DiagonalMap
+from .maps import AbstractMap, DiagonalMap, Observations
 
 
-MeanColumns: TypeAlias = Float[Array, "batch=1 components features samples"]
+MeanColumns: TypeAlias = Float[Array, "one=1 components dimensions samples"]
 
 
 class Posterior(eqx.Module):
@@ -56,7 +55,7 @@ def posterior(
     covariances: AbstractCovariances,
     operator: AbstractMap,
     noise: Values,
-    y: Residuals,
+    y: Observations,
     n_observed: Scalar | None = None,
 ) -> Posterior:
     r"""**Arguments:**
@@ -84,8 +83,8 @@ def posterior(
 
 
 def _lift(
-    features: Features, noise: Values, y: Residuals, n_features: int
-) -> tuple[DiagonalMap, Values, Residuals]:
+    features: Features, noise: Values, y: Observations, n_features: int
+) -> tuple[DiagonalMap, Values, Array]:
     """An observation of some features as one of all: the others are multiplied by zero,
     and what is seen of them is a standard normal's zero."""
     index = jnp.asarray(features.indices)
