@@ -40,6 +40,8 @@ def product_of(p, q):
     "left, right, family",
     [
         ("full", "diag", "full"),
+        ("full", "one", "full"),
+        ("tied", "one", "tied"),
         ("tied", "tied", "tied"),
         ("tied", "full", "full"),
         ("diag", "tied", "full"),
@@ -50,7 +52,10 @@ def product_of(p, q):
 )
 def test_product(left, right, family, dtype):
     p = make_mixture(left, 3, N_FEATURES)
-    q = make_mixture(right, 2, N_FEATURES, seed=7)
+    if right == "one":
+        q = make_mixture("full", 1, N_FEATURES, seed=7)
+    else:
+        q = make_mixture(right, 2, N_FEATURES, seed=7)
     got, log_normaliser = gx.product(p, q)
     expected, total = product_of(parameters(p), parameters(q))
     assert type(got.covariances) is gx.COVARIANCE[family]
