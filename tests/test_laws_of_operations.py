@@ -1,6 +1,7 @@
 """Identities between operations that hold for every mixture, and a family of one's own
 that takes part in them."""
 
+import equinox as eqx
 import hypothesis
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
@@ -33,6 +34,12 @@ mixtures = st.tuples(
 )
 
 
+# So wide that no pair's share of a product is smaller than any number.
+wide_mixtures = mixtures.map(lambda drawn: (drawn[0], 16.0, *drawn[2:]))
+
+two_families = pytest.mark.parametrize("name", ["full", "diag"])
+
+
 def make(name, drawn):
     seed, scale, means, weights = drawn
     values = scale * make_values(name, N_COMPONENTS, N_FEATURES, seed)
@@ -62,7 +69,7 @@ def test_marginal_of_conditional(name, drawn, point):
 
 @every_family
 @law
-@hypothesis.given(drawn=mixtures, other=mixtures, x=numbers(4, N_FEATURES))
+@hypothesis.given(drawn=wide_mixtures, other=wide_mixtures, x=numbers(4, N_FEATURES))
 def test_product_is_normalised(name, drawn, other, x):
     p, q = make(name, drawn), make(name, other)
     both, log_normaliser = gx.product(p, q)
@@ -75,7 +82,7 @@ def test_product_is_normalised(name, drawn, other, x):
     assert_same(gx.mean(swapped), gx.mean(both))
 
 
-@every_family
+@two_families
 @law
 @hypothesis.given(drawn=mixtures, point=points, matrix=numbers(N_FEATURES, N_FEATURES))
 def test_affine_and_back(name, drawn, point, matrix):
@@ -94,7 +101,7 @@ def test_affine_and_back(name, drawn, point, matrix):
     np.testing.assert_allclose(moved, expected, rtol, rtol)
 
 
-@every_family
+@two_families
 @law
 @hypothesis.given(drawn=mixtures, point=points)
 def test_observing_without_noise_is_conditioning(name, drawn, point):
@@ -111,7 +118,7 @@ def test_observing_without_noise_is_conditioning(name, drawn, point):
     assert_same(filled[0], gx.mean(seen))
 
 
-@every_family
+@two_families
 @law
 @hypothesis.given(drawn=mixtures, y=points, matrix=numbers(N_FEATURES, N_FEATURES))
 def test_two_observations_are_one(name, drawn, y, matrix):
@@ -158,8 +165,8 @@ def test_a_family_of_ones_own(family, dtype):
         (lambda m: gx.affine(m, noise, y), True),
         (lambda m: gx.observe(m, np.ones((1, 3)), 0.1, [0.0])[0], False),
     ]
-    for of, is_kept in cases:
-        got, expected = of(mixture), of(same)
+    run = eqx.filter_jit(lambda mixture: [of(mixture) for of, _ in cases])
+    for (_, is_kept), got, expected in zip(cases, run(mixture), run(same), strict=True):
         kept = is_kept and family is OwnCovariances
         assert type(got.covariances) is (family if kept else gx.TiedCovariances)
         for matrix in ("weights", "means"):
