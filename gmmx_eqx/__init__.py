@@ -55,6 +55,21 @@ from ._mixture import (
     stack as stack,
 )
 from ._moments import Moments as Moments
+from ._ops import (
+    affine as affine,
+    condition as condition,
+    covariance as covariance,
+    denoise as denoise,
+    Features as Features,
+    impute as impute,
+    log_prob_observed as log_prob_observed,
+    marginal as marginal,
+    mean as mean,
+    observe as observe,
+    product as product,
+    score_function as score_function,
+    with_variances as with_variances,
+)
 from ._priors import (
     AbstractRidge as AbstractRidge,
     RelativeRidge as RelativeRidge,

@@ -127,3 +127,36 @@ def _log_mix_jvp(primals, tangents):
         resp * d_log_density + ratio * d_weights, axis=Axis.components, keepdims=True
     )
     return shift + out, tangent
+
+
+@jax.custom_jvp
+def responsibilities(log_density: PerSample, weights: Weights) -> PerSample:
+    r"""$w_k \exp(a_k) / \sum_j w_j \exp(a_j)$, with right derivatives.
+
+    As for `log_mix`, those in the weights are right at a weight of zero.
+    """
+    return jnp.exp(_relative(log_density, weights) + safe_log(weights))
+
+
+@responsibilities.defjvp
+def _responsibilities_jvp(primals, tangents):
+    log_density, weights = primals
+    d_log_density, d_weights = tangents
+    resp = responsibilities(log_density, weights)
+    # An overwhelming component of weight zero has an infinite ratio. Smaller than the
+    # largest number, so that products with cotangents are finite.
+    biggest = 0.75 * math.log(float(jnp.finfo(resp.dtype).max))
+    ratio = jnp.exp(jnp.minimum(_relative(log_density, weights), biggest))
+    change = resp * d_log_density + ratio * d_weights
+    total = jnp.sum(change, axis=Axis.components, keepdims=True)
+    return resp, change - resp * total
+
+
+def _relative(log_density: PerSample, weights: Weights) -> PerSample:
+    r"""$a_k - \log \sum_j w_j \exp(a_j)$."""
+    top = jnp.max(log_density + safe_log(weights), axis=Axis.components, keepdims=True)
+    # About `top`: far from all modes the total is so large that its rounding would
+    # change the responsibilities.
+    relative = log_density - lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0))
+    total = log_mix(relative, weights)
+    return relative - jnp.where(jnp.isfinite(total), total, 0)

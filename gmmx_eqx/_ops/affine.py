@@ -1,0 +1,64 @@
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from .._mixture import AbstractGaussianMixture, GaussianMixture
+from .arguments import as_array, as_map, as_vector, common_dtype
+from .gaussian import push
+from .maps import AbstractMap, Observations
+
+
+def affine(mixture: AbstractGaussianMixture, A: Any, b: Any = 0) -> GaussianMixture:
+    r"""The distribution of $A x + b$, where $x$ is distributed as the mixture.
+
+    **Arguments:**
+
+    - `A`: shape `(outputs, features)`; `(features,)` for a diagonal matrix, `()` for a
+        multiple of the identity; [`gmmx_eqx.Features`][]; or a
+        `lineax.AbstractLinearOperator`. Its rows must be linearly independent, or the
+        result has no density.
+    - `b`: shape `(outputs,)`, or a number to add to every output.
+
+    **Returns:**
+
+    A mixture of the same family where `A` allows: tied covariances stay tied, and
+    independent features (`diag`, `spherical`) stay so under a diagonal matrix.
+
+    **Raises:**
+
+    `ValueError` if a shape does not match, or if there are more outputs than features.
+    """
+    mixture.check_one()
+    operator = as_map(A, "A", mixture)
+    n_outputs = operator.n_outputs(mixture.n_features)
+    if n_outputs > mixture.n_features:
+        raise ValueError(
+            f"`A` maps {mixture.n_features} features to {n_outputs}: the result lies "
+            "in a subspace and has no density."
+        )
+    if jnp.ndim(b) == 0:
+        b = jnp.broadcast_to(as_array(b, "b", mixture), (n_outputs,))
+    return _affine(mixture, operator, as_vector(b, "b", mixture, n_outputs))
+
+
+@eqx.filter_jit
+def _affine(
+    mixture: AbstractGaussianMixture, operator: AbstractMap, offset: Observations
+) -> GaussianMixture:
+    mixture, operator, offset = common_dtype(mixture, operator, offset)
+    pushed = push_mixture(mixture, operator)
+    return eqx.tree_at(lambda m: m.means, pushed, pushed.means + offset)
+
+
+@eqx.filter_jit
+def push_mixture(
+    mixture: AbstractGaussianMixture, operator: AbstractMap
+) -> GaussianMixture:
+    """The distribution of $A x$."""
+    shape = (mixture.n_components, mixture.n_features)
+    return GaussianMixture(
+        mixture.weights,
+        operator(mixture.means),
+        push(mixture.covariances, operator, *shape),
+    )

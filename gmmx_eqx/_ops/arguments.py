@@ -1,0 +1,134 @@
+"""What users hand in, turned into maps and four axes; what cannot be right is refused
+here."""
+
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._core import inputs
+from .._core.aliases import Values
+from .._core.axes import Axis
+from .._mixture import AbstractGaussianMixture
+from .features import Features
+from .maps import AbstractMap, DenseMap, DiagonalMap, MatrixFreeMap, Observations
+
+
+_Mixture = TypeVar("_Mixture", bound=AbstractGaussianMixture)
+
+
+def as_array(value: Any, name: str, mixture: AbstractGaussianMixture) -> Array:
+    """A finite array. A Python number, which has no type of its own, takes the
+    mixture's."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    value = np.asarray(value, mixture.means.dtype) if is_number else value
+    array = inputs.as_float(value, name)
+    inputs.check_finite(array, name)
+    return array
+
+
+def as_map(value: Any, name: str, mixture: AbstractGaussianMixture) -> AbstractMap:
+    n_features = mixture.n_features
+    if isinstance(value, Features):
+        return value.resolve(n_features)
+    if isinstance(value, lx.AbstractLinearOperator):
+        return _from_lineax(value, name, n_features)
+    array = as_array(value, name, mixture)
+    if array.ndim == 0 or array.shape == (n_features,):
+        return DiagonalMap(array.reshape(1, 1, -1, 1))
+    if array.ndim == 2 and array.shape[1] == n_features and array.shape[0] > 0:
+        return DenseMap(array[None, None])
+    raise ValueError(
+        f"`{name}` must have shape (outputs, {n_features}), ({n_features},) for a "
+        f"diagonal matrix, or () for a multiple of the identity; got {array.shape}. To "
+        "select features use `gmmx_eqx.Features`."
+    )
+
+
+def _from_lineax(
+    operator: lx.AbstractLinearOperator, name: str, n_features: int
+) -> AbstractMap:
+    structures = [operator.in_structure(), operator.out_structure()]
+    sides = [jax.tree.leaves(structure) for structure in structures]
+    if not all(
+        len(side) == 1
+        and side[0].ndim == 1
+        and jnp.issubdtype(side[0].dtype, jnp.floating)
+        for side in sides
+    ):
+        raise ValueError(
+            f"`{name}` must map vectors of real numbers to such vectors; it maps "
+            f"{structures[0]} to {structures[1]}."
+        )
+    if operator.in_size() != n_features:
+        raise ValueError(
+            f"`{name}` takes vectors of size {operator.in_size()}, but the mixture has "
+            f"{n_features} features."
+        )
+    if operator.out_size() == n_features and lx.is_diagonal(operator):
+        return DiagonalMap(lx.diagonal(operator)[None, None, :, None])
+    return MatrixFreeMap(operator)
+
+
+def as_noise(
+    value: Any, name: str, mixture: AbstractGaussianMixture, n_outputs: int
+) -> Values:
+    """A covariance: square matrices, or variances on the features axis."""
+    array = as_array(value, name, mixture)
+    if array.shape not in ((), (n_outputs,), (n_outputs, n_outputs)):
+        raise ValueError(
+            f"`{name}` must be a covariance of shape ({n_outputs}, {n_outputs}), one "
+            f"variance per output, shape ({n_outputs},), or one for all, shape (); got "
+            f"{array.shape}."
+        )
+    numbers = inputs.concrete(array)
+    if numbers is not None:
+        _check_covariance(numbers, name)
+    if array.ndim == 2:
+        return array[None, None]
+    return array.reshape(1, 1, -1, 1)
+
+
+def _check_covariance(numbers: np.ndarray, name: str) -> None:
+    if numbers.ndim < 2:
+        is_right = np.all(numbers >= 0)
+    else:
+        tolerance = 100 * float(np.finfo(numbers.dtype).eps) * np.abs(numbers).max()
+        is_right = np.all(np.abs(numbers - numbers.T) <= tolerance)
+        is_right = is_right and np.all(np.linalg.eigvalsh(numbers) >= -tolerance)
+    if not is_right:
+        raise ValueError(
+            f"`{name}` must be a covariance: variances at least zero, a matrix "
+            f"symmetric and positive semidefinite; got {numbers}."
+        )
+
+
+def as_vector(
+    value: Any, name: str, mixture: AbstractGaussianMixture, size: int
+) -> Observations:
+    array = as_array(value, name, mixture)
+    array = array[None] if array.ndim == 0 and size == 1 else array
+    if array.shape != (size,):
+        raise ValueError(f"`{name}` must have shape ({size},); got {array.shape}.")
+    return jnp.expand_dims(array, (Axis.batch, Axis.components, Axis.features_covar))
+
+
+def cast(mixture: _Mixture, dtype: Any) -> _Mixture:
+    to_dtype = lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a
+    return jax.tree.map(to_dtype, mixture)
+
+
+def common_dtype(
+    mixture: _Mixture, operator: AbstractMap, *arrays: Float[Array, "..."]
+) -> tuple[_Mixture, AbstractMap, *tuple[Array, ...]]:
+    """All in the widest of their types: nothing is narrowed unasked."""
+    leaves = jax.tree.leaves(eqx.filter(mixture, eqx.is_inexact_array))
+    dtypes = [array.dtype for array in (*leaves, *arrays)]
+    dtypes += [] if operator.dtype is None else [operator.dtype]
+    dtype = max(dtypes, key=lambda dtype: jnp.finfo(dtype).bits)
+    arrays = tuple(array.astype(dtype) for array in arrays)
+    return cast(mixture, dtype), operator.astype(dtype), *arrays

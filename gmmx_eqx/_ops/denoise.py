@@ -1,0 +1,52 @@
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from .._core import inputs
+from .._core.aliases import Data, Values
+from .._mixture import AbstractGaussianMixture, densities
+from .arguments import as_noise, common_dtype
+from .maps import DiagonalMap
+from .posterior import posterior
+
+
+def denoise(mixture: AbstractGaussianMixture, y: Any, noise_covariance: Any) -> Data:
+    r"""The posterior means $E[x | y_n]$ of noisy samples $y_n = x_n + ε_n$, where $x_n$
+    is distributed as the mixture and $ε_n \sim N(0, R)$.
+
+    **Arguments:**
+
+    - `y`: the noisy samples, shape `(n_samples, n_features)`.
+    - `noise_covariance`: $R$, in squared data units: shape
+        `(n_features, n_features)`, `(n_features,)` for a diagonal matrix, `()` for a
+        multiple of the identity.
+
+    **Returns:**
+
+    The means, shape `(n_samples, n_features)`. No estimate has a smaller mean squared
+    error.
+    """
+    mixture.check_one()
+    n_features = mixture.n_features
+    y, _ = inputs.as_data(y, name="y", n_features=n_features)
+    noise = as_noise(noise_covariance, "noise_covariance", mixture, n_features)
+    return _denoise(mixture, noise, y)
+
+
+@eqx.filter_jit
+def _denoise(mixture: AbstractGaussianMixture, noise: Values, y: Data) -> Data:
+    identity = DiagonalMap(jnp.ones((1, 1, 1, 1), y.dtype))
+    mixture, identity, noise, y = common_dtype(mixture, identity, noise, y)
+
+    def of_chunk(chunk: Data) -> Data:
+        return posterior(
+            mixture.weights,
+            mixture.means,
+            mixture.covariances,
+            identity,
+            noise,
+            inputs.as_samples(chunk),
+        ).mean
+
+    return densities.map_chunks(of_chunk, y, mixture.n_components)

@@ -1,0 +1,21 @@
+from typing import Any
+
+from .._mixture import AbstractGaussianMixture, GaussianMixture
+from .affine import push_mixture
+from .features import as_features
+
+
+def marginal(mixture: AbstractGaussianMixture, features: Any) -> GaussianMixture:
+    """The distribution of some of the features, in the given order. The family is kept.
+
+    **Arguments:**
+
+    - `features`: an integer, a sequence of integers, a slice or a
+        [`gmmx_eqx.Features`][].
+
+    **Raises:**
+
+    `ValueError` if a feature does not exist or is named twice.
+    """
+    mixture.check_one()
+    return push_mixture(mixture, as_features(features, mixture.n_features))

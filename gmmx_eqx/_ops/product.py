@@ -1,0 +1,72 @@
+import equinox as eqx
+import jax.numpy as jnp
+
+from .._core import inputs
+from .._core.aliases import Scalar, Values
+from .._core.axes import Axis
+from .._covariances import AbstractCovariances
+from .._mixture import AbstractGaussianMixture, GaussianMixture
+from .arguments import cast
+from .families import as_dense, is_independent
+from .maps import DiagonalMap
+from .posterior import posterior
+
+
+def product(
+    p: AbstractGaussianMixture, q: AbstractGaussianMixture
+) -> tuple[GaussianMixture, Scalar]:
+    r"""The normalised product of two densities, $p(x) q(x) / Z$.
+
+    **Returns:**
+
+    A mixture with a component for each pair, `p.n_components * q.n_components` (those
+    of `q` vary fastest), and $\log Z = \log \int p(x) q(x) dx$ in nats. The family is
+    the smallest that holds products of both.
+
+    **Raises:**
+
+    `ValueError` if the numbers of features differ.
+    """
+    p.check_one()
+    q.check_one()
+    if p.n_features != q.n_features:
+        raise ValueError(
+            "`p` and `q` must have the same features; they have "
+            f"{p.n_features} and {q.n_features}."
+        )
+    return _product(p, q)
+
+
+@eqx.filter_jit
+def _product(
+    p: AbstractGaussianMixture, q: AbstractGaussianMixture
+) -> tuple[GaussianMixture, Scalar]:
+    dtype = inputs.widest([p.means, q.means])
+    p, q = cast(p, dtype), cast(q, dtype)
+    repeat = lambda x: jnp.repeat(x, q.n_components, axis=Axis.components)
+    tile = lambda x: jnp.tile(x, (1, p.n_components, 1, 1))
+    # A pair is a component of `p` that was observed at a mean of `q`, with the
+    # covariance of `q` as noise.
+    noise = _values(q.covariances, q.n_features)
+    prior = p.covariances
+    if prior.n_components > 1:
+        prior = eqx.tree_at(lambda c: c.values, prior, repeat(prior.values))
+    new = posterior(
+        repeat(p.weights) * tile(q.weights),
+        repeat(p.means),
+        prior,
+        DiagonalMap(jnp.ones((1, 1, 1, 1), dtype)),
+        tile(noise) if noise.shape[Axis.components] > 1 else noise,
+        tile(q.means),
+    )
+    return (
+        GaussianMixture(new.weights, new.means, new.covariances),
+        new.log_evidence[0, 0, 0, 0],
+    )
+
+
+def _values(covariances: AbstractCovariances, n_features: int) -> Values:
+    """Variances where the features are independent, square matrices otherwise."""
+    if is_independent(covariances):
+        return covariances.variances
+    return as_dense(covariances, n_features)

@@ -1,0 +1,50 @@
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from .._core import inputs, linalg
+from .._core.aliases import Data
+from .._core.axes import as_columns, Axis
+from .._covariances import factor
+from .._mixture import AbstractGaussianMixture, densities
+from .gaussian import log_density_of, multiply, transpose
+
+
+# `GaussianMixture.score` is scikit-learn's: a mean log-likelihood.
+def score_function(mixture: AbstractGaussianMixture, x: Any) -> Data:
+    r"""The score $\nabla_x \log p(x_n) = \sum_k r_{nk} Σ_k^{-1} (μ_k - x_n)$, in
+    inverse data units.
+
+    Not to be confused with `mixture.score(x)`, the mean log-density, which has its name
+    from scikit-learn.
+
+    **Arguments:**
+
+    - `x`: the samples, shape `(n_samples, n_features)`.
+
+    **Returns:**
+
+    The gradients, shape `(n_samples, n_features)`; finite far from all modes, too.
+    """
+    mixture.check_one()
+    x, _ = inputs.as_data(x, n_features=mixture.n_features)
+    return _score(mixture, x)
+
+
+@eqx.filter_jit
+def _score(mixture: AbstractGaussianMixture, x: Data) -> Data:
+    mixture, x = inputs.common_dtype(mixture, x)
+    u = mixture.covariances.precisions_cholesky
+
+    n_features = jnp.asarray(mixture.n_features, x.dtype)
+
+    def of_chunk(chunk: Data) -> Data:
+        residuals = as_columns(inputs.as_samples(chunk)) - mixture.means
+        log_density = log_density_of(u, residuals, n_features)
+        resp = as_columns(linalg.responsibilities(log_density, mixture.weights))
+        whiten = u if factor.is_diagonal(u) else transpose(u)
+        pull = multiply(u, multiply(whiten, residuals))
+        return -jnp.sum(resp * pull, axis=Axis.components)[0].T
+
+    return densities.map_chunks(of_chunk, x, mixture.n_components)
