@@ -55,6 +55,16 @@ from ._mixture import (
     stack as stack,
 )
 from ._moments import Moments as Moments
+from ._ops import (
+    Bounds as Bounds,
+    entropy_bounds as entropy_bounds,
+    entropy_monte_carlo as entropy_monte_carlo,
+    Estimate as Estimate,
+    kl_bounds as kl_bounds,
+    kl_monte_carlo as kl_monte_carlo,
+    kl_variational as kl_variational,
+    pairwise_kl as pairwise_kl,
+)
 from ._priors import (
     AbstractRidge as AbstractRidge,
     RelativeRidge as RelativeRidge,

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from .._core import linalg
 from .._core.aliases import PerSample, Residuals, Samples, SquareValues
 from .._core.axes import as_columns, Axis
-from .._core.cholesky import inverse_cholesky
+from .._core.cholesky import cholesky, inverse_cholesky
 
 
 def transpose(x: Float[Array, "b k i j"]) -> Float[Array, "b k j i"]:
@@ -26,4 +26,4 @@ def scatter(residuals: Residuals, resp: PerSample) -> SquareValues:
 
 def colour(values: SquareValues, noise: Samples) -> Float[Array, "n k d 1"]:
     """Standard normal samples, given the covariance of every component."""
-    return as_columns(linalg.matmul(jnp.linalg.cholesky(values), as_columns(noise)))
+    return as_columns(linalg.matmul(cholesky(values), as_columns(noise)))
