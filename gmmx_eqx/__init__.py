@@ -57,13 +57,25 @@ from ._mixture import (
 from ._moments import Moments as Moments
 from ._ops import (
     Bounds as Bounds,
+    cdf as cdf,
     entropy_bounds as entropy_bounds,
     entropy_monte_carlo as entropy_monte_carlo,
     Estimate as Estimate,
     kl_bounds as kl_bounds,
     kl_monte_carlo as kl_monte_carlo,
     kl_variational as kl_variational,
+    log_cdf as log_cdf,
+    log_survival as log_survival,
+    merge as merge,
     pairwise_kl as pairwise_kl,
+    quantile as quantile,
+    reduce as reduce,
+    sample_implicit as sample_implicit,
+    sample_relaxed as sample_relaxed,
+    survival as survival,
+    Transport as Transport,
+    unshared as unshared,
+    wasserstein as wasserstein,
 )
 from ._priors import (
     AbstractRidge as AbstractRidge,
