@@ -133,8 +133,6 @@ def test_where_bounds_meet(name):
         of_entropy, of_divergence = bounds(apart, apart)
         rtol = rounding(apart)
         np.testing.assert_allclose(of_entropy.upper, expected, rtol)
-        # Jensen's and Bhattacharyya's meet it where components are far apart; where they
-        # are alike, one of them does.
         np.testing.assert_allclose(of_entropy.lower, expected, rtol)
         np.testing.assert_allclose(of_divergence.lower, 0, atol=rtol)
         np.testing.assert_allclose(of_divergence.upper, 0, atol=rtol)

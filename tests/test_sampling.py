@@ -87,7 +87,9 @@ def expected_quadratic(mixture):
     mean = mixture.means
     trace = jnp.sum(values * matrix, axis=(-2, -1), keepdims=True)
     square = jnp.sum(mean * (matrix @ mean), axis=-2, keepdims=True)
-    linear = jnp.sum(mean * jnp.array([1.0, -2.0])[None, None, :, None], -2, keepdims=True)
+    linear = jnp.sum(
+        mean * jnp.array([1.0, -2.0])[None, None, :, None], -2, keepdims=True
+    )
     return jnp.sum(mixture.weights * (trace + square + linear))
 
 
@@ -116,7 +118,9 @@ def test_every_sample_moves_with_its_component(name, getkey):
     mixture, key = make_mixture(name, 3, 2), getkey()
     x, labels = mixture.sample_labelled(key, 50)
     lower = np.linalg.cholesky(parameters(mixture)[2])[labels]
-    noise = np.linalg.solve(lower, x[..., None] - mixture.means_numpy[labels][..., None])
+    noise = np.linalg.solve(
+        lower, x[..., None] - mixture.means_numpy[labels][..., None]
+    )
     # Scaled by 1 + t, a component's samples go out by t / 2 of their distance.
     grow = jax.tree.map(jnp.zeros_like, mixture)
     grow = eqx.tree_at(
@@ -185,7 +189,9 @@ def test_derivatives_of_relaxed_samples(name, getkey):
     fn = jax.jit(lambda m: jnp.sum(jnp.sin(gx.sample_relaxed(m, key, 20, 0.5))))
     gradient = jax.jit(jax.grad(fn))(mixture)
     for part in (lambda m: m.weights, lambda m: m.means):
-        direction = jnp.asarray(np.random.default_rng(0).normal(size=part(mixture).shape))
+        direction = jnp.asarray(
+            np.random.default_rng(0).normal(size=part(mixture).shape)
+        )
         move = lambda by, part=part, d=direction: eqx.tree_at(
             part, mixture, part(mixture) + by * d
         )

@@ -150,7 +150,9 @@ def test_of_itself(name, dtype):
     assert 0 <= squared < (100 * eps) ** 2 * 10
     for leaf in leaves(found):
         np.testing.assert_allclose(leaf, 0, atol=1e3 * eps)
-    assert np.isfinite(leaves(eqx.filter_grad(lambda p: fn(p)[1])((mixture, mixture)))[0]).all()
+    assert np.isfinite(
+        leaves(eqx.filter_grad(lambda p: fn(p)[1])((mixture, mixture)))[0]
+    ).all()
 
 
 @pytest.mark.x64
@@ -170,7 +172,9 @@ def test_second_derivatives(equal):
     if equal:
         values = jnp.broadcast_to(jnp.eye(3), (1, 1, 3, 3))
         covariances = gx.FullCovariances(values=values)
-        one, other = (dataclasses.replace(m, covariances=covariances) for m in (one, other))
+        one, other = (
+            dataclasses.replace(m, covariances=covariances) for m in (one, other)
+        )
 
     def fn(values):
         covariances = gx.FullCovariances(values=values)

@@ -1,4 +1,4 @@
-r"""The Cholesky factor of many small matrices and its inverse, as a program of XLA's own.
+r"""The Cholesky factor of many small matrices, and its inverse, as XLA's own program.
 
 LAPACK, which `jnp.linalg` calls on a CPU, is a good way to factorise one large matrix.
 EM has a few dozen small ones per step, between two matrix products that need all cores.

@@ -65,9 +65,7 @@ def colour_by_label(
         return of_chunk((noise, labels))
     n_whole = n_samples // size * size
     parts = (noise, labels)
-    chunks = jax.tree.map(
-        lambda x: x[:n_whole].reshape(-1, size, *x.shape[1:]), parts
-    )
+    chunks = jax.tree.map(lambda x: x[:n_whole].reshape(-1, size, *x.shape[1:]), parts)
     # Without `checkpoint`, reverse mode would keep every chunk's factors.
     whole = jax.lax.map(jax.checkpoint(of_chunk), chunks)
     whole = whole.reshape(n_whole, *whole.shape[2:])

@@ -41,10 +41,10 @@ def kl_bounds(
     r"""Bounds of the Kullback-Leibler divergence $D(p \| q)$, in nats.
 
     $D(p \| q) = H(p, q) - H(p)$. Jensen's inequality bounds the cross-entropy below and
-    a variational one above (Durrieu et al., eqs. 10 and 13); of the entropy those of
-    [`gmmx_eqx.entropy_bounds`][] are taken. Below, zero is the other bound. Above, it is
-    that of a coupling of the components, by the convexity of the divergence (Hershey &
-    Olsen, section 7): zero where the mixtures are the same.
+    a variational one above (Durrieu et al.); of the entropy those of
+    [`gmmx_eqx.entropy_bounds`][] are taken. Below, zero is the other bound. Above, it
+    is that of a coupling of the components (Hershey & Olsen's variational upper bound):
+    zero where the mixtures are the same.
 
     ??? cite "Reference"
 

@@ -27,11 +27,11 @@ class Bounds(eqx.Module):
 def entropy_bounds(mixture: AbstractGaussianMixture) -> Bounds:
     r"""Bounds of the differential entropy $H(p) = -\int p \log p$, in nats.
 
-    Below, the larger of two: Jensen's (Huber et al., eq. 5) and the one from pairwise
-    Bhattacharyya distances (Kolchinsky & Tracey, eq. 10 with $α = 1/2$). Above, the
-    smaller of two: the one from pairwise Kullback-Leibler divergences (Kolchinsky &
-    Tracey, eq. 7), which is never above Huber's, and the entropy of the Gaussian with
-    the mixture's mean and covariance.
+    Below, the larger of two: Jensen's (Huber et al., theorem 2) and the one from
+    pairwise Bhattacharyya distances (Kolchinsky & Tracey). Above, the smaller of two:
+    the one from pairwise Kullback-Leibler divergences (Kolchinsky & Tracey), which is
+    never above Huber's, and the entropy of the Gaussian with the mixture's mean and
+    covariance.
 
     Components far apart or all alike make the bounds meet.
 

@@ -124,4 +124,3 @@ def _variances(mixture: AbstractGaussianMixture) -> Float[Array, "1 _ features 1
     variances = mixture.covariances.variances
     shape = (1, variances.shape[Axis.components], mixture.n_features, 1)
     return jnp.broadcast_to(variances, shape)
-

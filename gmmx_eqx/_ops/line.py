@@ -45,7 +45,7 @@ class Line(eqx.Module):
         return self.mix(ndtr(self._signed(x, upper)))
 
     def log_cumulative(self, x: Samples, *, upper: bool) -> PerSampleTotal:
-        """Right where that is small; where it is near one, to within rounding of one."""
+        """To all digits of the logarithm where that is not close to zero."""
         return linalg.log_mix(log_ndtr(self._signed(x, upper)), self.weights)
 
     def _signed(self, x: Samples, upper: bool) -> PerSample:
@@ -87,8 +87,8 @@ def as_points(x: Any, mixture: AbstractGaussianMixture, name: str) -> Points:
 
 
 def cdf(mixture: AbstractGaussianMixture, x: Any) -> Points:
-    r"""The cumulative probability $F(x) = \sum_k w_k Φ((x - μ_k) / σ_k)$ of a mixture of
-    one feature.
+    r"""The cumulative probability $F(x) = \sum_k w_k Φ((x - μ_k) / σ_k)$ of a mixture
+    of one feature.
 
     **Arguments:**
 

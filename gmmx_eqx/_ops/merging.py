@@ -27,8 +27,8 @@ from .gaussians import as_batch
 def unshared(
     covariances: AbstractCovariances, n_components: int
 ) -> AbstractCovariances:
-    """The covariances in a family that has one of its own for every component, as merged
-    components need.
+    """The covariances in a family that has one of its own for every component, as
+    merged components need.
 
     A family of your own may register a rule. Its values must be linear in the
     covariance.
@@ -55,10 +55,10 @@ def merge(mixture: AbstractGaussianMixture, groups: Any) -> GaussianMixture:
     """The mixture in which every group of components is one component, with the weight,
     mean and covariance that the group has as a mixture.
 
-    What of the covariance is preserved is the family's to say: the whole matrix (full),
-    the variance of every feature (diag), or their mean over features (spherical). So the
-    mixture's own mean, and as much of its covariance, stays what it was. Merged tied
-    covariances differ, and so become full.
+    What of the covariance is preserved is the family's to say: the whole matrix
+    (full), the variance of every feature (diag), or their mean over features
+    (spherical). So the mixture's own mean, and as much of its covariance, stays what it
+    was. Merged tied covariances differ, and so become full.
 
     **Arguments:**
 

@@ -50,8 +50,8 @@ def kl_monte_carlo(
     key: Any,
     n_samples: int,
 ) -> Estimate:
-    r"""The Kullback-Leibler divergence $D(p \| q) = \int p \log (p / q)$ from samples of
-    `first`, in nats.
+    r"""The Kullback-Leibler divergence $D(p \| q) = \int p \log (p / q)$ from samples
+    of `first`, in nats.
 
     Arguments and gradients as for [`gmmx_eqx.entropy_monte_carlo`][]. The value is
     unbiased, and so may be negative where the divergence is small.
@@ -68,9 +68,7 @@ def _check_n_samples(n_samples: int) -> None:
 
 
 @eqx.filter_jit
-def _entropy(
-    mixture: AbstractGaussianMixture, key: Any, n_samples: int
-) -> Estimate:
+def _entropy(mixture: AbstractGaussianMixture, key: Any, n_samples: int) -> Estimate:
     return _mean(mixture, lambda x: -mixture.log_prob(x), key, n_samples)
 
 

@@ -29,8 +29,8 @@ def quantile(mixture: AbstractGaussianMixture, q: Any) -> Points:
 
     - `q`: probabilities, shape `(n,)` or `()`. At 0 and 1 the quantile is infinite.
 
-    Solved in the logarithm of the smaller of $F$ and $1 - F$, to within rounding in both
-    tails. Derivatives are the implicit function theorem's. Between two modes so far
+    Solved in the logarithm of the smaller of $F$ and $1 - F$, to within rounding in
+    both tails. Derivatives are the implicit function theorem's. Between two modes so far
     apart that $F$ is constant, the quantile is some point there.
 
     **Raises:**
@@ -64,8 +64,8 @@ def attach(parameters: Line, q: Samples, x: Samples) -> Samples:
     r"""`x`, with the derivatives that it has as the solution of $F(x) = q$: none in the
     `x` handed in.
 
-    $dx = \sum_k r_k (dμ_k + z_k dσ_k) + (dq - \sum_k (Φ(z_k) - F) dw_k) / p(x)$ with the
-    responsibilities $r_k$. The weights' derivatives are those of weights divided by
+    $dx = \sum_k r_k (dμ_k + z_k dσ_k) + (dq - \sum_k (Φ(z_k) - F) dw_k) / p(x)$ with
+    the responsibilities $r_k$. The weights' derivatives are those of weights divided by
     their sum.
     """
     del parameters, q

@@ -136,9 +136,7 @@ def _with_all(
     """Component `i` merged with each of all."""
     take = lambda x: jnp.take(x, i[None], axis=int(Axis.components))
     weights = take(state.weights) + state.weights
-    share = jnp.where(
-        weights > 0, linalg.safe_divide(state.weights, weights), 0.5
-    )
+    share = jnp.where(weights > 0, linalg.safe_divide(state.weights, weights), 0.5)
     residuals = state.means - take(state.means)
     means = take(state.means) + share * residuals
     outer = merging.between(family, residuals, jnp.ones_like(share))

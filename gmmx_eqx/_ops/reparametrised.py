@@ -14,9 +14,7 @@ from .._mixture import AbstractGaussianMixture
 from . import gaussians, line, quantile
 
 
-def sample_implicit(
-    mixture: AbstractGaussianMixture, key: Any, n_samples: int
-) -> Data:
+def sample_implicit(mixture: AbstractGaussianMixture, key: Any, n_samples: int) -> Data:
     r"""The samples of `mixture.sample`, of one feature, with unbiased pathwise
     derivatives in the weights too.
 
@@ -64,8 +62,8 @@ def sample_relaxed(
     in the weights; shape `(n_samples, n_features)`.
 
     $x = \sum_k y_k (μ_k + L_k ε)$ with
-    $y = \operatorname{softmax}((\log w + g) / τ)$, where $g$ are Gumbel's and $ε$ normal
-    random numbers and $Σ_k = L_k L_k^T$.
+    $y = \operatorname{softmax}((\log w + g) / τ)$, where $g$ are Gumbel's and $ε$
+    normal random numbers and $Σ_k = L_k L_k^T$.
 
     **Arguments:**
 
@@ -76,7 +74,8 @@ def sample_relaxed(
 
     ??? cite "Reference"
 
-        Jang, Gu, Poole (2017), Categorical Reparameterization with Gumbel-Softmax. ICLR.
+        Jang, Gu, Poole (2017), Categorical Reparameterization with Gumbel-Softmax.
+        ICLR.
 
         Maddison, Mnih, Teh (2017), The Concrete Distribution. ICLR.
     """
@@ -85,7 +84,7 @@ def sample_relaxed(
     temperature = inputs.as_nonnegative(temperature, "temperature")
     number = inputs.concrete(temperature)
     if number is not None and number == 0:
-        raise ValueError("`temperature` must be positive; got 0. Use `sample` for that.")
+        raise ValueError("`temperature` must be positive; got 0. Use `sample`.")
     return _sample_relaxed(mixture, key, n_samples, temperature)
 
 

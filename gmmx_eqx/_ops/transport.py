@@ -148,8 +148,8 @@ def _augment(state: _State, search: _Search) -> _State:
     """As much mass along the path as it can take."""
 
     def follow(fn: Any, start: Any) -> Any:
-        """`fn(carry, row, column, back)` for every step of the path from its end; `back`
-        is the column from which the row takes its mass, -1 if its own is sent."""
+        """`fn(carry, row, column, back)` for every step of the path from its end;
+        `back` is the column from which the row takes its mass, -1 if its own is sent."""
 
         def step(carry: Any) -> Any:
             column, value = carry

@@ -42,9 +42,9 @@ def wasserstein(
     $$MW_2^2 = \min_P \sum_{ab} P_{ab} \bigl(|μ_a - μ_b|^2 + B(Σ_a, Σ_b)^2\bigr),$$
 
     with the weights for marginals of $P$ and the Bures distance
-    $B^2 = \operatorname{tr}(Σ_a + Σ_b - 2 (Σ_a^{1/2} Σ_b Σ_a^{1/2})^{1/2})$. The plan is
-    a vertex of the polytope of plans, not a smoothed one: optimal to within the rounding
-    of the costs. First and second derivatives of the squared distance are finite
+    $B^2 = \operatorname{tr}(Σ_a + Σ_b - 2 (Σ_a^{1/2} Σ_b Σ_a^{1/2})^{1/2})$. The plan
+    is a vertex of the polytope of plans, not a smoothed one: optimal to within the
+    rounding of the costs. First and second derivatives of the squared distance are finite
     wherever the covariances are positive definite, where they are equal too.
 
     ??? cite "Reference"
