@@ -30,8 +30,8 @@ def quantile(mixture: AbstractGaussianMixture, q: Any) -> Points:
     - `q`: probabilities, shape `(n,)` or `()`. At 0 and 1 the quantile is infinite.
 
     Solved in the logarithm of the smaller of $F$ and $1 - F$, to within rounding in
-    both tails. Derivatives are the implicit function theorem's. Between two modes so far
-    apart that $F$ is constant, the quantile is some point there.
+    both tails. Derivatives are the implicit function theorem's. Between two modes so
+    far apart that $F$ is constant, the quantile is some point there.
 
     **Raises:**
 

@@ -149,7 +149,7 @@ def _augment(state: _State, search: _Search) -> _State:
 
     def follow(fn: Any, start: Any) -> Any:
         """`fn(carry, row, column, back)` for every step of the path from its end;
-        `back` is the column from which the row takes its mass, -1 if its own is sent."""
+        `back` is the column that the row takes its mass from, -1 if it is its own."""
 
         def step(carry: Any) -> Any:
             column, value = carry

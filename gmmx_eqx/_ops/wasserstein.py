@@ -44,8 +44,8 @@ def wasserstein(
     with the weights for marginals of $P$ and the Bures distance
     $B^2 = \operatorname{tr}(Σ_a + Σ_b - 2 (Σ_a^{1/2} Σ_b Σ_a^{1/2})^{1/2})$. The plan
     is a vertex of the polytope of plans, not a smoothed one: optimal to within the
-    rounding of the costs. First and second derivatives of the squared distance are finite
-    wherever the covariances are positive definite, where they are equal too.
+    rounding of the costs. First and second derivatives of the squared distance are
+    finite wherever the covariances are positive definite, where they are equal too.
 
     ??? cite "Reference"
 
