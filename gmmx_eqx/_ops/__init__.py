@@ -13,7 +13,7 @@ from .monte_carlo import (
     kl_monte_carlo as kl_monte_carlo,
 )
 from .pairwise import pairwise_kl as pairwise_kl
-from .quantile import quantile as quantile
+from .quantiles import quantile as quantile
 from .reduction import reduce as reduce
 from .reparametrised import (
     sample_implicit as sample_implicit,

@@ -11,7 +11,7 @@ from .._core import inputs, linalg
 from .._core.aliases import Data, Samples, Scalar
 from .._core.axes import as_columns, Axis
 from .._mixture import AbstractGaussianMixture
-from . import gaussians, line, quantile
+from . import gaussians, line, quantiles
 
 
 def sample_implicit(mixture: AbstractGaussianMixture, key: Any, n_samples: int) -> Data:
@@ -52,7 +52,7 @@ def _sample_implicit(
     samples = inputs.as_samples(x)
     parameters = line.as_line(mixture, x)
     # The probability is fixed: only its derivative, which is zero, would be used.
-    return quantile.attach(parameters, jnp.zeros_like(samples), samples)[:, 0, :, 0]
+    return quantiles.attach(parameters, jnp.zeros_like(samples), samples)[:, 0, :, 0]
 
 
 def sample_relaxed(
