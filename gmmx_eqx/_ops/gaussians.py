@@ -98,10 +98,12 @@ def table(pairs: Float[Array, "_ _ 1 1"], shape: tuple[int, int]) -> PairsTable:
 
 
 def average(weights: Weights, values: Array) -> Float[Array, ""]:
-    """The mean over the components on the batch axis. What a component of weight zero
-    has does not count, be it infinite."""
+    """The mean over the components on the batch axis."""
     weights = as_batch(weights)
-    return jnp.sum(weights * jnp.where(weights > 0, values, 0))
+    # What overflows in a component of weight zero does not count; a number there is the
+    # derivative in the weight.
+    counts = (weights > 0) | jnp.isfinite(values)
+    return jnp.sum(weights * jnp.where(counts, values, 0))
 
 
 def check_pair(

@@ -29,9 +29,7 @@ class Line(eqx.Module):
         return (x - self.means) / self.scales
 
     def mix(self, values: PerSample) -> PerSampleTotal:
-        # A component of weight zero has no part, whatever its values.
-        present = jnp.where(self.weights > 0, values, 0)
-        return jnp.sum(self.weights * present, axis=Axis.components, keepdims=True)
+        return jnp.sum(self.weights * values, axis=Axis.components, keepdims=True)
 
     def log_density(self, x: Samples) -> PerSample:
         z = self.standardise(x)

@@ -72,7 +72,7 @@ def merge(mixture: AbstractGaussianMixture, groups: Any) -> GaussianMixture:
     """
     mixture.check_one()
     numbers = np.asarray(groups)
-    if numbers.shape != (mixture.n_components,) or numbers.dtype.kind != "i":
+    if numbers.shape != (mixture.n_components,) or numbers.dtype.kind not in "iu":
         raise ValueError(
             "`groups` must be integers, one per component, shape "
             f"({mixture.n_components},); got dtype {numbers.dtype} and shape "

@@ -62,7 +62,7 @@ class _State(NamedTuple):
     weights: Weights
     means: Means
     values: Values
-    # Infinite where one of two components is gone, and on the diagonal.
+    # Of pairs in order: infinite elsewhere, and where one of the two is gone.
     costs: Costs
     # The component that each of the first ones is part of by now.
     part_of: Labels
@@ -80,12 +80,11 @@ def _groups(mixture: AbstractGaussianMixture, n_components: int) -> Labels:
         costs=jnp.zeros((every.size, every.size), mixture.means.dtype),
         part_of=every,
     )
-    alone = every[:, None] == every[None]
+    in_order = every[:, None] < every[None]
     costs = jax.lax.map(lambda i: _costs(family, start, i), every)
-    start = start._replace(costs=jnp.where(alone, jnp.inf, costs))
+    start = start._replace(costs=jnp.where(in_order, costs, jnp.inf))
 
     def step(_: Count, state: _State) -> _State:
-        # Of two equal costs `argmin` finds the one above the diagonal.
         i, j = jnp.divmod(jnp.argmin(state.costs), every.size)
         weights, means, values = (x[:, j] for x in _with_all(family, state, i))
         state = state._replace(
@@ -94,9 +93,12 @@ def _groups(mixture: AbstractGaussianMixture, n_components: int) -> Labels:
             values=state.values.at[:, i].set(values),
             part_of=jnp.where(state.part_of == j, i, state.part_of),
         )
-        gone = _is_gone(state)
-        row = jnp.where(gone | (every == i), jnp.inf, _costs(family, state, i))
-        costs = state.costs.at[i, :].set(row).at[:, i].set(row)
+        costs = _costs(family, state, i)
+        row, column = (
+            jnp.where(_is_left(state) & after, costs, jnp.inf)
+            for after in (every > i, every < i)
+        )
+        costs = state.costs.at[i, :].set(row).at[:, i].set(column)
         return state._replace(costs=costs.at[j, :].set(jnp.inf).at[:, j].set(jnp.inf))
 
     n_merges = every.size - n_components
@@ -105,8 +107,8 @@ def _groups(mixture: AbstractGaussianMixture, n_components: int) -> Labels:
     return number[part_of]
 
 
-def _is_gone(state: _State) -> Bool[Array, " components"]:
-    return state.part_of != jnp.arange(state.part_of.size)
+def _is_left(state: _State) -> Bool[Array, " components"]:
+    return state.part_of == jnp.arange(state.part_of.size)
 
 
 def _costs(family: type[AbstractCovariances], state: _State, i: Count) -> Row:

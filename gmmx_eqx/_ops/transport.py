@@ -68,9 +68,13 @@ def _solve(cost: Cost, supply: Supply, demand: Demand) -> tuple[Cost, Supply, De
     # three per row and column are usual.
     most_paths = 100 * (n_rows + n_columns)
 
+    sound = jnp.all(jnp.isfinite(cost))
+
+    def is_left(state: _State) -> Flag:
+        return jnp.any(state.supply > 0) & jnp.any(state.demand > 0)
+
     def unfinished(state: _State) -> Flag:
-        left = jnp.any(state.supply > 0) & jnp.any(state.demand > 0)
-        return left & (state.n_paths < most_paths)
+        return is_left(state) & (state.n_paths < most_paths) & sound
 
     def send(state: _State) -> _State:
         reduced = jnp.maximum(cost - state.u[:, None] - state.v[None], 0)
@@ -89,7 +93,7 @@ def _solve(cost: Cost, supply: Supply, demand: Demand) -> tuple[Cost, Supply, De
         n_paths=jnp.array(0),
     )
     state = jax.lax.while_loop(unfinished, send, start)
-    plan = jnp.where(unfinished(state), jnp.nan, state.plan)
+    plan = jnp.where(is_left(state), jnp.nan, state.plan)
     # The prices of what has no mass are any that do not undercut; those that a first
     # bit of mass would pay are the derivative.
     fewest = lambda bound, present: jnp.where(present, bound, jnp.inf)
