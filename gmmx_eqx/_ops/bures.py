@@ -7,15 +7,15 @@ $\operatorname{tr}(Σ + Σ' - 2 (Σ^{1/2} Σ' Σ^{1/2})^{1/2})$, its usual form,
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import SquareValues
 from .._core.axes import Axis
 from .._covariances import factor
 from .gaussians import Gaussians, Pairs, squared_norm
 
 
-Squares = SquareValues
+Squares = Float[Array, "_ _ d d"]
 
 
 def squared_wasserstein(p: Gaussians, q: Gaussians) -> Pairs:

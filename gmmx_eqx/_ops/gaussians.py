@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import inputs, linalg
-from .._core.aliases import Means, Values, Weights
+from .._core.aliases import Weights
 from .._core.axes import Axis
 from .._core.cholesky import cholesky, inverse_cholesky
 from .._covariances import factor
@@ -18,27 +18,30 @@ from .._mixture import AbstractGaussianMixture
 
 
 Pairs = Float[Array, "batch components features=1 features_covar=1"]
+# Of the one mixture, of the other, or of pairs.
+Parts = Float[Array, "_ _ _ _"]
+Centres = Float[Array, "_ _ features features_covar=1"]
 PairsTable = Float[Array, "components other_components"]
 
 
 class Gaussians(eqx.Module):
     """Means, and covariances as matrices or, if all are diagonal, as columns."""
 
-    means: Means
-    values: Values
+    means: Centres
+    values: Parts
 
     @property
     def n_features(self) -> int:
         return self.means.shape[Axis.features]
 
     @property
-    def lower(self) -> Values:
+    def lower(self) -> Parts:
         """$L$ with $Σ = L L^T$."""
         is_column = factor.is_diagonal(self.values)
         return jnp.sqrt(self.values) if is_column else cholesky(self.values)
 
     @property
-    def u(self) -> Values:
+    def u(self) -> Parts:
         """$U$ with $Σ^{-1} = U U^T$."""
         is_column = factor.is_diagonal(self.values)
         inverse_factor = linalg.inverse_sqrt if is_column else inverse_cholesky
