@@ -46,12 +46,16 @@ def test_cumulative_probabilities(name, upper, dtype):
         expected = exact(mixture, float(x), upper)
         with mp.workdps(40):
             log_expected = float(mp.log(expected))
-        # A rounding of the point moves the logarithm by as much as its slope.
-        conditioning = 4 + 2 * abs(log_expected)
+        with mp.workdps(40):
+            other = float(mp.log(exact(mixture, float(x), not upper)))
+        # A rounding of z changes a small probability by z^2 of its own.
+        eps = 20 * float(info.eps)
+        rtol = eps * (4 + 2 * abs(min(log_expected, other)))
         if expected > 100 * info.tiny:
-            rtol = 20 * float(info.eps) * conditioning
             np.testing.assert_allclose(p, float(expected), rtol)
-        np.testing.assert_allclose(log_p, log_expected, 100 * float(info.eps))
+        is_small = log_expected < other
+        log_rtol = eps if is_small else rtol
+        np.testing.assert_allclose(log_p, log_expected, log_rtol, info.tiny)
     ends = jnp.array([-jnp.inf, jnp.inf], dtype)
     assert plain(mixture, ends).tolist() == ([1, 0] if upper else [0, 1])
     assert log(mixture, ends).tolist() == ([0, -np.inf] if upper else [-np.inf, 0])
@@ -63,10 +67,15 @@ def test_derivatives_in_the_tails(name, dtype):
     points = jnp.asarray([*POINTS, np.inf, -np.inf], dtype)
     log = jax.jit(jax.vmap(jax.grad(lambda x: gx.log_cdf(mixture, x))))(points)
     for x, got in zip(POINTS, log, strict=False):
+        weights, means, matrices = parameters(mixture)
         with mp.workdps(40):
-            slope = mp.diff(lambda x: mp.log(exact(mixture, x)), mp.mpf(x), h=1e-12)
+            density = mp.fsum(
+                mp.mpf(w) * mp.npdf(mp.mpf(x), mp.mpf(m), mp.sqrt(mp.mpf(v)))
+                for w, m, v in zip(weights, means[:, 0], matrices[:, 0, 0], strict=True)
+            )
+            slope = float(density / mp.fsum(map(mp.mpf, weights)) / exact(mixture, x))
         rtol = 2e3 * np.finfo(dtype).eps
-        np.testing.assert_allclose(got, float(slope), rtol, np.finfo(dtype).tiny)
+        np.testing.assert_allclose(got, slope, rtol, np.finfo(dtype).tiny)
     by_parameters = eqx.filter_jit(
         eqx.filter_grad(
             lambda m: (
@@ -106,11 +115,11 @@ def test_quantiles_of_modes_far_apart(dtype):
     mixture = gx.GaussianMixture.from_squeezed(
         means, variances, [0.25, 0.5, 0.25], "spherical"
     )
-    x = gx.quantile(mixture, jnp.array([0.125, 0.5, 0.875, 0.25, 0.2, 0.9]))
+    x = gx.quantile(mixture, jnp.array([0.125, 0.5, 0.875, 0.25, 0.3, 0.9]))
     np.testing.assert_allclose(x[:3], [-1e4, 0, 1e4], rtol=1e-6, atol=1e-6)
     # Anywhere between the two modes is right.
     assert -1e4 < x[3] < 0
-    np.testing.assert_allclose(gx.cdf(mixture, x[4:]), [0.2, 0.9], rtol=2e-2)
+    np.testing.assert_allclose(gx.cdf(mixture, x[4:]), [0.3, 0.9], rtol=1e-5)
     gradient = jax.grad(lambda m: jnp.sum(gx.quantile(m, jnp.array([0.25]))))(mixture)
     assert all(np.isfinite(leaf).all() for leaf in leaves(gradient))
 
