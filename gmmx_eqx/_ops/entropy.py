@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from .._core import linalg
 from .._core.aliases import Scalar
 from .._core.axes import Axis
-from .._covariances import factor
 from .._mixture import AbstractGaussianMixture
 from . import gaussians, pairwise
 from .gaussians import Gaussians
@@ -77,7 +76,7 @@ def _entropy_of_pooled(mixture: AbstractGaussianMixture, q: Gaussians) -> Scalar
     scaled = jnp.swapaxes(weights, Axis.components, -1) * residuals
     between = linalg.matmul(scaled, jnp.swapaxes(residuals, -1, -2))
     within = over(q.values)
-    if factor.is_diagonal(within):
+    if gaussians.is_column(within):
         within = linalg.diagonal(within)
     pooled = Gaussians(over(q.means), linalg.symmetrise(within + between))
     return pairwise.entropy(pooled)[0, 0, 0, 0]

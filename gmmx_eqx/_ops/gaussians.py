@@ -13,7 +13,6 @@ from .._core import inputs, linalg
 from .._core.aliases import Weights
 from .._core.axes import Axis
 from .._core.cholesky import cholesky, inverse_cholesky
-from .._covariances import factor
 from .._mixture import AbstractGaussianMixture
 
 
@@ -37,29 +36,33 @@ class Gaussians(eqx.Module):
     @property
     def lower(self) -> Parts:
         """$L$ with $Σ = L L^T$."""
-        is_column = factor.is_diagonal(self.values)
-        return jnp.sqrt(self.values) if is_column else cholesky(self.values)
+        root = jnp.sqrt if is_column(self.values) else cholesky
+        return root(self.values)
 
     @property
     def u(self) -> Parts:
         """$U$ with $Σ^{-1} = U U^T$."""
-        is_column = factor.is_diagonal(self.values)
-        inverse_factor = linalg.inverse_sqrt if is_column else inverse_cholesky
-        return inverse_factor(self.values)
+        column = is_column(self.values)
+        return (linalg.inverse_sqrt if column else inverse_cholesky)(self.values)
+
+
+def is_column(values: Array) -> bool:
+    return values.shape[Axis.features_covar] == 1
 
 
 def whiten(
     u: Float[Array, "_ _ d m"], x: Float[Array, "_ _ d n"]
 ) -> Float[Array, "_ _ d n"]:
     r"""$U^T x$."""
-    if factor.is_diagonal(u):
+    if is_column(u):
         return u * x
     return linalg.matmul(jnp.swapaxes(u, -1, -2), x)
 
 
 def log_det(u: Float[Array, "_ _ d m"]) -> Float[Array, "_ _ 1 1"]:
     r"""$\log |Σ| = -2 \log |U|$."""
-    return -2 * factor.log_det(u)
+    diagonal = u if is_column(u) else linalg.diagonal_of(u)
+    return -2 * jnp.sum(jnp.log(diagonal), axis=Axis.features, keepdims=True)
 
 
 def squared_norm(x: Array) -> Array:

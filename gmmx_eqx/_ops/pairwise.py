@@ -7,7 +7,6 @@ import jax.numpy as jnp
 
 from .._core import linalg
 from .._core.axes import Axis
-from .._covariances import factor
 from .._mixture import AbstractGaussianMixture
 from . import gaussians
 from .gaussians import Gaussians, Pairs, PairsTable
@@ -36,7 +35,7 @@ def _pairwise_kl(
 def kl(p: Gaussians, q: Gaussians) -> Pairs:
     u = q.u
     distance = gaussians.squared_norm(gaussians.whiten(u, p.means - q.means))
-    if factor.is_diagonal(p.values):
+    if gaussians.is_column(p.values):
         # t - 1 - log t, whose digits are not lost at t = 1.
         excess = (p.values - q.values) * u**2
         spread = jnp.sum(excess - jnp.log1p(excess), axis=Axis.features, keepdims=True)
