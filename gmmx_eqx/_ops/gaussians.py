@@ -16,7 +16,7 @@ from .._core.cholesky import cholesky, inverse_cholesky
 from .._mixture import AbstractGaussianMixture
 
 
-Pairs = Float[Array, "batch components features=1 features_covar=1"]
+Pairs = Float[Array, "_ _ features=1 features_covar=1"]
 # Of the one mixture, of the other, or of pairs.
 Parts = Float[Array, "_ _ _ _"]
 Centres = Float[Array, "_ _ features features_covar=1"]
