@@ -119,7 +119,7 @@ def greedy(name, mixture, n_components):
 def test_reduction_is_greedy(name):
     mixture = make_mixture(name, 7, 2)
     rtol = 10 * tolerance(mixture)
-    for n_components in (7, 4, 1):
+    for n_components in (4, 1):
         got = parameters(gx.reduce(mixture, n_components))
         expected = greedy(name, mixture, n_components)
         for one, other in zip(got, expected, strict=True):
