@@ -144,7 +144,10 @@ def _shortest_path(reduced: Cost, state: _State) -> _Search:
         nearest=jnp.array(0),
         found=jnp.array(False),
     )
-    unfinished = lambda search: ~search.found & ~jnp.all(search.done)
+    # Under `vmap` a lane that is done searches on, from no row to no column.
+    unfinished = lambda search: (
+        ~search.found & jnp.isfinite(search.distance[search.nearest])
+    )
     return jax.lax.while_loop(unfinished, visit, relax(start, sources))
 
 
