@@ -144,9 +144,12 @@ def _shortest_path(reduced: Cost, state: _State) -> _Search:
         nearest=jnp.array(0),
         found=jnp.array(False),
     )
-    # Under `vmap` a lane that is done searches on, from no row to no column.
+    # Under `vmap` a lane that is done searches on, where there is no row to begin from
+    # or no column to find.
     unfinished = lambda search: (
-        ~search.found & jnp.isfinite(search.distance[search.nearest])
+        ~search.found
+        & ~jnp.all(search.done)
+        & jnp.isfinite(search.distance[search.nearest])
     )
     return jax.lax.while_loop(unfinished, visit, relax(start, sources))
 
