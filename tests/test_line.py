@@ -46,8 +46,9 @@ def test_cumulative_probabilities(name, upper, dtype):
         expected, rest = (exact(mixture, float(x), u) for u in (upper, not upper))
         with mp.workdps(40):
             # Where the one is close to one, the other has the digits.
-            log = lambda p, rest: mp.log(p) if p < rest else mp.log1p(-rest)
-            log_expected, other = float(log(expected, rest)), float(log(rest, expected))
+            log_of = lambda p, rest: mp.log(p) if p < rest else mp.log1p(-rest)
+            log_expected = float(log_of(expected, rest))
+            other = float(log_of(rest, expected))
         # A rounding of z changes a small probability by z^2 of its own.
         eps = 20 * float(info.eps)
         rtol = eps * (4 + 2 * abs(min(log_expected, other)))
