@@ -98,12 +98,13 @@ def _coupled(divergence: Pairs, weights: Weights, other: Weights) -> Scalar:
 
     def log_ratio(conditional: Pairs) -> Weights:
         marginal = jnp.sum(rows * conditional, axis=Axis.batch, keepdims=True)
-        return jnp.where(present, linalg.safe_log(marginal) - log_other, 0)
+        ratio = jnp.where(present, linalg.safe_log(marginal) - log_other, 0)
+        # A marginal that underflows: a finite floor, since zero times infinity is NaN.
+        return jnp.maximum(ratio, jnp.finfo(rows.dtype).min / 4)
 
     def step(conditional: Pairs, _: None) -> tuple[Pairs, None]:
-        # A marginal that underflows has no part in the coupling, then or later.
-        ratio = jnp.maximum(log_ratio(conditional), jnp.finfo(rows.dtype).min / 4)
-        joint = linalg.safe_log(conditional) - ratio - divergence
+        log_conditional = linalg.safe_log(conditional)
+        joint = log_conditional - log_ratio(conditional) - divergence
         return jax.nn.softmax(joint, axis=Axis.components), None
 
     start = jax.nn.softmax(log_other - divergence, axis=Axis.components)
