@@ -1,4 +1,4 @@
-r"""The inverse Cholesky factor of many small matrices, as a program of XLA's own.
+r"""The Cholesky factor of many small matrices, and its inverse, as XLA's own program.
 
 LAPACK, which `jnp.linalg` calls on a CPU, is a good way to factorise one large matrix.
 EM has a few dozen small ones per step, between two matrix products that need all cores.
@@ -44,33 +44,59 @@ def _inverse_cholesky_jvp(primals, tangents):
     return u, -linalg.matmul(u, jnp.triu(relative) - 0.5 * diagonal)
 
 
-@custom_vmap
+@jax.custom_jvp
+def cholesky(values: Matrices) -> Matrices:
+    r"""The lower triangular $L$ with $Σ = L L^T$; NaN where $Σ$ is not positive
+    definite."""
+    eliminated = _eliminated(linalg.symmetrise(values))
+    above = jnp.swapaxes(jnp.triu(eliminated, 1), -1, -2)
+    return above + linalg.diagonal(1 / linalg.diagonal_of(eliminated))
+
+
+@cholesky.defjvp
+def _cholesky_jvp(primals, tangents):
+    (values,), (d_values,) = primals, tangents
+    lower = cholesky(values)
+    u = inverse_cholesky(values)
+    d_values = linalg.symmetrise(d_values)
+    relative = linalg.matmul(linalg.matmul(jnp.swapaxes(u, -1, -2), d_values), u)
+    diagonal = linalg.diagonal(linalg.diagonal_of(relative))
+    return lower, linalg.matmul(lower, jnp.tril(relative) - 0.5 * diagonal)
+
+
 def _lower_inverse(values: Matrices) -> Matrices:
     """$L^{-1}$ with $Σ = L L^T$."""
+    return jnp.tril(_eliminated(values))
+
+
+@custom_vmap
+def _eliminated(values: Matrices) -> Matrices:
+    """$L^{-1}$ on and below the diagonal, $L^T$ above it."""
     *_, d, _ = values.shape
     matrices = values.reshape(-1, d, d)
     eliminate = _eliminate if d <= _BLOCK else _eliminate_blocks
-    inverse = jnp.tril(eliminate(matrices))
+    eliminated = eliminate(matrices)
     # A pivot that is not positive spoils only the rows below it.
-    sound = jnp.all(jnp.isfinite(inverse), axis=(1, 2), keepdims=True)
-    return jnp.where(sound, inverse, jnp.nan).reshape(values.shape)
+    sound = jnp.all(jnp.isfinite(eliminated), axis=(1, 2), keepdims=True)
+    return jnp.where(sound, eliminated, jnp.nan).reshape(values.shape)
 
 
-@_lower_inverse.def_vmap
+@_eliminated.def_vmap
 def _(axis_size, in_batched, values):
     # Lanes are more matrices.
     del axis_size, in_batched
-    return _lower_inverse(values), True
+    return _eliminated(values), True
 
 
 def _eliminate(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
     """Gaussian elimination in place. Before column `j`, the rows from `j` on hold what
     is left of the matrix in the columns from `j` on, and rows of the inverse in those
-    before; above the diagonal of the rows before `j` is rubbish."""
+    before; above the diagonal of the rows before `j` is the factor, transposed."""
     d = matrices.shape[-1]
     index = jnp.arange(d)[:, None]
     is_row = lambda j: (index == j)[:, None]
-    is_column = lambda j: (index == j)[None]
+    # Of the rows that are not done; the others keep the factor there.
+    is_column = lambda j: (index == j)[None] & (index >= j)[:, None]
 
     def step(j, m):
         row = lax.dynamic_index_in_dim(m, j, axis=0, keepdims=False)
@@ -99,11 +125,14 @@ def _eliminate_blocks(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
         start = j * _BLOCK
         rows = lax.dynamic_slice_in_dim(m, start, _BLOCK, axis=1)
         pivot = lax.dynamic_slice_in_dim(rows, start, _BLOCK, axis=2)
-        scale = jnp.tril(_eliminate(pivot))
+        eliminated = _eliminate(pivot)
+        scale = jnp.tril(eliminated)
         rows = linalg.matmul(scale, rows)
-        rows = lax.dynamic_update_slice_in_dim(rows, scale, start, axis=2)
         columns = jnp.swapaxes(jnp.where(block > j, rows, 0), 1, 2)
-        rest = jnp.where(block == j, 0, m) - linalg.matmul(columns, rows)
+        row_of_inverse = lax.dynamic_update_slice_in_dim(rows, scale, start, axis=2)
+        is_column = (block == j)[None] & (block >= j)[:, None]
+        rest = jnp.where(is_column, 0, m) - linalg.matmul(columns, row_of_inverse)
+        rows = lax.dynamic_update_slice_in_dim(rows, eliminated, start, axis=2)
         return lax.dynamic_update_slice_in_dim(rest, rows, start, axis=1)
 
     return lax.fori_loop(0, (d + padding) // _BLOCK, step, padded)[:, :d, :d]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .aliases import LogDensity, LogDensityTotal, Weights
+from .aliases import LogDensity, LogDensityTotal, PerSample, Weights
 from .axes import Axis
 
 

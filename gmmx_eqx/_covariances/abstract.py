@@ -5,7 +5,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from .._core import inputs
+from .._core import inputs, linalg
 from .._core.aliases import (
     Means,
     PerFeature,

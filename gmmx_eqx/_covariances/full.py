@@ -61,17 +61,7 @@ class FullCovariances(AbstractCovariances):
         return cls(values=linalg.symmetrise(values) + linalg.diagonal(reg_covar))
 
     def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
-        # A scan over components multiplies every sample by every matrix, but holds one
-        # copy of the samples; gathering a matrix per sample would hold one each.
-        def add(total, component):
-            index, values = component
-            coloured = matrices.colour(values, noise)
-            return jnp.where(labels == index, coloured, total), None
-
-        values = jnp.moveaxis(self.values, int(Axis.components), 0)[..., None, :, :]
-        indices = jnp.arange(self.n_components, dtype=labels.dtype)
-        total, _ = jax.lax.scan(add, jnp.zeros_like(noise), (indices, values))
-        return total
+        return matrices.colour_by_label(self.values, noise, labels)
 
     @property
     def precisions_cholesky(self) -> FullValues:

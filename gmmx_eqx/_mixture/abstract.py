@@ -4,7 +4,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 
 from .._core import inputs, linalg
@@ -21,7 +20,7 @@ from .._core.aliases import (
 )
 from .._core.axes import as_columns, Axis
 from .._covariances import AbstractCovariances
-from . import densities
+from . import densities, sampling
 
 
 class AbstractGaussianMixture(eqx.Module):
@@ -144,9 +143,17 @@ class AbstractGaussianMixture(eqx.Module):
 
         **Arguments:**
 
-        - `key`: a `jax.random` key.
+        - `key`: a `jax.random` key. The same key gives the same samples.
         - `n_samples`: how many; a Python integer of at least one.
+
+        Derivatives in the means and covariances are those of each sample, its component
+        and noise held fixed. The weights have none; see [`gmmx_eqx.sample_implicit`][].
         """
+        return self.sample_labelled(key, n_samples)[0]
+
+    def sample_labelled(self, key: Any, n_samples: int) -> tuple[Data, Labels]:
+        """The samples of `sample`, and the component each is from, shape
+        `(n_samples,)`."""
         self.check_one()
         inputs.check_count(n_samples, "n_samples")
         return _sample(self, key, n_samples)
@@ -236,13 +243,8 @@ def _weighted_sum(
 
 
 @eqx.filter_jit
-def _sample(mixture: AbstractGaussianMixture, key: Any, n_samples: int) -> Data:
-    key_labels, key_noise = jr.split(key)
-    dtype = mixture.means.dtype
-    labels = jr.choice(
-        key_labels, mixture.n_components, (n_samples,), p=mixture.weights[0, :, 0, 0]
-    )
-    noise = jr.normal(key_noise, (n_samples, 1, mixture.n_features, 1), dtype)
-    means = mixture.means[0, labels][:, None]
-    samples = means + mixture.covariances.colour(noise, labels[:, None, None, None])
-    return samples[:, 0, :, 0]
+def _sample(
+    mixture: AbstractGaussianMixture, key: Any, n_samples: int
+) -> tuple[Data, Labels]:
+    parts = (mixture.weights, mixture.means, mixture.covariances)
+    return sampling.sample(*parts, key, n_samples)

@@ -1,0 +1,73 @@
+"""Divergences and overlaps between single Gaussians, in closed form."""
+
+import math
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from .._core import linalg
+from .._core.axes import Axis
+from .._mixture import AbstractGaussianMixture
+from . import gaussians
+from .gaussians import Gaussians, Pairs, PairsTable
+
+
+def pairwise_kl(
+    first: AbstractGaussianMixture, second: AbstractGaussianMixture
+) -> PairsTable:
+    r"""The Kullback-Leibler divergence $D(p_a \| q_b)$, in nats, of every component of
+    `first` from every one of `second`; shape `(components, other_components)`.
+
+    Holds a matrix for every pair, unless both families are diagonal.
+    """
+    first, second = gaussians.check_pair(first, second)
+    return _pairwise_kl(first, second)
+
+
+@eqx.filter_jit
+def _pairwise_kl(
+    first: AbstractGaussianMixture, second: AbstractGaussianMixture
+) -> PairsTable:
+    shape = (first.n_components, second.n_components)
+    return gaussians.table(kl(*gaussians.pair(first, second)), shape)
+
+
+def kl(p: Gaussians, q: Gaussians) -> Pairs:
+    u = q.u
+    distance = gaussians.squared_norm(gaussians.whiten(u, p.means - q.means))
+    if gaussians.is_column(p.values):
+        # t - 1 - log t, whose digits are not lost at t = 1.
+        excess = (p.values - q.values) * u**2
+        spread = jnp.sum(excess - jnp.log1p(excess), axis=Axis.features, keepdims=True)
+    else:
+        ratio = gaussians.log_det(p.u) - gaussians.log_det(u)
+        trace = gaussians.squared_norm(gaussians.whiten(u, p.lower))
+        spread = trace - p.n_features - ratio
+    return 0.5 * (spread + distance)
+
+
+def entropy(p: Gaussians) -> Pairs:
+    r"""$\frac{1}{2} \log |2 π e Σ|$, in nats."""
+    return 0.5 * (gaussians.log_det(p.u) + p.n_features * (linalg.LOG_2PI + 1))
+
+
+def log_overlap(p: Gaussians, q: Gaussians) -> Pairs:
+    r"""$\log \int p_a q_b = \log N(μ_a | μ_b, Σ_a + Σ_b)$."""
+    distance, log_det = _of_sum(p, q)
+    return -0.5 * (distance + log_det + p.n_features * linalg.LOG_2PI)
+
+
+def bhattacharyya(p: Gaussians, q: Gaussians) -> Pairs:
+    r"""$-\log \int \sqrt{p_a q_b}$."""
+    distance, log_det = _of_sum(p, q)
+    own = gaussians.log_det(p.u) + gaussians.log_det(q.u)
+    log_det = log_det - p.n_features * math.log(2) - 0.5 * own
+    return 0.25 * distance + 0.5 * log_det
+
+
+def _of_sum(p: Gaussians, q: Gaussians) -> tuple[Pairs, Pairs]:
+    """The squared Mahalanobis distance for the sum of the covariances, and the sum's
+    log-determinant."""
+    u = Gaussians(p.means - q.means, p.values + q.values).u
+    distance = gaussians.squared_norm(gaussians.whiten(u, p.means - q.means))
+    return distance, gaussians.log_det(u)
