@@ -22,6 +22,7 @@ from ._em import (
     expect as expect,
     expect_packed as expect_packed,
     Expectation as Expectation,
+    Frozen as Frozen,
     Kernel as Kernel,
     maximise as maximise,
     packing as packing,
