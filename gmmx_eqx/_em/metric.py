@@ -47,9 +47,7 @@ class Metric(eqx.Module):
         n_alike = mixture.n_features if Axis.features in shared else 1
         half = 2 / n_alike if inverse else n_alike / 2
         one = jnp.ones((1, 1, 1, 1), share.dtype)
-        return cls(
-            matrix, share, half * (one if Axis.components in shared else share)
-        )
+        return cls(matrix, share, half * (one if Axis.components in shared else share))
 
     def __call__(self, change: GaussianMixture) -> GaussianMixture:
         times = jnp.multiply if factor.is_diagonal(self.matrix) else linalg.matmul
