@@ -67,14 +67,10 @@ class Frozen(eqx.Module):
         """These, and all parameters of components whose weight is zero."""
         empty = mixture.weights[0, :, 0, 0] == 0
         one = Axis.components in mixture.covariances.shared_axes
-        return eqx.tree_at(
-            lambda f: (f.weights, f.means, f.covariances),
-            self,
-            (
-                self.weights | empty,
-                self.means | empty,
-                self.covariances if one else self.covariances | empty,
-            ),
+        return Frozen(
+            weights=self.weights | empty,
+            means=self.means | empty,
+            covariances=self.covariances if one else self.covariances | empty,
         )
 
     def pin(self, mixture: GaussianMixture, at: GaussianMixture) -> GaussianMixture:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from .._core import inputs
-from .._core.aliases import Data, Scalar, SampleWeight
+from .._core.aliases import Data, SampleWeight, Scalar
 from .._em import EMStep, Frozen, Kernel
 from .._em.implicit import advance
 from .._em.metric import inner, Metric

@@ -1,6 +1,5 @@
 from typing import TypeVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
@@ -21,10 +20,11 @@ class UnconstrainedMixture(AbstractGaussianMixture):
     r"""A mixture whose parameters may be any numbers, for training by gradients.
 
     They are what has changed since a reference mixture, in units of its own widths
-    divided by $\sqrt{P}$, with $P$ the number of parameters: all are zero at first. Near
-    a maximum, a step of $δ$ in each of them costs about $δ^2 / 2$ nats per sample,
-    whatever the units of the data and the number of features. Weights stay positive and sum to one, covariances stay positive
-    definite. A weight of zero stays zero, with gradients of zero.
+    divided by $\sqrt{P}$, with $P$ the number of parameters: all are zero at first.
+    Near a maximum, a step of $δ$ in each of them costs about $δ^2 / 2$ nats per sample,
+    whatever the units of the data and the number of features. Weights stay positive and
+    sum to one, covariances stay positive definite. A weight of zero stays zero, with
+    gradients of zero.
 
     Densities, samples and so on are those of any mixture; `mixture` is a plain one.
 
