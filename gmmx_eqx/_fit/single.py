@@ -107,12 +107,12 @@ def _fit(
     # The loop is not differentiated: its fixed point is.
     constant_step, constant_start = jax.lax.stop_gradient((step, start))
 
-    def run(y: GaussianMixture, args: None) -> tuple[GaussianMixture, StepInfo]:
-        y = y if frozen is None else frozen.pin(y, constant_start)
-        return constant_step(y, args)
+    def pinned(y: GaussianMixture, args: Any) -> tuple[GaussianMixture, StepInfo]:
+        assert frozen is not None
+        return constant_step(frozen.pin(y, constant_start), args)
 
     end = optx.fixed_point(
-        run,
+        constant_step if frozen is None else pinned,
         solver,
         constant_start,
         has_aux=True,

@@ -71,7 +71,8 @@ class UnconstrainedMixture(AbstractGaussianMixture):
         """
         mixture.check_one()
         mixture = GaussianMixture(mixture.weights, mixture.means, mixture.covariances)
-        reference = mixture if reference is None else reference
+        if reference is None:
+            reference = mixture
         same = jax.tree.map(jnp.shape, mixture) == jax.tree.map(jnp.shape, reference)
         if not same:
             raise ValueError(
@@ -87,7 +88,7 @@ class UnconstrainedMixture(AbstractGaussianMixture):
         u_transposed = u if factor.is_diagonal(u) else jnp.swapaxes(u, -1, -2)
         difference = mixture.means - reference.means
         units = reference.n_parameters**0.5
-        return cls(
+        return cls(  # pyright: ignore[reportCallIssue]  # what is abstract is a property
             log_ratios=units * jnp.log(ratio),
             shifts=units * _times(u_transposed, difference),
             shapes=units * unconstrain(mixture.covariances, reference.covariances),
