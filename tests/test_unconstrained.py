@@ -59,7 +59,7 @@ def test_round_trip(name):
         parameters = leaves(eqx.filter(model, eqx.is_inexact_array))
         assert all(np.all(leaf == 0) for leaf in parameters)
         is_same(back(model), one)
-        np.testing.assert_array_equal(np.ravel(model.weights) == 0, one.weights[0] == 0)
+        np.testing.assert_array_equal(model.weights == 0, one.weights == 0)
     n_numbers = sum(leaf.size for leaf in parameters)
     assert n_numbers == mixture.n_parameters + 1  # the one gauge of the weights
     # Relative to another one.
