@@ -69,6 +69,10 @@ def test_round_trip(name):
         np.testing.assert_allclose(one, want, 1e4 * eps(one.dtype), 1e-5)
     for one, want in zip(leaves(is_near.reference), leaves(other), strict=True):
         np.testing.assert_array_equal(one, want)
+    # Zero in one of the two, and in the other.
+    for one, start_of_it in ((zeroed, other), (mixture, zeroed)):
+        weights = back(away(one, start_of_it)).weights
+        np.testing.assert_allclose(weights, one.weights, 1e3 * eps(weights.dtype))
 
 
 @every_family

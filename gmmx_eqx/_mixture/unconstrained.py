@@ -60,9 +60,8 @@ class UnconstrainedMixture(AbstractGaussianMixture):
         **Arguments:**
 
         - `mixture`: one mixture.
-        - `reference`: of the same shape and family, with positive weights where
-            `mixture` has; `mixture` itself if not given. An optimiser's state goes on
-            to make sense if it stays the same.
+        - `reference`: of the same shape and family; `mixture` itself if not given. An
+            optimiser's state goes on to make sense if it stays the same.
 
         **Raises:**
 
@@ -79,9 +78,13 @@ class UnconstrainedMixture(AbstractGaussianMixture):
                 "`reference` must have the shape and family of `mixture`; got "
                 f"{reference} and {mixture}."
             )
-        bits = _to_bits(reference)
+        reference = jax.tree.map(lambda r, m: r.astype(m.dtype), reference, mixture)
+        # No number makes a weight of zero from another one, nor the other way round.
+        weights = jnp.where(reference.weights > 0, reference.weights, mixture.weights)
+        weights = jnp.where(mixture.weights > 0, weights, 0)
+        reference = GaussianMixture(weights, reference.means, reference.covariances)
         reference = jax.lax.stop_gradient(reference)
-        present = (reference.weights > 0) & (mixture.weights > 0)
+        present = weights > 0
         ratio = jnp.where(present, mixture.weights, 1)
         ratio = ratio / jnp.where(present, reference.weights, 1)
         u = reference.covariances.precisions_cholesky
@@ -92,7 +95,7 @@ class UnconstrainedMixture(AbstractGaussianMixture):
             log_ratios=units * jnp.log(ratio),
             shifts=units * _times(u_transposed, difference),
             shapes=units * unconstrain(mixture.covariances, reference.covariances),
-            bits=bits,
+            bits=_to_bits(reference),
         )
 
     @property
@@ -144,7 +147,6 @@ def _times(factors: Values, column: Means) -> Means:
 
 def _to_bits(tree: _Tree) -> _Tree:
     def as_integers(leaf: Array) -> Array:
-        leaf = jax.lax.stop_gradient(leaf)
         integer = jnp.uint64 if leaf.dtype == jnp.float64 else jnp.uint32
         return jax.lax.bitcast_convert_type(leaf, integer)
 
