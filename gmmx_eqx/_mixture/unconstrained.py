@@ -70,32 +70,31 @@ class UnconstrainedMixture(AbstractGaussianMixture):
         """
         mixture.check_one()
         mixture = GaussianMixture(mixture.weights, mixture.means, mixture.covariances)
-        if reference is None:
-            reference = mixture
-        same = jax.tree.map(jnp.shape, mixture) == jax.tree.map(jnp.shape, reference)
+        start: GaussianMixture = mixture if reference is None else reference
+        same = jax.tree.map(jnp.shape, mixture) == jax.tree.map(jnp.shape, start)
         if not same:
             raise ValueError(
                 "`reference` must have the shape and family of `mixture`; got "
-                f"{reference} and {mixture}."
+                f"{start} and {mixture}."
             )
-        reference = jax.tree.map(lambda r, m: r.astype(m.dtype), reference, mixture)
+        start = jax.tree.map(lambda a, b: a.astype(b.dtype), start, mixture)
         # No number makes a weight of zero from another one, nor the other way round.
-        weights = jnp.where(reference.weights > 0, reference.weights, mixture.weights)
+        weights = jnp.where(start.weights > 0, start.weights, mixture.weights)
         weights = jnp.where(mixture.weights > 0, weights, 0)
-        reference = GaussianMixture(weights, reference.means, reference.covariances)
-        reference = jax.lax.stop_gradient(reference)
+        start = GaussianMixture(weights, start.means, start.covariances)
+        start = jax.lax.stop_gradient(start)
         present = weights > 0
         ratio = jnp.where(present, mixture.weights, 1)
-        ratio = ratio / jnp.where(present, reference.weights, 1)
-        u = reference.covariances.precisions_cholesky
+        ratio = ratio / jnp.where(present, start.weights, 1)
+        u = start.covariances.precisions_cholesky
         u_transposed = u if factor.is_diagonal(u) else jnp.swapaxes(u, -1, -2)
-        difference = mixture.means - reference.means
-        units = reference.n_parameters**0.5
+        difference = mixture.means - start.means
+        units = start.n_parameters**0.5
         return cls(  # pyright: ignore[reportCallIssue]  # what is abstract is a property
             log_ratios=units * jnp.log(ratio),
             shifts=units * _times(u_transposed, difference),
-            shapes=units * unconstrain(mixture.covariances, reference.covariances),
-            bits=_to_bits(reference),
+            shapes=units * unconstrain(mixture.covariances, start.covariances),
+            bits=_to_bits(start),
         )
 
     @property
