@@ -113,7 +113,6 @@ def test_a_step_is_the_most_likely_given_what_is_frozen(name, kernel):
 
 @pytest.mark.x64
 def test_the_wide_kernel_does_the_same():
-    """Many features and few components."""
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(300, 24)) + 5 * rng.integers(2, size=(300, 1)))
     mixture = make_mixture("full", 2, 24)
