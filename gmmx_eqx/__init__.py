@@ -5,12 +5,14 @@ from ._core.axes import Axis as Axis, CovarianceType as CovarianceType
 from ._core.results import RESULTS as RESULTS
 from ._covariances import (
     AbstractCovariances as AbstractCovariances,
+    constrain as constrain,
     COVARIANCE as COVARIANCE,
     DiagCovariances as DiagCovariances,
     FullCovariances as FullCovariances,
     register_covariance as register_covariance,
     SphericalCovariances as SphericalCovariances,
     TiedCovariances as TiedCovariances,
+    unconstrain as unconstrain,
 )
 from ._em import (
     AbstractEM as AbstractEM,
@@ -22,6 +24,7 @@ from ._em import (
     expect as expect,
     expect_packed as expect_packed,
     Expectation as Expectation,
+    Frozen as Frozen,
     Kernel as Kernel,
     maximise as maximise,
     packing as packing,
@@ -31,6 +34,7 @@ from ._em import (
 )
 from ._fit import (
     Cell as Cell,
+    contraction_rate as contraction_rate,
     fit as fit,
     fit_batch as fit_batch,
     fit_restarts as fit_restarts,
@@ -53,6 +57,7 @@ from ._mixture import (
     AbstractGaussianMixture as AbstractGaussianMixture,
     GaussianMixture as GaussianMixture,
     stack as stack,
+    UnconstrainedMixture as UnconstrainedMixture,
 )
 from ._moments import Moments as Moments
 from ._ops import (

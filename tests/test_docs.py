@@ -5,6 +5,7 @@ import re
 import types
 import unittest.mock
 
+import jax
 import pytest
 
 import gmmx_eqx as gx
@@ -49,8 +50,10 @@ def test_python_blocks_run(page):
     blocks = list(_BLOCK.finditer(text))
     assert len(blocks) == text.count("```python"), "a block that would not be run"
     namespace = {"__name__": "docs"}
-    # A page may register a family, which the other tests must not see.
-    with unittest.mock.patch.dict(gx.COVARIANCE):
+    # A page may register a family, which the other tests must not see, and other
+    # packages count on JAX's own rules of promotion.
+    families = unittest.mock.patch.dict(gx.COVARIANCE)
+    with families, jax.numpy_dtype_promotion("standard"):
         for block in blocks:
             # Line numbers of a traceback are those of the page.
             padding = "\n" * text[: block.start(1)].count("\n")

@@ -212,3 +212,24 @@ def test_only_concrete_families_can_be_registered():
 def test_unknown_names_list_the_known():
     with pytest.raises(ValueError, match="'full', 'tied', 'diag', 'spherical'"):
         gx.GaussianMixture.create(2, 2, "banded")
+
+
+def test_frozen_unconstrained_and_differentiated():
+    x = jnp.asarray(make_data(100))
+    mixture = gx.GaussianMixture.from_k_means(
+        x, 2, key=jr.key(0), covariance_type="tied_diag"
+    )
+    frozen = gx.Frozen(means=[True, False])
+    fit = lambda x: gx.fit(mixture, x, frozen=frozen, throw=False).mixture
+    fitted = fit(x)
+    np.testing.assert_array_equal(fitted.means[:, 0], mixture.means[:, 0])
+    # Moving all samples of a component moves its mean and nothing else much.
+    slope = jax.grad(lambda x: jnp.sum(fit(x).means[:, 1]))(x)
+    np.testing.assert_allclose(jnp.sum(slope), 2, rtol=0.2)
+    with pytest.raises(NotImplementedError, match="`gmmx_eqx.unconstrain.register"):
+        gx.UnconstrainedMixture.from_mixture(fitted)
+    for rule in (gx.unconstrain, gx.constrain):
+        rule.register(TiedDiagCovariances)(rule.dispatch(gx.DiagCovariances))
+    model = gx.UnconstrainedMixture.from_mixture(fitted)
+    for one, want in zip(leaves(model.mixture), leaves(fitted), strict=True):
+        np.testing.assert_allclose(one, want, rtol=1e-5)

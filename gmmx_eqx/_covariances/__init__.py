@@ -8,3 +8,4 @@ from .registry import (
 )
 from .spherical import SphericalCovariances as SphericalCovariances
 from .tied import TiedCovariances as TiedCovariances
+from .unconstrained import constrain as constrain, unconstrain as unconstrain

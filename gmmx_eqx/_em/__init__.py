@@ -1,3 +1,4 @@
+from .frozen import Frozen as Frozen
 from .guard import amplification as amplification
 from .maximisation import maximise as maximise
 from .packed import expect_packed as expect_packed

@@ -5,10 +5,15 @@ from .._core.aliases import Flag, PerFeature, Pivot, Values
 from .._core.axes import Axis
 from .._mixture import GaussianMixture
 from .._moments import Moments
+from .frozen import column, Frozen
 
 
 def maximise(
-    moments: Moments, previous: GaussianMixture, pivot: Pivot, reg_covar: PerFeature
+    moments: Moments,
+    previous: GaussianMixture,
+    pivot: Pivot,
+    reg_covar: PerFeature,
+    frozen: Frozen | None = None,
 ) -> GaussianMixture:
     """The M-step: the most likely mixture given its moments. It never sees data.
 
@@ -20,17 +25,26 @@ def maximise(
     - `pivot`: shape `(1, components or 1, features, 1)`.
     - `reg_covar`: added to the diagonal, shape `(1, 1, features, 1)`, in squared data
         units.
+    - `frozen`: what to keep from `previous`. The rest is the most likely given that.
     """
     occupied = moments.count > 0
+    if frozen is not None:
+        # A second moment about the frozen mean is that about the samples' own, and that
+        # of a sample at the latter with the weight of all.
+        gap = moments.shift - (previous.means - pivot)
+        gap = jnp.where(column(frozen.means) & occupied, gap, 0)
+        more = type(previous.covariances).second_moment(gap, moments.count)
+        moments = eqx.tree_at(lambda m: m.second, moments, moments.second + more)
     covariances = type(previous.covariances).from_moments(moments, reg_covar)
     if covariances.n_components > 1:
         values = jnp.where(occupied, covariances.values, previous.covariances.values)
         covariances = eqx.tree_at(lambda c: c.values, covariances, values)
-    return GaussianMixture(
+    mixture = GaussianMixture(
         weights=moments.count / moments.total,
         means=jnp.where(occupied, pivot + moments.shift, previous.means),
         covariances=covariances,
     )
+    return mixture if frozen is None else frozen.pin(mixture, previous)
 
 
 def has_collapsed(
@@ -38,6 +52,7 @@ def has_collapsed(
     u: Values,
     previous: GaussianMixture,
     resolution: PerFeature,
+    frozen: Frozen | None = None,
 ) -> Flag:
     """Whether a component that had samples is left with none, or with a covariance that
     is singular to working precision.
@@ -47,6 +62,7 @@ def has_collapsed(
     - `u`: the `precisions_cholesky` of the mixture's covariances.
     - `resolution`: the variance of each feature below which samples cannot be told
         apart, shape `(1, 1, features, 1)`.
+    - `frozen`: a frozen covariance is as it was meant to be.
     """
     covariances = mixture.covariances
     active = previous.weights > 0
@@ -58,4 +74,6 @@ def has_collapsed(
     independent = variances * precisions * (mixture.n_features * eps) < 1
     resolved = (variances > resolution) & independent
     sound = jnp.all(resolved, axis=Axis.features, keepdims=True)
+    if frozen is not None:
+        sound = sound | column(frozen.covariances)
     return jnp.any(active & ~(sound & (mixture.weights > 0)))

@@ -6,16 +6,17 @@ import jax
 import jax.numpy as jnp
 
 from .._core import inputs
-from .._core.aliases import Flag, Means, PerFeature, Scalar, Values
+from .._core.aliases import Flag, Means, PerFeature, Pivot, Scalar, Values
 from .._covariances import AbstractCovariances
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge
 from .._sources import AbstractSource
+from .frozen import Frozen
 from .guard import amplification, is_accurate, packed_is_accurate
 from .maximisation import has_collapsed, maximise
 from .packed import expect_packed
 from .packings import AbstractPacking, packing
-from .residual import expect
+from .residual import expect, Expectation
 from .wide import expect_wide, suits, wide_is_accurate
 
 
@@ -63,12 +64,14 @@ class EMStep(eqx.Module):
     - `packing`: the rule of the packed kernel, or `None` for the residual kernel alone.
     - `reg_covar`: added to the diagonal, shape `(1, 1, features, 1)`.
     - `guarded`: whether packed results are checked and done again where inaccurate.
+    - `frozen`: which parameters stay as they are, or `None`.
     """
 
     source: AbstractSource
     packing: AbstractPacking | None
     reg_covar: PerFeature
     guarded: bool = eqx.field(static=True, default=True)
+    frozen: Frozen | None = None
 
     @classmethod
     def create(
@@ -77,6 +80,7 @@ class EMStep(eqx.Module):
         source: AbstractSource,
         ridge: AbstractRidge,
         kernel: str = Kernel.auto,
+        frozen: Frozen | None = None,
     ) -> "EMStep":
         """The step for a family and its data.
 
@@ -87,6 +91,7 @@ class EMStep(eqx.Module):
         - `ridge`: a [`gmmx_eqx.AbstractRidge`][].
         - `kernel`: a [`gmmx_eqx.Kernel`][] or its name. A family without a packing rule
             always uses the residual kernel.
+        - `frozen`: a [`gmmx_eqx.Frozen`][].
         """
         kernel = inputs.as_option(Kernel, kernel, "kernel")
         rule = None if kernel == Kernel.residual else packing(covariances, source)
@@ -95,6 +100,7 @@ class EMStep(eqx.Module):
             packing=rule,
             reg_covar=ridge.resolve(source.variances),
             guarded=rule is None or kernel != Kernel.packed,
+            frozen=frozen,
         )
 
     def __call__(
@@ -112,11 +118,18 @@ class EMStep(eqx.Module):
             log_likelihood=final.log_likelihood,
             total_weight=self.source.total,
             collapsed=has_collapsed(
-                final.mixture, final.u, mixture, self.source.resolution
+                final.mixture, final.u, mixture, self.source.resolution, self.frozen
             ),
             residual=~attempt.accurate if self.guarded else jnp.array(False),
         )
         return final.mixture, info
+
+    def _maximise(
+        self, expectation: Expectation, mixture: GaussianMixture, pivot: Pivot
+    ) -> GaussianMixture:
+        return maximise(
+            expectation.moments, mixture, pivot, self.reg_covar, self.frozen
+        )
 
     def _fast(self, mixture: GaussianMixture, packing: AbstractPacking) -> "_Attempt":
         """By the packed or the wide kernel. Not accurate everywhere."""
@@ -142,7 +155,7 @@ class EMStep(eqx.Module):
             )
         else:
             expectation = run()
-        new = maximise(expectation.moments, mixture, pivot, self.reg_covar)
+        new = self._maximise(expectation, mixture, pivot)
         new_u = new.covariances.precisions_cholesky
         # The new means are the best pivot there is, should this have to be done again.
         better = accurate & jnp.all(jnp.isfinite(new.means))
@@ -173,7 +186,7 @@ class EMStep(eqx.Module):
             attempt, n_attempts = carry
             pivot = attempt.pivot
             expectation = expect(still, source, pivot)
-            new = maximise(expectation.moments, still, pivot, self.reg_covar)
+            new = self._maximise(expectation, still, pivot)
             new_u = new.covariances.precisions_cholesky
             lost = amplification(new, new.means - pivot, new_u)
             least = amplification(new, jnp.zeros_like(pivot), new_u)

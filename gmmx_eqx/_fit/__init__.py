@@ -1,4 +1,5 @@
 from .batch import fit_batch as fit_batch
+from .contraction import contraction_rate as contraction_rate
 from .optima import Optimum as Optimum
 from .population import Population as Population
 from .restarts import fit_restarts as fit_restarts

@@ -1,12 +1,14 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import optimistix as optx
 
 from .._core import inputs
 from .._core.aliases import Data, SampleWeight
 from .._core.results import RESULTS
-from .._em import EM, EMStep, Kernel
+from .._em import EM, EMStep, Frozen, Kernel, StepInfo
+from .._em.implicit import with_derivatives
 from .._em.wide import largest_chunk, suits
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge
@@ -23,6 +25,7 @@ def fit(
     solver: optx.AbstractFixedPointSolver | None = None,
     kernel: str = Kernel.auto,
     samples_per_chunk: int | None = None,
+    frozen: Frozen | None = None,
     throw: bool = True,
 ) -> Solution:
     """Fits a mixture to data by expectation-maximisation.
@@ -38,12 +41,15 @@ def fit(
     - `solver`: [`gmmx_eqx.EM`][] with its `tol` and `max_steps`.
     - `kernel`: a [`gmmx_eqx.Kernel`][] or its name.
     - `samples_per_chunk`: how many samples to hold intermediate results of at once.
+    - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are.
     - `throw`: whether to raise if the fit does not converge. If not, look at `result`.
         Must be `False` under `vmap`, where one lane's end is not the other lanes'.
 
     **Returns:**
 
-    A [`gmmx_eqx.Solution`][].
+    A [`gmmx_eqx.Solution`][]. Its mixture and log-likelihood have derivatives in `x`,
+    `sample_weight`, `reg_covar` and what is frozen, as the fixed point of EM: the
+    tighter `tol`, the better. Without convergence they are NaN.
 
     **Raises:**
 
@@ -60,6 +66,10 @@ def fit(
     inputs.check_enough_samples(x, weight, mixture.n_components)
     if samples_per_chunk is not None:
         inputs.check_count(samples_per_chunk, "samples_per_chunk")
+    if frozen is not None:
+        if not isinstance(frozen, Frozen):
+            raise ValueError(f"`frozen` must be a `gx.Frozen`; got {frozen!r}.")
+        frozen.check(mixture)
     solution = _fit(
         mixture,
         x,
@@ -68,6 +78,7 @@ def fit(
         EM() if solver is None else solver,
         inputs.as_option(Kernel, kernel, "kernel"),
         samples_per_chunk,
+        frozen,
     )
     if throw:
         failed = solution.result != RESULTS.successful
@@ -84,20 +95,42 @@ def _fit(
     solver: optx.AbstractFixedPointSolver,
     kernel: Kernel,
     size: int | None,
+    frozen: Frozen | None,
 ) -> Solution:
     mixture, x = inputs.common_dtype(mixture, x)
     if size is None:
         is_wide = suits(mixture)
         size = chunk_size(x, largest_chunk(mixture)) if is_wide else chunk_size(x)
     source = InMemory.from_data(x, weight, size)
-    step = EMStep.create(mixture.covariances, source, ridge, kernel)
+    step = EMStep.create(mixture.covariances, source, ridge, kernel, frozen)
+    start = moved(mixture, -source.pivot)
+    # The loop is not differentiated: its fixed point is.
+    constant_step, constant_start = jax.lax.stop_gradient((step, start))
+
+    def pinned(y: GaussianMixture, args: Any) -> tuple[GaussianMixture, StepInfo]:
+        assert frozen is not None
+        return constant_step(frozen.pin(y, constant_start), args)
+
     end = optx.fixed_point(
-        step,
+        constant_step if frozen is None else pinned,
         solver,
-        moved(mixture, -source.pivot),
+        constant_start,
         has_aux=True,
         max_steps=None,
         adjoint=optx.ImplicitAdjoint(),
         throw=False,
     )
-    return Solution.from_state(end.value, end.state, source)
+    value, log_likelihood = with_derivatives(
+        step,
+        start,
+        end.value,
+        end.state.log_likelihood,
+        end.state.result == RESULTS.successful,
+    )
+    state = eqx.tree_at(lambda s: s.log_likelihood, end.state, log_likelihood)
+    solution = Solution.from_state(value, state, source)
+    if frozen is None:
+        return solution
+    # Bit for bit: about the pivot, means were rounded.
+    exact = frozen.pin(solution.mixture, mixture)
+    return eqx.tree_at(lambda s: s.mixture, solution, exact)

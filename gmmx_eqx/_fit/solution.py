@@ -20,6 +20,8 @@ class Solution(eqx.Module):
     - `log_likelihoods`: after 0, 1, …, `n_steps` steps; NaN beyond.
     - `n_residual_steps`: how many of the steps needed the residual kernel.
     - `result`: how the fit ended, a [`gmmx_eqx.RESULTS`][].
+
+    Of these `mixture`, `log_likelihood` and `mean_log_likelihood` have derivatives.
     """
 
     mixture: GaussianMixture

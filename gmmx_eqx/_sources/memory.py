@@ -92,6 +92,9 @@ class InMemory(AbstractSource):
         shapes = jax.eval_shape(fn, *chunks)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
+        # Without `checkpoint`, reverse mode would keep every chunk's residuals.
+        fn = jax.checkpoint(fn)
+
         def add(total, chunk):
             columns, weights, *rest = chunk
             value = fn(Chunk(columns, weights), *rest)

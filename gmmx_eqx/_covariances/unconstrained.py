@@ -1,0 +1,115 @@
+r"""Covariances as numbers without constraints and units, relative to a reference.
+
+$Σ = L_0 R R^T L_0^T$, where $L_0 L_0^T$ is the reference and $R$ is lower triangular
+with logarithms of its diagonal for coordinates. A factor of the covariance, not of the
+precision: products of it round each element to within eps of the variances, however
+near to singular the matrix is, where an inverse multiplies errors by its condition.
+Relative to a reference, so that a step of any size is that many widths: in the units of
+the data it would be nothing to one feature and far too much to the next.
+"""
+
+import functools as ft
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from .._core import linalg
+from .._core.aliases import Values
+from .._core.cholesky import cholesky, inverse_cholesky
+from .abstract import AbstractCovariances
+from .diag import DiagCovariances
+from .full import FullCovariances
+from .matrices import transpose
+from .spherical import SphericalCovariances
+from .tied import TiedCovariances
+
+
+# `singledispatch` rather than methods, so that a family defined outside this package
+# can take part without editing `AbstractCovariances`.
+@ft.singledispatch
+def unconstrain(
+    covariances: AbstractCovariances, reference: AbstractCovariances
+) -> Values:
+    """Coordinates of covariances: as many finite numbers as there are free parameters,
+    four axes with components on theirs, zero at the reference.
+
+    **Arguments:**
+
+    - `covariances`: what to find coordinates of.
+    - `reference`: of the same family.
+
+    Register a rule for a family of your own with `gmmx_eqx.unconstrain.register`, or
+    take over that of another: `gmmx_eqx.unconstrain.dispatch(gmmx_eqx.DiagCovariances)`
+    is right for any variances.
+    """
+    del reference
+    raise _no_rule(covariances, "unconstrain")
+
+
+@ft.singledispatch
+def constrain(
+    reference: AbstractCovariances, coordinates: Values
+) -> AbstractCovariances:
+    """The covariances with these coordinates, which may be any numbers: the inverse of
+    [`gmmx_eqx.unconstrain`][], to be registered with it."""
+    del coordinates
+    raise _no_rule(reference, "constrain")
+
+
+def _no_rule(covariances: AbstractCovariances, name: str) -> NotImplementedError:
+    family = type(covariances).__name__
+    return NotImplementedError(
+        f"`{family}` has no rule for `{name}`. Register one: "
+        f"`gmmx_eqx.{name}.register({family})`."
+    )
+
+
+def _logarithms(
+    covariances: AbstractCovariances, reference: AbstractCovariances
+) -> Values:
+    return 0.5 * jnp.log(covariances.values / reference.values)
+
+
+def _variances(
+    reference: AbstractCovariances, coordinates: Values
+) -> AbstractCovariances:
+    values = reference.values * jnp.exp(2 * coordinates)
+    return eqx.tree_at(lambda c: c.values, reference, values)
+
+
+def _triangle(
+    covariances: AbstractCovariances, reference: AbstractCovariances
+) -> Values:
+    u = reference.precisions_cholesky
+    difference = covariances.values - reference.values
+    eye = jnp.eye(u.shape[-1], dtype=u.dtype)[None, None]
+    # Not of the covariances alone: at the reference it has no rounding errors.
+    relative = eye + linalg.matmul(linalg.matmul(transpose(u), difference), u)
+    r = linalg.matmul(relative, inverse_cholesky(relative))
+    diagonal = linalg.diagonal_of(r)
+    r = r + linalg.diagonal(jnp.log(diagonal) - diagonal)
+    rows, cols = np.tril_indices(r.shape[-1])
+    return r[..., rows, cols][..., None]
+
+
+def _matrices(
+    reference: AbstractCovariances, coordinates: Values
+) -> AbstractCovariances:
+    d = reference.n_features
+    rows, cols = np.tril_indices(d)
+    r = jnp.zeros((*coordinates.shape[:2], d, d), coordinates.dtype)
+    r = r.at[..., rows, cols].set(coordinates[..., 0])
+    diagonal = linalg.diagonal_of(r)
+    r = r + linalg.diagonal(jnp.exp(diagonal) - diagonal)
+    factor = linalg.matmul(cholesky(reference.values), r)
+    values = linalg.symmetrise(linalg.matmul(factor, transpose(factor)))
+    return eqx.tree_at(lambda c: c.values, reference, values)
+
+
+for _family in (DiagCovariances, SphericalCovariances):
+    unconstrain.register(_family)(_logarithms)
+    constrain.register(_family)(_variances)
+for _family in (FullCovariances, TiedCovariances):
+    unconstrain.register(_family)(_triangle)
+    constrain.register(_family)(_matrices)

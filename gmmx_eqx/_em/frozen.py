@@ -1,0 +1,110 @@
+"""Parameters that EM leaves as they are."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool
+
+from .._core import linalg
+from .._core.axes import Axis
+from .._mixture import GaussianMixture
+
+
+Mask = Bool[Array, "..."]
+_AllMeans = Bool[Array, "1 _ 1 1"]
+
+
+class Frozen(eqx.Module):
+    """Which parameters of a mixture stay exactly as they are.
+
+    Each attribute is one boolean for all components, or one for each, shape
+    `(components,)`. They are traced: another choice is the same program, and `vmap`
+    can go over them.
+
+    **Attributes:**
+
+    - `weights`: components that are not frozen share what the frozen ones leave, in
+        proportion to their samples.
+    - `means`: a covariance whose mean is frozen is taken about that mean.
+    - `covariances`: one boolean if one covariance serves all components.
+    """
+
+    weights: Mask
+    means: Mask
+    covariances: Mask
+
+    def __init__(
+        self, *, weights: Any = False, means: Any = False, covariances: Any = False
+    ):
+        """**Arguments:** booleans, or arrays of booleans.
+
+        **Raises:**
+
+        `ValueError` for what is not boolean.
+        """
+        self.weights = _as_mask(weights, "weights")
+        self.means = _as_mask(means, "means")
+        self.covariances = _as_mask(covariances, "covariances")
+
+    def check(self, mixture: GaussianMixture) -> None:
+        """Raises a `ValueError` unless the masks fit the mixture."""
+        k = mixture.n_components
+        one = Axis.components in mixture.covariances.shared_axes
+        for name, mask in vars(self).items():
+            expected = ((),) if one and name == "covariances" else ((), (k,))
+            if mask.shape not in expected:
+                hint = "one covariance serves all components" if one else ""
+                raise ValueError(
+                    f"`Frozen.{name}` must be one boolean"
+                    + (f": {hint}" if len(expected) == 1 else f" or {k}, one each")
+                    + f"; got shape {mask.shape}."
+                )
+
+    def or_empty(self, mixture: GaussianMixture) -> "Frozen":
+        """These, and all parameters of components whose weight is zero."""
+        empty = mixture.weights[0, :, 0, 0] == 0
+        one = Axis.components in mixture.covariances.shared_axes
+        return Frozen(
+            weights=self.weights | empty,
+            means=self.means | empty,
+            covariances=self.covariances if one else self.covariances | empty,
+        )
+
+    def pin(self, mixture: GaussianMixture, at: GaussianMixture) -> GaussianMixture:
+        """The mixture with the frozen parameters of `at`, and with the other weights in
+        the same proportions as before.
+
+        In a loss it freezes what gradients would change:
+        `frozen.pin(mixture, at).score(x)`.
+        """
+        held = column(self.weights)
+        # Added up rather than one minus the rest: that would cancel.
+        left = jnp.sum(jnp.where(held, 0, at.weights), Axis.components, keepdims=True)
+        free = jnp.where(held, 0, mixture.weights)
+        total = jnp.sum(free, axis=Axis.components, keepdims=True)
+        share = jnp.where(held, at.weights, free * linalg.safe_divide(left, total))
+        values = jnp.where(
+            column(self.covariances), at.covariances.values, mixture.covariances.values
+        )
+        return GaussianMixture(
+            weights=share,
+            means=jnp.where(column(self.means), at.means, mixture.means),
+            covariances=eqx.tree_at(lambda c: c.values, mixture.covariances, values),
+        )
+
+
+def column(mask: Mask) -> _AllMeans:
+    """A mask with the axes of [`gmmx_eqx.Axis`][]."""
+    return mask.reshape(1, -1, 1, 1)
+
+
+def _as_mask(value: Any, name: str) -> Mask:
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    if array.dtype != bool:
+        raise ValueError(
+            f"`Frozen.{name}` must be boolean; got {value!r} of dtype {array.dtype}."
+        )
+    return jnp.asarray(array)
