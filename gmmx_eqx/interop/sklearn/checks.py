@@ -13,6 +13,7 @@ from ..._initialisers import (
     KMeansPlusPlus,
     RandomPoints,
     RandomResponsibilities,
+    Scaling,
 )
 from .arrays import as_means, as_weights, has_matrices
 from .starts import Given
@@ -34,7 +35,8 @@ def as_initialiser(init_params: Any) -> AbstractInitialiser:
             f"`init_params` must be one of {', '.join(map(repr, _INITIALISERS))}, or "
             f"an initialiser such as `gmmx_eqx.KMeans()`; got {init_params!r}."
         )
-    return _INITIALISERS[init_params]()
+    # As there: features are what they are. `KMeans()` itself scales them.
+    return _INITIALISERS[init_params](scaling=Scaling.none)
 
 
 def check_parameters(estimator: Any) -> None:

@@ -202,9 +202,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def _mixture(self, dtype: Any) -> Mixture:
         family = covariance_class(self.covariance_type)
-        return as_mixture(
-            family, self.weights_, self.means_, self.covariances_, dtype
-        )
+        return as_mixture(family, self.weights_, self.means_, self.covariances_, dtype)
 
     def _evaluate(self, method: Any, X: Any) -> np.ndarray:
         check_is_fitted(self)

@@ -81,9 +81,7 @@ class CountedEM(AbstractEM):
         result = RESULTS.where(
             settled & ~idle, RESULTS.successful, RESULTS.max_steps_reached
         )
-        result = RESULTS.where(
-            collapsed & ~idle, RESULTS.component_collapsed, result
-        )
+        result = RESULTS.where(collapsed & ~idle, RESULTS.component_collapsed, result)
         result = RESULTS.where(nonfinite, RESULTS.nonfinite, result)
         stays = failed | idle
         y = jax.tree.map(lambda old, new: jnp.where(stays, old, new), y, new)

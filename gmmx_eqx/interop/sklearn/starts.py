@@ -1,12 +1,12 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 
 from ..._core.aliases import Means, Weights
 from ..._covariances import AbstractCovariances
 from ..._fit.lanes import Settings
+from ..._initialisers import Partition
 from ..._mixture import GaussianMixture
 from ..._mixture.estimate import estimate
 from ..._sources import InMemory
@@ -43,7 +43,7 @@ def make_start(
     As in scikit-learn, every component's covariance is that of its own samples, unless
     it has too few of them for that not to be singular.
     """
-    partition = settings.initialiser.partition(source, settings.n_components, key=key)
+    partition = _partition(settings, source, key)
     n_features = source.n_features
     alone, pooled = (
         estimate(
@@ -61,3 +61,15 @@ def make_start(
         values = jnp.where(has_few, pooled[2].values, covariances.values)
         covariances = eqx.tree_at(lambda c: c.values, covariances, values)
     return given.replace(GaussianMixture(weights, means, covariances))
+
+
+def _partition(settings: Settings, source: InMemory, key: Any) -> Partition:
+    if settings.n_components > 1:
+        return settings.initialiser.partition(source, settings.n_components, key=key)
+    # Nothing to divide, and several seconds of compiling that.
+    n_features = source.n_features
+    dtype = source.pivot.dtype
+    return Partition(
+        scaling=jnp.eye(n_features, dtype=dtype),
+        centres=jnp.zeros((1, n_features), dtype),
+    )
