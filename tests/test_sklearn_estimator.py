@@ -3,7 +3,6 @@
 import pickle
 import re
 import threading
-import warnings
 
 import jax
 import joblib
@@ -12,11 +11,7 @@ import pandas as pd
 import pytest
 import sklearn.base
 import sklearn.exceptions
-import sklearn.metrics
 import sklearn.mixture
-import sklearn.model_selection
-import sklearn.pipeline
-import sklearn.preprocessing
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import gmmx_eqx as gx
@@ -49,7 +44,7 @@ def start_of(name, x, n_components=3) -> dict:
 @pytest.fixture(scope="module")
 def fitted():
     x = make_data(300, 3)
-    return GaussianMixture(3, random_state=0, n_init=3).fit(x), x
+    return GaussianMixture(3, random_state=0).fit(x), x
 
 
 # Some of the checks compile a program or more, so each world has its half of them,
@@ -65,7 +60,7 @@ def _checks():
         yield pytest.param(estimator, check, id=f"{index}_{name}", marks=marks)
 
 
-@pytest.mark.parametrize(("estimator", "check"), _checks())
+@pytest.mark.parametrize(("estimator", "check"), list(_checks()))
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
@@ -103,7 +98,7 @@ def test_signatures_are_those_of_scikit_learn():
 
 def test_wider_type_wins(fitted):
     estimator, x = fitted
-    narrow = sklearn.base.clone(estimator).set_params(n_init=1).fit(np.float32(x))
+    narrow = sklearn.base.clone(estimator).fit(np.float32(x))
     assert narrow.means_.dtype == np.float32
     assert narrow.score_samples(np.float32(x)).dtype == np.float32
     assert narrow.score_samples(x).dtype == np.float64
@@ -124,32 +119,25 @@ def test_mixture_in_float64(fitted):
 
 def test_threads_have_modes_of_their_own(fitted):
     estimator, x = fitted
-    narrow = GaussianMixture(3, random_state=0, max_iter=5, tol=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        alone = narrow.fit(np.float32(x)).means_
-    results: dict = {}
+    expected = estimator.score_samples(x)
+    narrow = make_mixture("full", 3, 3, dtype=np.float32)
+    results: dict = {index: [] for index in range(4)}
 
-    def run(index, x):
+    def run(index):
         for _ in range(10):
-            results.setdefault(index, []).append(estimator.score_samples(x))
+            if index:
+                results[index].append(estimator.score_samples(x))
+            else:
+                results[index].append(np.asarray(narrow.log_prob(np.float32(x))))
 
-    def run_narrow():
-        mixture = gx.GaussianMixture.from_sklearn(narrow)
-        results["narrow"] = [np.asarray(mixture.log_prob(np.float32(x)))]
-
-    threads = [threading.Thread(target=run, args=(i, x)) for i in range(3)]
-    threads.append(threading.Thread(target=run_narrow))
+    threads = [threading.Thread(target=run, args=(index,)) for index in results]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert alone.dtype == np.float32
-    assert results.pop("narrow")[0].dtype == np.float32
-    expected = estimator.score_samples(x)
-    for values in results.values():
-        for value in values:
-            np.testing.assert_array_equal(value, expected, strict=True)
+    assert {values.dtype for values in results.pop(0)} == {np.dtype(np.float32)}
+    for value in sum(results.values(), []):
+        np.testing.assert_array_equal(value, expected, strict=True)
 
 
 def test_pickle_keeps_every_digit(fitted):
@@ -160,19 +148,7 @@ def test_pickle_keeps_every_digit(fitted):
     )
 
 
-def test_search_in_a_pipeline_with_two_processes():
-    x = make_data(300, 3)
-    pipeline = sklearn.pipeline.make_pipeline(
-        sklearn.preprocessing.StandardScaler(), GaussianMixture(random_state=0)
-    )
-    grid = {"gaussianmixture__n_components": [1, 3]}
-    search = sklearn.model_selection.GridSearchCV(pipeline, grid, cv=2, n_jobs=2)
-    with joblib.parallel_config("threading"):
-        search.fit(x)
-    assert search.best_params_ == {"gaussianmixture__n_components": 3}
-    assert search.predict(x).shape == (300,)
-
-
+@pytest.mark.x64
 def test_processes_of_joblib(fitted):
     estimator, x = fitted
     jobs = (joblib.delayed(estimator.score_samples)(part) for part in (x[:9], x[9:18]))
@@ -190,12 +166,13 @@ def test_data_frames(fitted):
         framed.predict(frame[["b", "a", "c"]])
 
 
+@pytest.mark.x64
 def test_more_starts_keep_the_best(capsys):
-    x = make_data(120, 2, 5, seed=3)
+    x = make_data(300, 3)
     bounds = {}
     for n_init in (1, 6):
         estimator = GaussianMixture(
-            4, init_params="random_from_data", n_init=n_init, random_state=0, verbose=2
+            3, init_params="random_from_data", n_init=n_init, random_state=0, verbose=2
         ).fit(x)
         found = re.findall(r"lower bound (-?\d+\.\d+)\.", capsys.readouterr().out)
         bounds[n_init] = [float(bound) for bound in found]
@@ -206,11 +183,11 @@ def test_more_starts_keep_the_best(capsys):
     assert len(set(bounds[6])) > 1
 
 
-@every_family
-def test_weights_are_repetitions(name):
-    x = make_data(120, 2)
-    weight = np.random.default_rng(0).integers(0, 3, size=120)
-    start = start_of(name, x)
+@pytest.mark.x64
+def test_weights_are_repetitions():
+    x = make_data(300, 3)
+    weight = np.random.default_rng(0).integers(0, 3, size=300)
+    start = start_of("full", x)
     repeated = GaussianMixture(**start).fit(np.repeat(x, weight, axis=0))
     weighted = GaussianMixture(**start).fit(x, sample_weight=weight)
     scaled = GaussianMixture(**start).fit(x, sample_weight=0.01 * weight)
@@ -265,18 +242,15 @@ def test_what_is_wrong_there_is_right_here():
     np.testing.assert_allclose(far.covariances_, estimator.covariances_, rtol=1e-6)
 
 
-@pytest.mark.parametrize("init_params", ["k-means++", "random_from_data"])
-def test_tied_starts_leave_the_single_gaussian(init_params):
-    x = make_data(300, 2)
-    single = GaussianMixture(1, covariance_type="tied").fit(x).score(x)
-    ours, theirs = (
-        kind(3, covariance_type="tied", init_params=init_params, random_state=0)
-        .fit(x)
-        .score(x)
-        for kind in (GaussianMixture, sklearn.mixture.GaussianMixture)
-    )
-    assert abs(theirs - single) < 0.05
-    assert ours > single + 0.3
+@pytest.mark.x32
+def test_tied_start_leaves_the_single_gaussian():
+    x = make_data(300, 3)
+    kwargs: dict = {"covariance_type": "tied", "init_params": "k-means++"}
+    theirs = sklearn.mixture.GaussianMixture(3, random_state=0, **kwargs).fit(x)
+    single = sklearn.mixture.GaussianMixture(1, covariance_type="tied").fit(x)
+    ours = GaussianMixture(3, random_state=0, **kwargs).fit(x)
+    assert abs(theirs.score(x) - single.score(x)) < 1e-3
+    assert ours.score(x) > single.score(x) + 0.1
 
 
 def test_warm_start_goes_on():
@@ -294,16 +268,13 @@ def test_warm_start_goes_on():
 
 
 def test_component_without_samples_keeps_a_weight_of_zero():
-    x = make_data(200, 2)
-    start = {
-        "weights_init": [0.5, 0.5],
-        "means_init": [x.mean(axis=0), [1e6, 1e6]],
-        "precisions_init": np.stack([np.eye(2), np.eye(2)]),
-    }
-    estimator = GaussianMixture(2, **start).fit(x)
-    np.testing.assert_array_equal(estimator.weights_, [1, 0])
-    np.testing.assert_allclose(estimator.means_[0], x.mean(axis=0))
-    np.testing.assert_allclose(estimator.means_[1], [1e6, 1e6])
+    x = make_data(300, 3)
+    start = start_of("full", x)
+    start["means_init"][1] = 1e6
+    estimator = GaussianMixture(**start).fit(x)
+    assert estimator.weights_[1] == 0 and estimator.converged_
+    np.testing.assert_array_equal(estimator.means_[1], 1e6)
+    assert np.all(np.isfinite(estimator.score_samples(x)))
 
 
 def test_no_program_is_compiled_twice():
@@ -325,16 +296,16 @@ def test_no_program_is_compiled_twice():
 
 def test_verbose(capsys):
     x = make_data(300, 3)
-    GaussianMixture(3, n_init=3, random_state=0, verbose=2, verbose_interval=5).fit(x)
+    GaussianMixture(3, random_state=0, verbose=2, verbose_interval=5).fit(x)
     text = capsys.readouterr().out
-    assert text.count("Initialization converged") == 3
+    assert text.count("Initialization converged") == 1
     assert "Iteration 5\t ll change" in text and "lower bound" in text
 
 
 BAD = {
     "n_components": 0,
     "max_iter": -1,
-    "n_init": 1.5,
+    "n_init": 0,
     "tol": -1.0,
     "reg_covar": -1.0,
     "init_params": "kmean",
@@ -361,6 +332,6 @@ def test_collapse_is_an_error_and_a_ridge_helps():
     with pytest.raises(ValueError, match="ill-defined empirical covariance"):
         GaussianMixture(2, reg_covar=0, random_state=0).fit(x)
     ridge = gx.Ridge(1e-3)
-    estimator = GaussianMixture(2, reg_covar=ridge, init_params=gx.KMeans())
+    estimator = GaussianMixture(2, reg_covar=ridge, random_state=0)
     assert estimator.fit(x).converged_
     np.testing.assert_allclose(np.sort(estimator.means_[:, 0]), [0, 1], atol=1e-6)

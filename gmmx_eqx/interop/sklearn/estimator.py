@@ -21,11 +21,13 @@ from .training import train
 if TYPE_CHECKING:
     Integer = int | np.integer
     Number = float | np.number
+    Switch = bool | np.bool_
+    Text = str
     Start = AbstractInitialiser | str
     Ridge = AbstractRidge | float | np.number
 else:
     # As scikit-learn asks, parameters are looked at in `fit`, not before.
-    Integer = Number = Start = Ridge = Any
+    Integer = Number = Switch = Text = Start = Ridge = Any
 
 _FLOATS = (np.float64, np.float32)
 
@@ -56,7 +58,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self,
         n_components: Integer = 1,
         *,
-        covariance_type: str = "full",
+        covariance_type: Text = "full",
         tol: Number = 1e-3,
         reg_covar: Ridge = 1e-6,
         max_iter: Integer = 100,
@@ -66,7 +68,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         means_init: Any = None,
         precisions_init: Any = None,
         random_state: Any = None,
-        warm_start: bool = False,
+        warm_start: Switch = False,
         verbose: Integer = 0,
         verbose_interval: Integer = 10,
     ):
@@ -132,7 +134,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.n_iter_ = n_iter
         self.converged_ = bool(solution.converged)
         total = float(solution.log_likelihood) / float(solution.mean_log_likelihood)
-        bounds = np.float64(solution.log_likelihoods[:n_iter]) / total
+        # Cut in NumPy: JAX would compile a program for every length.
+        bounds = np.float64(solution.log_likelihoods)[:n_iter] / total
         self.lower_bounds_ = bounds.tolist()
         self.lower_bound_ = self.lower_bounds_[-1] if n_iter else -np.inf
         if not self.converged_ and self.max_iter > 0:
