@@ -54,6 +54,16 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         whose columns have names.
     """
 
+    weights_: np.ndarray
+    means_: np.ndarray
+    covariances_: np.ndarray
+    precisions_: np.ndarray
+    precisions_cholesky_: np.ndarray
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: list[float]
+
     def __init__(
         self,
         n_components: Integer = 1,
@@ -135,7 +145,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.converged_ = bool(solution.converged)
         total = float(solution.log_likelihood) / float(solution.mean_log_likelihood)
         # Cut in NumPy: JAX would compile a program for every length.
-        bounds = np.float64(solution.log_likelihoods)[:n_iter] / total
+        bounds = np.asarray(solution.log_likelihoods, np.float64)[:n_iter] / total
         self.lower_bounds_ = bounds.tolist()
         self.lower_bound_ = self.lower_bounds_[-1] if n_iter else -np.inf
         if not self.converged_ and self.max_iter > 0:
@@ -163,20 +173,20 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """The log-density of every sample, shape `(n_samples,)`, in nats."""
         return self._evaluate(Mixture.log_prob, X)
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]  # the base returns nothing
         """The mean log-density, in nats per sample."""
         del y
         return float(np.mean(self.score_samples(X), dtype=np.float64))
 
     def aic(self, X: Any) -> float:
         r"""Akaike's information criterion, $-2 \log L + 2 p$; lower is better."""
-        log_density = np.float64(self.score_samples(X))
+        log_density = np.asarray(self.score_samples(X), np.float64)
         return float(-2 * log_density.sum() + 2 * self._n_parameters())
 
     def bic(self, X: Any) -> float:
         r"""The Bayesian information criterion, $-2 \log L + p \log n$; lower is
         better."""
-        log_density = np.float64(self.score_samples(X))
+        log_density = np.asarray(self.score_samples(X), np.float64)
         penalty = self._n_parameters() * np.log(log_density.size)
         return float(-2 * log_density.sum() + penalty)
 
@@ -190,7 +200,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 "least one sample."
             )
         with precision(self.means_.dtype):
-            return draw(mixture, n_samples, check_random_state(self.random_state))
+            return draw(mixture, int(n_samples), check_random_state(self.random_state))
 
     @property
     def mixture_(self) -> Mixture:

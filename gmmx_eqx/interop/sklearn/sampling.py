@@ -15,7 +15,7 @@ def draw(
     means = mixture.means_numpy
     n_components, n_features = means.shape
     # In float64, where numbers that sum to one in float32 need not.
-    weights = np.float64(mixture.weights_numpy)
+    weights = mixture.weights_numpy.astype(np.float64)
     labels = np.repeat(
         np.arange(n_components), rng.multinomial(n_samples, weights / weights.sum())
     )
@@ -25,7 +25,7 @@ def draw(
     size = 1 if is_diagonal else n_features
     u = np.broadcast_to(u, (1, n_components, n_features, size))[0]
     parts = []
-    for k, mean in enumerate(np.float64(means)):
+    for k, mean in enumerate(means.astype(np.float64)):
         own = noise[labels == k].T
         scaled = own / u[k] if is_diagonal else np.linalg.solve(u[k].T, own)
         parts.append(mean + scaled.T)
