@@ -176,7 +176,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]  # the base returns nothing
         """The mean log-density, in nats per sample."""
         del y
-        return float(np.mean(self.score_samples(X), dtype=np.float64))
+        return float(np.mean(self.score_samples(X)))
 
     def aic(self, X: Any) -> float:
         r"""Akaike's information criterion, $-2 \log L + 2 p$; lower is better."""
