@@ -66,7 +66,7 @@ def make_start(
 def _partition(settings: Settings, source: InMemory, key: Any) -> Partition:
     if settings.n_components > 1:
         return settings.initialiser.partition(source, settings.n_components, key=key)
-    # Nothing to divide, and several seconds of compiling that.
+    # Nothing to divide: half of the time to compile a first fit is saved.
     n_features = source.n_features
     dtype = source.pivot.dtype
     return Partition(
