@@ -27,6 +27,7 @@ LAYERS = (
     ("_em",),
     ("_fit",),
     ("interop", "plotting"),
+    ("sklearn",),
 )
 
 

@@ -1,20 +1,14 @@
 from typing import Any
 
 import numpy as np
+import sklearn.exceptions
+import sklearn.mixture
+import sklearn.utils.validation
 
-from .._core.axes import CovarianceType
-from .._mixture import GaussianMixture
-
-
-try:
-    import sklearn.exceptions
-    import sklearn.mixture
-    import sklearn.utils.validation
-except ImportError as error:
-    raise ImportError(
-        "This needs scikit-learn, which is an optional extra: "
-        '`pip install "gmmx_eqx[sklearn]"`.'
-    ) from error
+from ..._core.axes import CovarianceType
+from ..._mixture import GaussianMixture
+from .arrays import attributes
+from .estimator import GaussianMixture as Estimator
 
 
 _MATRICES = (CovarianceType.full, CovarianceType.tied)
@@ -50,24 +44,7 @@ def to_sklearn(mixture: GaussianMixture, **kwargs: Any) -> Any:
         raise ValueError(
             f"`{decided[0]}` follows from the mixture: do not pass it to `to_sklearn`."
         )
-    factor = _own(covariances.precisions_cholesky_numpy)
-    parameters = {
-        "weights_": _own(mixture.weights_numpy),
-        "means_": _own(mixture.means_numpy),
-        "covariances_": _own(covariances.values_numpy),
-        "precisions_cholesky_": factor,
-        "precisions_": (
-            factor @ np.swapaxes(factor, -1, -2)
-            if covariances.type in _MATRICES
-            else factor**2
-        ),
-    }
-    for name, array in parameters.items():
-        if not np.all(np.isfinite(array)):
-            raise ValueError(
-                f"The mixture has no finite `{name}`: its covariances must be positive "
-                "definite, and all of its parameters finite."
-            )
+    parameters = attributes(mixture)
     estimator: Any = sklearn.mixture.GaussianMixture(
         mixture.n_components, covariance_type=str(covariances.type), **kwargs
     )
@@ -91,14 +68,15 @@ def from_sklearn(estimator: Any) -> GaussianMixture:
 
     **Arguments:**
 
-    - `estimator`: fitted, of any `covariance_type`.
+    - `estimator`: fitted, of any `covariance_type`; this library's own estimator will
+        do as well.
 
     **Raises:**
 
     `ValueError` if `estimator` is something else or not fitted, or if its covariances
     are not positive definite in the type they are held in.
     """
-    if not isinstance(estimator, sklearn.mixture.GaussianMixture):
+    if not isinstance(estimator, sklearn.mixture.GaussianMixture | Estimator):
         raise ValueError(
             "`estimator` must be a `sklearn.mixture.GaussianMixture`; got a "
             f"`{type(estimator).__module__}.{type(estimator).__qualname__}`."
@@ -121,8 +99,3 @@ def from_sklearn(estimator: Any) -> GaussianMixture:
         weights=np.asarray(estimator.weights_),
         covariance_type=estimator.covariance_type,
     )
-
-
-def _own(array: np.ndarray) -> np.ndarray:
-    """A copy that may be written to, as JAX's memory may not."""
-    return np.array(array)

@@ -1,0 +1,12 @@
+"""scikit-learn's words for the library, and conversion to and from its estimator."""
+
+try:
+    import sklearn.mixture  # noqa: F401  # so that its absence is explained once, here
+except ImportError as error:
+    raise ImportError(
+        "This needs scikit-learn, which is an optional extra: "
+        '`pip install "gmmx_eqx[sklearn]"`.'
+    ) from error
+
+from .conversion import from_sklearn as from_sklearn, to_sklearn as to_sklearn
+from .estimator import GaussianMixture as GaussianMixture

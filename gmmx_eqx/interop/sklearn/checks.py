@@ -1,0 +1,119 @@
+"""What the estimator's parameters may be."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ..._core import inputs
+from ..._covariances import AbstractCovariances
+from ..._initialisers import (
+    AbstractInitialiser,
+    KMeans,
+    KMeansPlusPlus,
+    RandomPoints,
+    RandomResponsibilities,
+    Scaling,
+)
+from .arrays import as_means, as_weights, has_matrices
+from .starts import Given
+
+
+_INITIALISERS = {
+    "kmeans": KMeans,
+    "k-means++": KMeansPlusPlus,
+    "random": RandomResponsibilities,
+    "random_from_data": RandomPoints,
+}
+
+
+def as_initialiser(init_params: Any) -> AbstractInitialiser:
+    if isinstance(init_params, AbstractInitialiser):
+        return init_params
+    if not isinstance(init_params, str) or init_params not in _INITIALISERS:
+        raise ValueError(
+            f"`init_params` must be one of {', '.join(map(repr, _INITIALISERS))}, or "
+            f"an initialiser such as `gmmx_eqx.KMeans()`; got {init_params!r}."
+        )
+    # As there: features are what they are. `KMeans()` itself scales them.
+    return _INITIALISERS[init_params](scaling=Scaling.none)
+
+
+def check_parameters(estimator: Any) -> None:
+    """Raises a `ValueError` if a plain parameter cannot be right."""
+    for name in ("n_components", "n_init", "verbose_interval"):
+        inputs.check_count(getattr(estimator, name), name)
+    for name in ("max_iter", "verbose"):
+        value = getattr(estimator, name)
+        if not isinstance(value, int | np.integer) or value < 0:
+            raise ValueError(
+                f"`{name}` must be an integer of at least zero; got {value!r}."
+            )
+    if not isinstance(estimator.warm_start, bool | np.bool_):
+        raise ValueError(
+            f"`warm_start` must be `True` or `False`; got {estimator.warm_start!r}."
+        )
+
+
+def check_starts(
+    estimator: Any, family: type[AbstractCovariances], n_features: int, dtype: Any
+) -> Given:
+    """What the user has given of the start, which must be right for the data."""
+    n_components = estimator.n_components
+    weights = _as_array(estimator.weights_init, "weights", (n_components,))
+    means = _as_array(estimator.means_init, "means", (n_components, n_features))
+    name = f"{estimator.covariance_type} precision"
+    shape = family.create(n_components, n_features).values_numpy.shape
+    precisions = _as_array(estimator.precisions_init, name, shape)
+    if weights is not None:
+        _check_weights(weights)
+    return Given(
+        weights=None if weights is None else as_weights(weights, dtype),
+        means=None if means is None else as_means(means, dtype),
+        covariances=None
+        if precisions is None
+        else _inverse(family, precisions.astype(dtype), name),
+    )
+
+
+def _as_array(value: Any, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    if value is None:
+        return None
+    array = np.asarray(inputs.as_float(value, name))
+    if array.shape != shape:
+        raise ValueError(
+            f"The parameter '{name}' should have the shape of {shape}, but got "
+            f"{array.shape}"
+        )
+    inputs.check_finite(jnp.asarray(array), name)
+    return array
+
+
+def _check_weights(weights: np.ndarray) -> None:
+    low, high, total = np.min(weights), np.max(weights), float(np.sum(weights))
+    if low < 0 or high > 1:
+        raise ValueError(
+            "The parameter 'weights' should be in the range [0, 1], but got min value "
+            f"{low:.5f}, max value {high:.5f}"
+        )
+    if abs(total - 1) > (1e-6 if weights.dtype == np.float32 else 1e-8):
+        raise ValueError(
+            "The parameter 'weights' should be normalized, but got sum(weights) = "
+            f"{total:.5f}"
+        )
+
+
+def _inverse(
+    family: type[AbstractCovariances], precisions: np.ndarray, name: str
+) -> AbstractCovariances:
+    wanted = "positive"
+    if has_matrices(family):
+        wanted = "symmetric, positive-definite"
+        transposed = np.swapaxes(precisions, -1, -2)
+        if np.allclose(precisions, transposed):
+            # Within rounding; the families are stricter.
+            precisions = (precisions + transposed) / 2
+    try:
+        return family.from_precisions(precisions)
+    except ValueError:
+        raise ValueError(f"'{name}' should be {wanted}") from None

@@ -1,0 +1,242 @@
+import warnings
+from typing import Any, TYPE_CHECKING
+
+import numpy as np
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..._covariances import covariance_class
+from ..._initialisers import AbstractInitialiser
+from ..._mixture import GaussianMixture as Mixture
+from ..._priors import AbstractRidge
+from .arrays import as_mixture, attributes
+from .checks import check_parameters
+from .precision import precision
+from .sampling import draw
+from .training import train
+
+
+if TYPE_CHECKING:
+    Integer = int | np.integer
+    Number = float | np.number
+    Switch = bool | np.bool_
+    Text = str
+    Start = AbstractInitialiser | str
+    Ridge = AbstractRidge | float | np.number
+else:
+    # As scikit-learn asks, parameters are looked at in `fit`, not before.
+    Integer = Number = Switch = Text = Start = Ridge = Any
+
+_FLOATS = (np.float64, np.float32)
+
+
+class GaussianMixture(DensityMixin, BaseEstimator):
+    """A scikit-learn estimator: the arguments, methods and attributes of
+    `sklearn.mixture.GaussianMixture`.
+
+    float64 data is computed in float64 and float32 data in float32, whether JAX's x64
+    mode is on or off.
+
+    **Attributes:**
+
+    - `weights_`: shape `(n_components,)`.
+    - `means_`: shape `(n_components, n_features)`.
+    - `covariances_`, `precisions_`, `precisions_cholesky_`: full `(n_components,
+        n_features, n_features)`, tied `(n_features, n_features)`, diag
+        `(n_components, n_features)`, spherical `(n_components,)`.
+    - `converged_`: whether the best fit settled to within `tol`.
+    - `n_iter_`: how many steps of EM it took.
+    - `lower_bounds_`: the mean log-likelihood before each step, in nats per sample.
+    - `lower_bound_`: the last of them, -inf if no step was taken.
+    - `n_features_in_`, `feature_names_in_`: of the data; names if it was a data frame
+        whose columns have names.
+    """
+
+    weights_: np.ndarray
+    means_: np.ndarray
+    covariances_: np.ndarray
+    precisions_: np.ndarray
+    precisions_cholesky_: np.ndarray
+    converged_: bool
+    n_iter_: int
+    lower_bound_: float
+    lower_bounds_: list[float]
+
+    def __init__(
+        self,
+        n_components: Integer = 1,
+        *,
+        covariance_type: Text = "full",
+        tol: Number = 1e-3,
+        reg_covar: Ridge = 1e-6,
+        max_iter: Integer = 100,
+        n_init: Integer = 1,
+        init_params: Start = "kmeans",
+        weights_init: Any = None,
+        means_init: Any = None,
+        precisions_init: Any = None,
+        random_state: Any = None,
+        warm_start: Switch = False,
+        verbose: Integer = 0,
+        verbose_interval: Integer = 10,
+    ):
+        """**Arguments:**
+
+        - `n_components`: how many components.
+        - `covariance_type`: `"full"`, `"tied"`, `"diag"`, `"spherical"`, or the name of
+            another family that is registered.
+        - `tol`: a fit has converged when the mean log-likelihood changes by less in a
+            step, in nats per sample.
+        - `reg_covar`: added to the diagonal of covariances, in squared data units; or a
+            [`gmmx_eqx.AbstractRidge`][].
+        - `max_iter`: how many steps of EM to take at most; zero returns the start.
+        - `n_init`: how many starts to fit, as one program, of which the best is kept.
+        - `init_params`: `"kmeans"`, `"k-means++"`, `"random"`, `"random_from_data"` or
+            a [`gmmx_eqx.AbstractInitialiser`][].
+        - `weights_init`, `means_init`, `precisions_init`: a start, or parts of one;
+            shapes as of the attributes.
+        - `random_state`: a number, a `numpy.random.RandomState` or `None`; for starts
+            and for `sample`.
+        - `warm_start`: whether `fit` goes on from what the last one found.
+        - `verbose`: 1 prints how fits went, when they have ended; 2 prints more.
+        - `verbose_interval`: every how many steps.
+        """
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Fits the mixture to data; returns the estimator.
+
+        **Arguments:**
+
+        - `X`: the data, shape `(n_samples, n_features)`.
+        - `y`: ignored.
+        - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
+
+        **Raises:**
+
+        `ValueError` if a parameter or the data cannot be right, or if a component
+        collapses in the fit from every start.
+        """
+        del y
+        check_parameters(self)
+        X = validate_data(self, X, dtype=_FLOATS, ensure_min_samples=2)
+        with precision(X.dtype):
+            solution = train(self, X, sample_weight, self._last(X))
+            parameters = attributes(solution.mixture)
+        for name, array in parameters.items():
+            setattr(self, name, array)
+        n_iter = int(solution.n_steps)
+        self.n_iter_ = n_iter
+        self.converged_ = bool(solution.converged)
+        total = float(solution.log_likelihood) / float(solution.mean_log_likelihood)
+        # Cut in NumPy: JAX would compile a program for every length.
+        bounds = np.asarray(solution.log_likelihoods, np.float64)[:n_iter] / total
+        self.lower_bounds_ = bounds.tolist()
+        self.lower_bound_ = self.lower_bounds_[-1] if n_iter else -np.inf
+        if not self.converged_ and self.max_iter > 0:
+            warnings.warn(
+                "Best performing initialization did not converge. Try different init "
+                "parameters, or increase max_iter, tol, or check for degenerate data.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return self
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """`fit`, then `predict` for the same data."""
+        return self.fit(X, y, sample_weight).predict(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable component of every sample, shape `(n_samples,)`."""
+        return self._evaluate(Mixture.predict, X).astype(np.intp)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of every component, shape `(n_samples, n_components)`."""
+        return self._evaluate(Mixture.predict_proba, X)
+
+    def score_samples(self, X: Any) -> np.ndarray:
+        """The log-density of every sample, shape `(n_samples,)`, in nats."""
+        return self._evaluate(Mixture.log_prob, X)
+
+    def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]  # the base returns nothing
+        """The mean log-density, in nats per sample."""
+        del y
+        return float(np.mean(self.score_samples(X)))
+
+    def aic(self, X: Any) -> float:
+        r"""Akaike's information criterion, $-2 \log L + 2 p$; lower is better."""
+        log_density = np.asarray(self.score_samples(X), np.float64)
+        return float(-2 * log_density.sum() + 2 * self._n_parameters())
+
+    def bic(self, X: Any) -> float:
+        r"""The Bayesian information criterion, $-2 \log L + p \log n$; lower is
+        better."""
+        log_density = np.asarray(self.score_samples(X), np.float64)
+        penalty = self._n_parameters() * np.log(log_density.size)
+        return float(-2 * log_density.sum() + penalty)
+
+    def sample(self, n_samples: Integer = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Samples of the mixture, shape `(n_samples, n_features)`, and their
+        components, shape `(n_samples,)`, which are in order."""
+        mixture = self.mixture_
+        if n_samples < 1:
+            raise ValueError(
+                f"Invalid value for 'n_samples': {n_samples}. The sampling requires at "
+                "least one sample."
+            )
+        with precision(self.means_.dtype):
+            return draw(mixture, int(n_samples), check_random_state(self.random_state))
+
+    @property
+    def mixture_(self) -> Mixture:
+        """The fitted mixture, in the precision of the attributes.
+
+        With JAX's x64 mode off, use one of float64 inside `jax.enable_x64(True)`;
+        outside, JAX computes in float32.
+        """
+        check_is_fitted(self)
+        with precision(self.means_.dtype):
+            return self._mixture(self.means_.dtype)
+
+    def _mixture(self, dtype: Any) -> Mixture:
+        family = covariance_class(self.covariance_type)
+        return as_mixture(family, self.weights_, self.means_, self.covariances_, dtype)
+
+    def _evaluate(self, method: Any, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=_FLOATS, reset=False)
+        # As there, the wider of two types: nothing is narrowed unasked.
+        dtype = np.result_type(X, self.means_)
+        with precision(dtype):
+            return np.array(method(self._mixture(dtype), X))
+
+    def _last(self, X: np.ndarray) -> tuple[Mixture, float] | None:
+        """Where a warm start goes on."""
+        if not self.warm_start or "converged_" not in vars(self):
+            return None
+        if self.means_.shape != (self.n_components, X.shape[1]):
+            raise ValueError(
+                f"With `warm_start`, `fit` goes on from {self.means_.shape[0]} "
+                f"components of {self.means_.shape[1]} features, but `n_components` is "
+                f"{self.n_components} and `X` has {X.shape[1]} features. Set "
+                "`warm_start=False` to start afresh."
+            )
+        return self._mixture(X.dtype), self.lower_bound_
+
+    def _n_parameters(self) -> int:
+        return self.mixture_.n_parameters

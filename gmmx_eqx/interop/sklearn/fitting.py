@@ -1,0 +1,77 @@
+"""Fits from one start, or from many as one program."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from ..._core.aliases import Data, SampleWeight
+from ..._fit import fit, Solution
+from ..._fit.best import take_best
+from ..._fit.lanes import Settings
+from ..._fit.pool import map_groups, run_pool
+from ..._fit.solution import moved
+from ..._mixture import GaussianMixture
+from .starts import Given, make_start
+
+
+def fit_from(
+    settings: Settings, mixture: GaussianMixture, x: Data, weight: SampleWeight | None
+) -> Solution:
+    """From one mixture."""
+    return fit(
+        mixture,
+        x,
+        sample_weight=weight,
+        reg_covar=settings.ridge,
+        solver=settings.solver,
+        throw=False,
+    )
+
+
+def fit_starts(
+    settings: Settings,
+    given: Given,
+    x: Data,
+    weight: SampleWeight | None,
+    key: Any,
+    n_starts: int,
+) -> tuple[Solution, Solution]:
+    """The best of fits from random starts; and all of them, along a leading axis if
+    there are more than one."""
+    # Not `split`: more starts must begin with those of fewer.
+    keys = jax.vmap(lambda index: jr.fold_in(key, index))(jnp.arange(n_starts))
+    if n_starts > 1:
+        return _fit_lanes(settings, given, x, weight, keys)
+    start = _start(settings, given, x, weight, keys[0])
+    solution = fit_from(settings, start, x, weight)
+    return solution, solution
+
+
+@eqx.filter_jit
+def _start(
+    settings: Settings, given: Given, x: Data, weight: SampleWeight | None, key: Any
+) -> GaussianMixture:
+    return make_start(settings, given, settings.source(x, weight), key)
+
+
+@eqx.filter_jit
+def _fit_lanes(
+    settings: Settings, given: Given, x: Data, weight: SampleWeight | None, keys: Any
+) -> tuple[Solution, Solution]:
+    source = settings.source(x, weight)
+
+    def start(key):
+        return moved(make_start(settings, given, source, key), -source.pivot)
+
+    starts = map_groups(start, settings.width, keys)
+    step = settings.step(source)
+    run = lambda mixture, args: step(mixture)
+    mixtures, states, _ = run_pool(
+        run, settings.solver, starts, lambda lane: None, settings.width
+    )
+    finish = lambda mixture, state: Solution.from_state(mixture, state, source)
+    solutions = jax.vmap(finish)(mixtures, states)
+    return take_best(solutions), solutions

@@ -1,0 +1,90 @@
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import PyTree
+
+from ..._core import inputs
+from ..._core.aliases import Count, Scalar
+from ..._core.results import RESULTS
+from ..._em import AbstractEM, EMState, StepInfo
+from ..._em.solver import as_max_steps, as_tol, blank, record
+from ..._mixture import GaussianMixture
+
+
+class CountedEM(AbstractEM):
+    """Plain EM, ended by scikit-learn's rule.
+
+    `EM` returns the mixture whose likelihood has settled. Here the step that finds out
+    is taken too, so that the log-likelihoods of the state are of the mixtures before
+    each step, and the same steps are taken as there.
+
+    A component that loses all samples keeps a weight of zero, and the fit goes on.
+
+    **Attributes:**
+
+    - `tol`: in nats per sample. With zero, all `max_steps` are taken.
+    - `max_steps`: with zero, the start is evaluated and returned.
+    - `previous`: the mean log-likelihood that the first one is compared with.
+    """
+
+    tol: Scalar
+    max_steps: Count
+    previous: Scalar
+    history_size: int = eqx.field(static=True)
+
+    def __init__(self, tol: Any, max_steps: Any, previous: Any):
+        self.tol = as_tol(tol)
+        self.max_steps, self.history_size = as_max_steps(max_steps)
+        self.previous = inputs.as_float(previous, "previous")
+
+    def init(
+        self,
+        fn: Callable,
+        y: GaussianMixture,
+        args: PyTree,
+        options: dict[str, Any],
+        f_struct: PyTree,
+        aux_struct: PyTree,
+        tags: frozenset[object],
+    ) -> EMState:
+        del fn, options, f_struct, aux_struct, tags, args
+        return EMState(**blank(self, y))
+
+    def step(
+        self,
+        fn: Callable,
+        y: GaussianMixture,
+        args: PyTree,
+        options: dict[str, Any],
+        state: EMState,
+        tags: frozenset[object],
+    ) -> tuple[GaussianMixture, EMState, StepInfo]:
+        del options, tags
+        new, info = fn(y, args)
+        value = info.log_likelihood
+        first = self.previous.astype(value.dtype) * info.total_weight
+        previous = jnp.where(state.n_steps == 0, first, state.log_likelihood)
+        change = jnp.abs(value - previous)
+        rounding = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
+        tol = self.tol.astype(value.dtype) * info.total_weight
+        settled = (change < tol) | ((tol > 0) & (change <= rounding))
+        idle = self.max_steps == 0
+        # If another component is singular at the same time, the next step says so.
+        lost = jnp.any((y.weights > 0) & (new.weights == 0))
+        collapsed = info.collapsed & ~lost
+        nonfinite = ~jnp.isfinite(value)
+        failed = nonfinite | (collapsed & ~idle)
+
+        result = RESULTS.where(
+            settled & ~idle, RESULTS.successful, RESULTS.max_steps_reached
+        )
+        result = RESULTS.where(collapsed & ~idle, RESULTS.component_collapsed, result)
+        result = RESULTS.where(nonfinite, RESULTS.nonfinite, result)
+        stays = failed | idle
+        y = jax.tree.map(lambda old, new: jnp.where(stays, old, new), y, new)
+        changes = record(state, info, value, stays, result)
+        stop = stays | settled | (changes["n_steps"] >= self.max_steps)
+        return y, EMState(**{**changes, "stop": stop}), info

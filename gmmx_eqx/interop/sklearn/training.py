@@ -1,0 +1,99 @@
+"""From the estimator's parameters and data to a solution."""
+
+import time
+from typing import Any
+
+import jax.random as jr
+import numpy as np
+from sklearn.utils import check_random_state
+
+from ..._core import inputs
+from ..._core.aliases import Data, SampleWeight
+from ..._core.results import RESULTS
+from ..._covariances import covariance_class
+from ..._em import Kernel
+from ..._fit import Solution
+from ..._fit.lanes import Settings
+from ..._mixture import GaussianMixture
+from ..._priors import as_ridge
+from .checks import as_initialiser, check_starts
+from .fitting import fit_from, fit_starts
+from .solver import CountedEM
+from .verbose import report
+
+
+# How many starts are fitted side by side.
+_WIDTH = 64
+
+
+def train(
+    estimator: Any,
+    x: np.ndarray,
+    sample_weight: Any,
+    last: tuple[GaussianMixture, float] | None,
+) -> Solution:
+    """The best solution, to be called where `x` keeps its precision.
+
+    **Arguments:**
+
+    - `last`: the mixture to go on from and its lower bound, or `None` to start afresh.
+
+    **Raises:**
+
+    `ValueError` if a parameter cannot be right, or if all fits fail.
+    """
+    data, weight = _as_data(x, sample_weight, estimator.n_components)
+    start, previous = (None, -np.inf) if last is None else last
+    settings = Settings(
+        family=covariance_class(estimator.covariance_type),
+        n_components=int(estimator.n_components),
+        initialiser=as_initialiser(estimator.init_params),
+        ridge=as_ridge(estimator.reg_covar),
+        solver=CountedEM(estimator.tol, estimator.max_iter, previous),
+        kernel=Kernel.auto,
+        width=min(_WIDTH, int(estimator.n_init)),
+    )
+    given = check_starts(estimator, settings.family, data.shape[1], data.dtype)
+    start = given.complete() if start is None else start
+    began = time.perf_counter()
+    if start is None:
+        # One number a fit, so that a generator makes other starts in the next one.
+        seed = check_random_state(estimator.random_state).randint(2**31 - 1)
+        n_starts = int(estimator.n_init)
+        solution, every = fit_starts(
+            settings, given, data, weight, jr.key(seed), n_starts
+        )
+    else:
+        solution = every = fit_from(settings, start, data, weight)
+    _check_success(solution)
+    if estimator.verbose:
+        seconds = time.perf_counter() - began
+        report(every, estimator.verbose, estimator.verbose_interval, seconds)
+    return solution
+
+
+def _as_data(
+    x: np.ndarray, sample_weight: Any, n_components: int
+) -> tuple[Data, SampleWeight | None]:
+    if len(x) < n_components:
+        raise ValueError(
+            f"Expected n_samples >= n_components but got n_components = {n_components},"
+            f" n_samples = {len(x)}"
+        )
+    data, weight = inputs.as_data(x, sample_weight, name="X")
+    if weight is None:
+        return data, None
+    inputs.check_enough_samples(data, weight, n_components)
+    # The unit of weight is of no account, also where samples are counted in a start.
+    return data, weight / np.mean(np.asarray(weight), where=np.asarray(weight) > 0)
+
+
+def _check_success(solution: Solution) -> None:
+    failures = (RESULTS.component_collapsed, RESULTS.nonfinite)
+    if any(bool(solution.result == failure) for failure in failures):
+        raise ValueError(
+            "Fitting the mixture model failed because some components have "
+            "ill-defined empirical covariance (for instance caused by singleton or "
+            "collapsed samples). Try to decrease the number of components, increase "
+            "reg_covar, or scale the input data."
+        )
