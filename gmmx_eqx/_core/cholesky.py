@@ -136,23 +136,3 @@ def _eliminate_blocks(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
         return lax.dynamic_update_slice_in_dim(rest, rows, start, axis=1)
 
     return lax.fori_loop(0, (d + padding) // _BLOCK, step, padded)[:, :d, :d]
-
-
-def cholesky(values: Matrices) -> Matrices:
-    r"""The lower triangular $L$ with $Σ = L L^T$; NaN where $Σ$ is not positive
-    definite. For few matrices, once: not as fast as `inverse_cholesky`."""
-    leading = tuple(range(values.ndim - 2))
-    column_index = jnp.expand_dims(jnp.arange(values.shape[-1]), leading)[..., None, :]
-    row_index = jnp.swapaxes(column_index, -1, -2)
-
-    def step(j, carry):
-        rest, lower = carry
-        column = lax.dynamic_index_in_dim(rest, j, axis=-1, keepdims=True)
-        pivot = lax.dynamic_index_in_dim(column, j, axis=-2, keepdims=True)
-        column = jnp.where(row_index >= j, column, 0)
-        column = column * linalg.inverse_sqrt(pivot)
-        rest = rest - column * jnp.swapaxes(column, -1, -2)
-        return rest, jnp.where(column_index == j, column, lower)
-
-    carry = (linalg.symmetrise(values), jnp.zeros_like(values))
-    return lax.fori_loop(0, values.shape[-1], step, carry)[1]
