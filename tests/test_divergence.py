@@ -131,6 +131,7 @@ def test_where_bounds_meet(name):
         np.testing.assert_allclose(gx.kl_variational(apart, apart), 0, atol=rtol)
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("name", ["full", "spherical"])
 def test_the_approximation_is_that_of_the_paper(name):
     first, second = make_mixture(name, 3, 2), make_mixture("diag", 2, 2, 1)
@@ -141,6 +142,7 @@ def test_the_approximation_is_that_of_the_paper(name):
     np.testing.assert_allclose(got, expected, rounding(first))
 
 
+@pytest.mark.x64
 @every_family
 def test_samples_agree_with_integrals(name, getkey):
     first, second = (make_mixture(name, 3, 2, seed) for seed in (0, 1))
@@ -155,6 +157,7 @@ def test_samples_agree_with_integrals(name, getkey):
         assert 0 < estimate.standard_error < 10 * (1 + truth) / n_samples**0.5
 
 
+@pytest.mark.x64
 def test_the_standard_error_is_one(getkey):
     """The spread of many estimates is what each of them says."""
     mixture = make_mixture("full", 3, 2)
@@ -220,6 +223,7 @@ def test_far_apart_and_without_weight_all_is_finite(name):
     assert all(np.isfinite(leaf).all() for leaf in (*leaves(value), *others))
 
 
+@pytest.mark.x64
 def test_gradients_of_estimates_are_unbiased(getkey):
     """Of the entropy of one feature, in all parameters."""
     mixture = make_mixture("full", 2, 1)

@@ -217,6 +217,7 @@ def test_frozen_parameters_stay_and_the_likelihood_never_falls(name, dtype):
     assert np.all(solutions.result == gx.RESULTS.successful)
 
 
+@pytest.mark.x64
 def test_squarem_leaves_them_as_they_are():
     x = jnp.asarray(old_faithful())
     begin = start("diag", x, 3)

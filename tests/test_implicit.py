@@ -91,6 +91,7 @@ def problem(name, seed=0):
     return begin, primals, tuple(jnp.asarray(t, float) for t in tangents)
 
 
+@pytest.mark.x64
 @every_family
 @pytest.mark.parametrize("frozen", [FREE, FROZEN], ids=["free", "frozen"])
 def test_both_modes_agree_with_all_steps_and_with_other_fits(name, frozen):
@@ -193,6 +194,7 @@ def sizes(jaxpr):
                 yield from sizes(inner)
 
 
+@pytest.mark.x64
 def test_no_matrix_of_all_parameters():
     x = jnp.asarray(make_data(64, 8))
     begin = start("full", x, 4, reg_covar=0.1)

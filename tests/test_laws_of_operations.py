@@ -82,6 +82,7 @@ def test_product_is_normalised(name, drawn, other, x):
     assert_same(gx.mean(swapped), gx.mean(both))
 
 
+@pytest.mark.x64
 @two_families
 @law
 @hypothesis.given(drawn=mixtures, point=points, matrix=numbers(N_FEATURES, N_FEATURES))
@@ -118,6 +119,7 @@ def test_observing_without_noise_is_conditioning(name, drawn, point):
     assert_same(filled[0], gx.mean(seen))
 
 
+@pytest.mark.x64
 @two_families
 @law
 @hypothesis.given(drawn=mixtures, y=points, matrix=numbers(N_FEATURES, N_FEATURES))

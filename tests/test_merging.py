@@ -115,6 +115,7 @@ def greedy(name, mixture, n_components):
     return [np.stack(parts) for parts in zip(*components, strict=True)]
 
 
+@pytest.mark.x64
 @every_family
 def test_reduction_is_greedy(name):
     mixture = make_mixture(name, 7, 2)
@@ -126,6 +127,7 @@ def test_reduction_is_greedy(name):
             np.testing.assert_allclose(one, other, rtol, rtol * np.abs(other).max())
 
 
+@pytest.mark.x64
 @every_family
 def test_what_costs_nothing_is_merged_first(name):
     """A component split in two, and one of weight zero."""

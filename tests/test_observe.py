@@ -80,6 +80,7 @@ def test_agrees_with_dense_algebra(name, h, r, family, dtype):
     np.testing.assert_allclose(evidence, expected_evidence, rtol_of(dtype))
 
 
+@pytest.mark.x64
 def test_products_are_enough(dtype):
     """An operator without a matrix; one that says it is diagonal keeps the family."""
     mixture = make_mixture("diag", n_features=N_FEATURES)
@@ -98,6 +99,7 @@ def test_products_are_enough(dtype):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.x64
 @every_family
 def test_posterior_is_prior_times_likelihood(name, dtype):
     """One feature, by quadrature."""
@@ -120,6 +122,7 @@ def test_posterior_is_prior_times_likelihood(name, dtype):
     np.testing.assert_allclose(got, (joint / total)[::100], rtol, rtol)
 
 
+@pytest.mark.x32
 def test_monte_carlo():
     """The mean of prior samples, weighted with their likelihood."""
     mixture = make_mixture("full", n_features=N_FEATURES)
@@ -297,6 +300,7 @@ def test_far_points_and_weights_of_zero(name, dtype):
         assert all(np.isfinite(leaf).all() for leaf in leaves(gradients))
 
 
+@pytest.mark.x64
 def test_many_observations_and_many_mixtures():
     mixture = make_mixture("full", n_features=N_FEATURES)
     other = make_mixture("full", n_features=N_FEATURES, seed=5)

@@ -128,6 +128,7 @@ def test_affine_by_products_and_a_number(dtype):
         np.testing.assert_allclose(one, other, rtol_of(dtype), rtol_of(dtype))
 
 
+@pytest.mark.x32
 @every_family
 def test_moments_agree_with_samples(name, dtype):
     mixture = make_mixture(name, n_features=N_FEATURES)
@@ -160,6 +161,7 @@ def test_moments_far_from_the_origin(dtype):
     )
 
 
+@pytest.mark.x64
 @every_family
 def test_one_component(name):
     mixture = make_mixture(name, n_components=1, n_features=2)
@@ -210,6 +212,7 @@ def test_bad_input():
             operation(ensemble)
 
 
+@pytest.mark.x64
 @every_family
 def test_ensembles(name):
     mixtures = [make_mixture(name, n_features=N_FEATURES, seed=seed) for seed in (0, 5)]
@@ -236,6 +239,7 @@ def test_ensembles(name):
             )
 
 
+@pytest.mark.x64
 def test_density_of_parts(dtype):
     """The density is that of the given features times that of the others."""
     mixture = make_mixture("full", n_features=N_FEATURES)

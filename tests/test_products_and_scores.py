@@ -66,6 +66,7 @@ def test_product(left, right, family, dtype):
     np.testing.assert_allclose(got.log_prob(x), both, 10 * rtol_of(dtype))
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("left, right", [("full", "tied"), ("spherical", "diag")])
 def test_product_by_quadrature(left, right, dtype):
     """Two features, on a grid; sums over it are exact to rounding."""
@@ -171,6 +172,7 @@ def test_denoise_is_tweedies_formula(name, noise, dtype):
     np.testing.assert_allclose(got[0], gx.mean(one), rtol_of(dtype), rtol_of(dtype))
 
 
+@pytest.mark.x64
 def test_denoising_is_the_best_estimate():
     mixture = make_mixture("full", n_features=N_FEATURES)
     x = mixture.sample(jax.random.key(0), 20_000)
@@ -183,6 +185,7 @@ def test_denoising_is_the_best_estimate():
     assert best < error(gx.denoise(mixture, y, 2.0))
 
 
+@pytest.mark.x32
 def test_chunks_do_not_matter():
     mixture = make_mixture("full")
     few = jnp.asarray(make_data(500)).at[::2, 1].set(jnp.nan)
@@ -273,6 +276,7 @@ def test_bad_input():
         gx.denoise(mixture, np.zeros((1, 2)), [-1.0, 1.0])
 
 
+@pytest.mark.x64
 def test_ensembles():
     mixtures = [make_mixture("full", seed=seed) for seed in (0, 5)]
     x = jnp.asarray([[0.5, jnp.nan], [1.0, 2.0]])

@@ -32,6 +32,7 @@ def test_labels_and_samples_belong_together(name, getkey):
         np.testing.assert_allclose(np.cov(whitened), np.eye(3), atol=8 / n**0.5)
 
 
+@pytest.mark.x64
 def test_chunks_do_not_matter(getkey, monkeypatch):
     values = make_mixture("full", 4, 3).covariances.values
     noise = jr.normal(getkey(), (1000, 1, 3, 1))
@@ -93,6 +94,7 @@ def expected_quadratic(mixture):
     return jnp.sum(mixture.weights * (trace + square + linear))
 
 
+@pytest.mark.x64
 @every_family
 def test_derivatives_of_a_mean(name, getkey):
     """In means and covariances, within their standard errors."""
@@ -132,6 +134,7 @@ def test_every_sample_moves_with_its_component(name, getkey):
     np.testing.assert_allclose(tangent, 1 + 0.5 * (lower @ noise)[..., 0], 1e-9)
 
 
+@pytest.mark.x64
 def test_implicit_derivatives(getkey):
     """Of E[x^2] in the weights, the means and the variances of one feature."""
     mixture = make_mixture("full", 3, 1)
@@ -165,6 +168,7 @@ def test_implicit_derivatives_are_finite(getkey):
     assert all(np.isfinite(leaf).all() for leaf in leaves(jax.grad(fn)(mixture)))
 
 
+@pytest.mark.x64
 @every_family
 def test_relaxed_samples(name, getkey):
     mixture = with_weights(make_mixture(name, 3, 2), (0.3, 0.0, 0.7))

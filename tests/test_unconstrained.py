@@ -75,6 +75,7 @@ def test_round_trip(name):
         np.testing.assert_allclose(weights, one.weights, 1e3 * eps(weights.dtype))
 
 
+@pytest.mark.x64
 @every_family
 def test_derivatives_of_the_way_there_and_back(name):
     """The identity, for any change of a mixture."""
@@ -90,6 +91,7 @@ def test_derivatives_of_the_way_there_and_back(name):
         np.testing.assert_allclose(one, want, 1e-4, 1e-5)
 
 
+@pytest.mark.x64
 @every_family
 def test_gradients(name):
     """Against finite differences; along the gauge, and at a weight of zero, none."""

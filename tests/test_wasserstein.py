@@ -95,6 +95,7 @@ def test_derivatives_of_transport():
                 np.testing.assert_allclose(got, slope, 1e-5, 1e-6)
 
 
+@pytest.mark.x64
 def test_lanes():
     lanes = list(problems((3, 2)))
     stacked = [jnp.asarray(np.stack(parts)) for parts in zip(*lanes, strict=True)]
