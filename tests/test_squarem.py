@@ -13,10 +13,10 @@ from .helpers import every_family, leaves, make_data, make_mixture, start
 
 
 def overlapping(n_samples=600):
-    """Components one standard deviation apart, where EM crawls."""
+    """Components two standard deviations apart, where EM crawls."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n_samples, 2))
-    x[: n_samples // 2, 0] += 1.5
+    x[: n_samples // 2, 0] += 2
     return jnp.asarray(x, dtype=float)
 
 

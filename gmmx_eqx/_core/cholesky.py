@@ -7,6 +7,8 @@ Moreover, two batched calls at the same time can wait for each other for ever (j
 0.10.2). Neither happens to plain operations.
 """
 
+import functools as ft
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -23,7 +25,9 @@ _BLOCK = 8
 Matrices = Float[Array, "... d d"]
 
 
+# Compiled even outside of other programs: a loop is compiled anew at every call there.
 @jax.custom_jvp
+@ft.partial(jax.jit, inline=True)
 def inverse_cholesky(values: Matrices) -> Matrices:
     r"""The upper triangular $U$ with $Σ^{-1} = U U^T$; NaN where $Σ$ is not positive
     definite.
@@ -45,6 +49,7 @@ def _inverse_cholesky_jvp(primals, tangents):
 
 
 @jax.custom_jvp
+@ft.partial(jax.jit, inline=True)
 def cholesky(values: Matrices) -> Matrices:
     r"""The lower triangular $L$ with $Σ = L L^T$; NaN where $Σ$ is not positive
     definite."""

@@ -187,11 +187,13 @@ def check_finite(array: Array, name: str) -> None:
         raise ValueError(f"`{name}` holds {numbers[first]} at {first}.")
 
 
-def check_count(value: int, name: str) -> None:
+def check_count(value: Any, name: str) -> int:
+    """A Python integer, which compiled functions take as static, of at least one."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise ValueError(f"`{name}` must be an integer; got {value!r}.")
     if value < 1:
         raise ValueError(f"`{name}` must be at least 1; got {value}.")
+    return int(value)
 
 
 def check_enough_samples(x: Data, weight: Any, n_components: int) -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .aliases import LogDensity, LogDensityTotal, PerSample, Weights
+from .aliases import LogDensity, LogDensityTotal, Weights
 from .axes import Axis
 
 
@@ -130,7 +130,7 @@ def _log_mix_jvp(primals, tangents):
 
 
 @jax.custom_jvp
-def responsibilities(log_density: PerSample, weights: Weights) -> PerSample:
+def responsibilities(log_density: LogDensity, weights: Weights) -> LogDensity:
     r"""$w_k \exp(a_k) / \sum_j w_j \exp(a_j)$, with right derivatives.
 
     As for `log_mix`, those in the weights are right at a weight of zero.
@@ -152,7 +152,7 @@ def _responsibilities_jvp(primals, tangents):
     return resp, change - resp * total
 
 
-def _relative(log_density: PerSample, weights: Weights) -> PerSample:
+def _relative(log_density: LogDensity, weights: Weights) -> LogDensity:
     r"""$a_k - \log \sum_j w_j \exp(a_j)$."""
     top = jnp.max(log_density + safe_log(weights), axis=Axis.components, keepdims=True)
     # About `top`: far from all modes the total is so large that its rounding would

@@ -98,7 +98,7 @@ def _matrices(
 ) -> AbstractCovariances:
     d = reference.n_features
     rows, cols = np.tril_indices(d)
-    r = jnp.zeros((*coordinates.shape[:2], d, d), coordinates.dtype)
+    r = jnp.zeros((*coordinates.shape[:-2], d, d), coordinates.dtype)
     r = r.at[..., rows, cols].set(coordinates[..., 0])
     diagonal = linalg.diagonal_of(r)
     r = r + linalg.diagonal(jnp.exp(diagonal) - diagonal)

@@ -31,6 +31,12 @@ def solve(
         Simultaneous Linear Equations. SPE 5729. For a symmetric operator it is the
         method of conjugate residuals.
     """
+    # Squares of a small or a large loss would leave the range of float32. In the metric
+    # rather than by size: units must not matter.
+    root = lambda leaf: jnp.sqrt(jnp.abs(leaf))
+    sizes = jax.tree.map(lambda a, m: jnp.max(root(a) * root(m)), b, metric(b))
+    unit_b = jnp.max(jnp.stack(jax.tree.leaves(sizes)))
+    b = jax.tree.map(lambda leaf: linalg.safe_divide(leaf, unit_b), b)
     size = inner(b, metric(b))
     tol = float(jnp.finfo(size.dtype).eps) ** 1.5 * size
     empty = jax.tree.map(lambda leaf: jnp.zeros((_MEMORY, *leaf.shape), leaf.dtype), b)
@@ -64,7 +70,7 @@ def solve(
     x, *_, square, _ = jax.lax.while_loop(unfinished, step, carry)
     # False for a NaN.
     solved = square <= tol
-    return jax.tree.map(lambda leaf: jnp.where(solved, leaf, jnp.nan), x)
+    return jax.tree.map(lambda leaf: jnp.where(solved, leaf * unit_b, jnp.nan), x)
 
 
 def _add(a: GaussianMixture, scale: Scalar, b: GaussianMixture) -> GaussianMixture:

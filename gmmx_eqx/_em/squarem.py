@@ -64,6 +64,10 @@ class SQUAREM(AbstractEM):
     Stops as [`gmmx_eqx.EM`][] does, by the change of a plain step. `n_steps` counts all
     steps, those that were dropped too.
 
+    Where the likelihood has no bound, which is so without a ridge, an extrapolation can
+    pass a weak maximum by and end as `component_collapsed` where EM converges: look at
+    `result`.
+
     **Attributes:**
 
     - `tol`: in nats per sample; with zero, all `max_steps` are taken.

@@ -53,9 +53,9 @@ def fit_batch(
 
     `ValueError` for arguments that cannot be right.
     """
-    inputs.check_count(n_components, "n_components")
-    inputs.check_count(n_restarts, "n_restarts")
-    inputs.check_count(width, "width")
+    n_components = inputs.check_count(n_components, "n_components")
+    n_restarts = inputs.check_count(n_restarts, "n_restarts")
+    width = inputs.check_count(width, "width")
     xs, weights = _stack(xs, sample_weight)
     if xs.shape[1] < n_components:
         raise ValueError(

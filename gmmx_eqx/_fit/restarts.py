@@ -48,9 +48,9 @@ def fit_restarts(
 
     `ValueError` for arguments that cannot be right.
     """
-    inputs.check_count(n_components, "n_components")
-    inputs.check_count(n_restarts, "n_restarts")
-    inputs.check_count(width, "width")
+    n_components = inputs.check_count(n_components, "n_components")
+    n_restarts = inputs.check_count(n_restarts, "n_restarts")
+    width = inputs.check_count(width, "width")
     x, weight = inputs.as_data(x, sample_weight)
     inputs.check_enough_samples(x, weight, n_components)
     settings = Settings(

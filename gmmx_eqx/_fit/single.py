@@ -65,7 +65,7 @@ def fit(
     x, weight = inputs.as_data(x, sample_weight, n_features=mixture.n_features)
     inputs.check_enough_samples(x, weight, mixture.n_components)
     if samples_per_chunk is not None:
-        inputs.check_count(samples_per_chunk, "samples_per_chunk")
+        samples_per_chunk = inputs.check_count(samples_per_chunk, "samples_per_chunk")
     if frozen is not None:
         if not isinstance(frozen, Frozen):
             raise ValueError(f"`frozen` must be a `gx.Frozen`; got {frozen!r}.")

@@ -61,11 +61,9 @@ def select(
 
     `ValueError` for arguments that cannot be right.
     """
-    counts = tuple(n_components)
-    for count in counts:
-        inputs.check_count(count, "n_components")
-    inputs.check_count(n_restarts, "n_restarts")
-    inputs.check_count(width, "width")
+    counts = tuple(inputs.check_count(n, "n_components") for n in n_components)
+    n_restarts = inputs.check_count(n_restarts, "n_restarts")
+    width = inputs.check_count(width, "width")
     if not counts:
         raise ValueError("`n_components` is empty.")
     if criterion not in Selection.CRITERIA:

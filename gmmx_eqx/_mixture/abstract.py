@@ -34,11 +34,16 @@ class AbstractGaussianMixture(eqx.Module):
     means: eqx.AbstractVar[Means]
     covariances: eqx.AbstractVar[AbstractCovariances]
 
+    @property
+    def _means_shape(self) -> tuple[int, ...]:
+        # A subclass whose means are computed knows their shape without that.
+        return self.means.shape
+
     def __len__(self) -> int:
         """The number of mixtures in an ensemble."""
-        if self.means.ndim <= len(Axis):
+        if len(self._means_shape) <= len(Axis):
             raise TypeError("A single mixture has no length: see `n_components`.")
-        return self.means.shape[0]
+        return self._means_shape[0]
 
     def __bool__(self) -> bool:
         return True
@@ -56,12 +61,12 @@ class AbstractGaussianMixture(eqx.Module):
     @property
     def n_components(self) -> int:
         """The number of components, those of weight zero included."""
-        return self.means.shape[Axis.components]
+        return self._means_shape[Axis.components]
 
     @property
     def n_features(self) -> int:
         """The number of features."""
-        return self.means.shape[Axis.features]
+        return self._means_shape[Axis.features]
 
     @property
     def n_parameters(self) -> int:
@@ -155,12 +160,12 @@ class AbstractGaussianMixture(eqx.Module):
         """The samples of `sample`, and the component each is from, shape
         `(n_samples,)`."""
         self.check_one()
-        inputs.check_count(n_samples, "n_samples")
+        n_samples = inputs.check_count(n_samples, "n_samples")
         return _sample(self, key, n_samples)
 
     def check_one(self) -> None:
-        if self.means.ndim != len(Axis):
-            leading = self.means.shape[: -len(Axis)]
+        if len(self._means_shape) != len(Axis):
+            leading = self._means_shape[: -len(Axis)]
             raise ValueError(
                 f"This is an ensemble of mixtures, with leading axes {leading}. Call "
                 "its methods one mixture at a time: "
@@ -208,8 +213,7 @@ def _predict(mixture: AbstractGaussianMixture, log_density: PerColumn) -> Labels
 def _predict_proba(
     mixture: AbstractGaussianMixture, log_density: PerColumn
 ) -> PerDatumComponent:
-    joint = _joint(mixture, log_density)
-    return jax.nn.softmax(joint, axis=Axis.components)[0, :, 0].T
+    return linalg.responsibilities(log_density, mixture.weights)[0, :, 0].T
 
 
 @eqx.filter_jit
@@ -230,16 +234,17 @@ def _weighted_sum(
     mixture: AbstractGaussianMixture, x: Data, weight: Any, fn: Callable
 ) -> tuple[Scalar, Scalar]:
     if weight is not None:
-        # A sample of weight zero is not there: its NaN would reach the gradients even
-        # though the sum does not see it.
-        present = weight > 0
+        # A sample of weight zero is not there. Its derivative in the weight is, but a
+        # NaN would reach the gradients even though the sum does not see it.
+        present = (weight > 0) | jnp.all(jnp.isfinite(x), axis=1)
         x = jnp.where(present[:, None], x, x[jnp.argmax(present)][None])
     values = _per_datum(mixture, x, fn)
     if weight is None:
         return jnp.sum(values), jnp.asarray(values.size, dtype=values.dtype)
     weight = weight.astype(values.dtype)
-    # Zero times -inf is NaN, and a sample of weight zero is not there.
-    return jnp.sum(jnp.where(weight > 0, weight * values, 0)), jnp.sum(weight)
+    # Zero times -inf is NaN.
+    counted = (weight > 0) | jnp.isfinite(values)
+    return jnp.sum(jnp.where(counted, weight * values, 0)), jnp.sum(weight)
 
 
 @eqx.filter_jit

@@ -69,7 +69,7 @@ def from_initialiser(
     reg_covar: Any,
     sample_weight: Any,
 ) -> Parameters:
-    inputs.check_count(n_components, "n_components")
+    n_components = inputs.check_count(n_components, "n_components")
     x, weight = inputs.as_data(x, sample_weight)
     inputs.check_enough_samples(x, weight, n_components)
     ridge = as_ridge(reg_covar)
@@ -178,7 +178,7 @@ def one_hot(labels: Any, n_components: int | None, n_samples: int) -> PerDatumCo
         if numbers is None:
             raise ValueError("While tracing, `n_components` must be given.")
         n_components = int(np.max(numbers)) + 1
-    inputs.check_count(n_components, "n_components")
+    n_components = inputs.check_count(n_components, "n_components")
     if numbers is not None and (np.min(numbers) < 0 or np.max(numbers) >= n_components):
         raise ValueError(
             f"`labels` must lie in 0 ... {n_components - 1}; they span "

@@ -39,14 +39,17 @@ def log_density(u: Values, means: Means, samples: Samples) -> PerColumn:
 
 
 def map_chunks(
-    fn: Callable[[Data], _PerDatum], x: Data, n_components: int
+    fn: Callable[[Data], _PerDatum],
+    x: Data,
+    n_components: int,
+    smallest: int = _SMALLEST,
 ) -> _PerDatum:
     """`fn(x)` for an `fn` that treats every sample alone, a chunk of samples at a time,
     so that memory stays bounded."""
     n_samples, n_features = x.shape
     most = min(_CHUNK_BYTES / n_components, _COMPONENT_BYTES)
     size = 2 ** int(math.log2(max(most / (n_features * x.dtype.itemsize), 1)))
-    size = min(max(size, _SMALLEST), _LARGEST)
+    size = min(max(size, smallest), _LARGEST)
     if n_samples <= 2 * size:
         return fn(x)
     # Whole chunks and a rest, rather than padding: no copy of the data.

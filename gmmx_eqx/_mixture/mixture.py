@@ -58,8 +58,8 @@ class GaussianMixture(AbstractGaussianMixture):
         device: Any = None,
     ) -> "GaussianMixture":
         """Equal weights, means at zero, identity covariances: a template."""
-        inputs.check_count(n_components, "n_components")
-        inputs.check_count(n_features, "n_features")
+        n_components = inputs.check_count(n_components, "n_components")
+        n_features = inputs.check_count(n_features, "n_features")
         family = covariance_class(covariance_type)
         weights = jnp.full((1, n_components, 1, 1), 1 / n_components, dtype=float)
         means = jnp.zeros((1, n_components, n_features, 1))

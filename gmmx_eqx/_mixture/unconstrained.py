@@ -21,10 +21,10 @@ class UnconstrainedMixture(AbstractGaussianMixture):
 
     They are what has changed since a reference mixture, in units of its own widths
     divided by $\sqrt{P}$, with $P$ the number of parameters: all are zero at first.
-    Near a maximum, a step of $δ$ in each of them costs about $δ^2 / 2$ nats per sample,
-    whatever the units of the data and the number of features. Weights stay positive and
-    sum to one, covariances stay positive definite. A weight of zero stays zero, with
-    gradients of zero.
+    Near a maximum, a step of $δ$ in each of them costs at most about $δ^2 / 2$ nats per
+    sample, whatever the units of the data and the number of features. Weights stay
+    positive and sum to one, covariances stay positive definite. A weight of zero stays
+    zero, with gradients of zero.
 
     Densities, samples and so on are those of any mixture; `mixture` is a plain one.
 
@@ -98,8 +98,13 @@ class UnconstrainedMixture(AbstractGaussianMixture):
         )
 
     @property
+    def _means_shape(self) -> tuple[int, ...]:
+        return self.shifts.shape
+
+    @property
     def reference(self) -> GaussianMixture:
         """The mixture that the parameters are relative to."""
+        self.check_one()
         return _from_bits(self.bits, self.shifts.dtype)
 
     @property
@@ -116,7 +121,8 @@ class UnconstrainedMixture(AbstractGaussianMixture):
         start = self.reference.weights
         present = start > 0
         log_ratios = self._unit * self.log_ratios
-        top = jnp.max(jnp.where(present, log_ratios, -jnp.inf))
+        masked = jnp.where(present, log_ratios, -jnp.inf)
+        top = jnp.max(masked, axis=Axis.components, keepdims=True)
         top = jax.lax.stop_gradient(top)
         # Guarded before the exponential: zero times infinity would be NaN.
         ratios = jnp.exp(jnp.where(present, log_ratios - top, 0))

@@ -79,10 +79,10 @@ def _kl_bounds(
     closest = linalg.log_mix(-divergence, second.weights)
     variational = mean(pairwise.entropy(p) - closest)
     coupled = _coupled(divergence, first.weights, second.weights)
-    return Bounds(
-        lower=jnp.maximum(jensen - own.upper, 0),
-        upper=jnp.minimum(variational - own.lower, coupled),
-    )
+    lower = jnp.maximum(jensen - own.upper, 0)
+    upper = jnp.minimum(variational - own.lower, coupled)
+    # Of two equal mixtures both are zero but for rounding.
+    return Bounds(lower=lower, upper=jnp.maximum(upper, 0))
 
 
 def _coupled(divergence: Pairs, weights: Weights, other: Weights) -> Scalar:

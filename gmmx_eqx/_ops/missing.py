@@ -89,4 +89,4 @@ def _per_row(mixture: AbstractGaussianMixture, x: Data, fn: Callable) -> Array:
 
     # A matrix per sample and component.
     n_columns = mixture.n_components * mixture.n_features
-    return densities.map_chunks(jax.vmap(of_row), x, n_columns)
+    return densities.map_chunks(jax.vmap(of_row), x, n_columns, smallest=1)

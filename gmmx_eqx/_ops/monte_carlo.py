@@ -36,11 +36,12 @@ def entropy_monte_carlo(
     - `key`: a `jax.random` key.
     - `n_samples`: how many; a Python integer of at least two.
 
-    Its gradient is unbiased in all parameters: through the samples in means and
-    covariances, through the weight of each sample's component in the weights.
+    Its gradient is unbiased in all parameters of components that have weight: through
+    the samples in means and covariances, through the weight of each sample's component
+    in the weights.
     """
     mixture.check_one()
-    _check_n_samples(n_samples)
+    n_samples = _check_n_samples(n_samples)
     return _entropy(mixture, key, n_samples)
 
 
@@ -57,14 +58,15 @@ def kl_monte_carlo(
     unbiased, and so may be negative where the divergence is small.
     """
     first, second = gaussians.check_pair(first, second)
-    _check_n_samples(n_samples)
+    n_samples = _check_n_samples(n_samples)
     return _kl(first, second, key, n_samples)
 
 
-def _check_n_samples(n_samples: int) -> None:
-    inputs.check_count(n_samples, "n_samples")
+def _check_n_samples(n_samples: int) -> int:
+    n_samples = inputs.check_count(n_samples, "n_samples")
     if n_samples < 2:
         raise ValueError("`n_samples` must be at least 2 for a standard error; got 1.")
+    return n_samples
 
 
 @eqx.filter_jit

@@ -38,7 +38,13 @@ def kl(p: Gaussians, q: Gaussians) -> Pairs:
     if gaussians.is_column(p.values):
         # t - 1 - log t, whose digits are not lost at t = 1.
         excess = (p.values - q.values) * u**2
-        spread = jnp.sum(excess - jnp.log1p(excess), axis=Axis.features, keepdims=True)
+        near = jnp.abs(excess) < 0.5
+        log_ratio = jnp.where(
+            near,
+            jnp.log1p(jnp.where(near, excess, 0)),
+            jnp.log(p.values) + 2 * jnp.log(u),
+        )
+        spread = jnp.sum(excess - log_ratio, axis=Axis.features, keepdims=True)
     else:
         ratio = gaussians.log_det(p.u) - gaussians.log_det(u)
         trace = gaussians.squared_norm(gaussians.whiten(u, p.lower))

@@ -43,7 +43,7 @@ def reduce(mixture: AbstractGaussianMixture, n_components: int) -> GaussianMixtu
         Trans. Aerospace and Electronic Systems 43(3), 989-999.
     """
     mixture.check_one()
-    inputs.check_count(n_components, "n_components")
+    n_components = inputs.check_count(n_components, "n_components")
     if n_components > mixture.n_components:
         raise ValueError(
             f"`n_components` must be at most {mixture.n_components}, as many as the "
@@ -121,7 +121,9 @@ def _costs(family: type[AbstractCovariances], state: _State, i: Count) -> Row:
     both = log_det(values)
     # Differences before products: the unit of the data cancels in them.
     cost = mass * (both - other) + state.weights * (both - own)
-    return 0.5 * cost[0, :, 0, 0]
+    # What overflows or is no number is merged last, but before what is gone.
+    most = jnp.finfo(cost.dtype).max
+    return 0.5 * jnp.where(cost < most, cost, most)[0, :, 0, 0]
 
 
 def _log_det(

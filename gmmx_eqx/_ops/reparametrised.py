@@ -40,7 +40,7 @@ def sample_implicit(mixture: AbstractGaussianMixture, key: Any, n_samples: int) 
         arXiv:1607.05690.
     """
     line.check_line(mixture)
-    inputs.check_count(n_samples, "n_samples")
+    n_samples = inputs.check_count(n_samples, "n_samples")
     return _sample_implicit(mixture, key, n_samples)
 
 
@@ -80,7 +80,7 @@ def sample_relaxed(
         Maddison, Mnih, Teh (2017), The Concrete Distribution. ICLR.
     """
     mixture.check_one()
-    inputs.check_count(n_samples, "n_samples")
+    n_samples = inputs.check_count(n_samples, "n_samples")
     temperature = inputs.as_nonnegative(temperature, "temperature")
     number = inputs.concrete(temperature)
     if number is not None and number == 0:
@@ -96,7 +96,11 @@ def _sample_relaxed(
     key_gumbel, key_noise = jr.split(key)
     shape = (n_samples, mixture.n_components, 1, 1)
     gumbel = jr.gumbel(key_gumbel, shape, dtype)
-    logits = (mixture.log_weights + gumbel) / temperature.astype(dtype)
+    # -inf divided by the temperature would have a derivative of NaN.
+    present = mixture.weights > 0
+    log_weights = jnp.where(present, mixture.log_weights, 0)
+    logits = (log_weights + gumbel) / temperature.astype(dtype)
+    logits = jnp.where(present, logits, -jnp.inf)
     share = jax.nn.softmax(logits, axis=Axis.components)
     noise = jr.normal(key_noise, (n_samples, 1, mixture.n_features, 1), dtype)
     parts = gaussians.as_gaussians(mixture, gaussians.is_diagonal(mixture))
@@ -115,5 +119,5 @@ def _sample_relaxed(
 
     by_component = lambda x: jnp.moveaxis(x, int(Axis.components), 0)
     components = tuple(map(by_component, (mixture.means, lower, share)))
-    total, _ = jax.lax.scan(add, jnp.zeros_like(noise), components)
+    total, _ = jax.lax.scan(jax.checkpoint(add), jnp.zeros_like(noise), components)
     return total[:, 0, :, 0]
