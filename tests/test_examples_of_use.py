@@ -1,10 +1,15 @@
 """The worked examples, on less data, and what their pages claim."""
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
+import jax.random as jr
 import matplotlib.image
 import numpy as np
 import pytest
 import skimage.data
+
+import gmmx_eqx as gx
 
 from .test_examples import load
 
@@ -50,4 +55,50 @@ class TestDenoising:
         assert quality["Mixture"] > quality["Wiener filter"] + 1.5
         path = tmp_path / "denoising.png"
         self.script.draw(clean, restored, path)
+        assert matplotlib.image.imread(path).shape[1] > 1000
+
+
+class TestDensityNetwork:
+    script = load("density_network")
+
+    def test_a_mixture_sees_that_there_are_two_kinds_of_eruption(self):
+        x, y = self.script.load()
+        # Optax counts on JAX's own rules of promotion.
+        with jax.numpy_dtype_promotion("standard"):
+            score = self.script.cross_validate(x, y, 3, n_folds=2, n_steps=60)
+        # A regression with Gaussian errors.
+        folds = np.arange(271) * 2 // 271
+        log_prob = np.empty(271)
+        for fold in (0, 1):
+            seen, rest = folds != fold, folds == fold
+            line = np.polyfit(x[seen], y[seen], 1)
+            variance = np.var(y[seen] - np.polyval(line, x[seen]))
+            z = (y[rest] - np.polyval(line, x[rest])) ** 2 / variance
+            log_prob[rest] = -0.5 * (z + np.log(2 * np.pi * variance))
+        assert score["network"] > log_prob.mean() + 0.3
+        assert score["network"] > score["unconditional"] + 0.1
+
+    def test_densities_and_quantiles(self, tmp_path):
+        x, y = self.script.load()
+        base = gx.GaussianMixture.from_squeezed(
+            [[2.0], [4.0]], [[[0.1]], [[0.3]]], [0.4, 0.6]
+        )
+        network = self.script.DensityNetwork(base, 4, key=jr.key(0))
+        # As if it had been trained.
+        network = eqx.tree_at(
+            lambda n: n.network.layers[-1].weight, network, replace_fn=lambda w: 20 * w
+        )
+        lengths = jnp.asarray([1.8, 4.5], jnp.float32)
+        grid = jnp.linspace(-4, 10, 2801, dtype=jnp.float32)
+        p = jax.jit(jax.vmap(lambda v: jnp.exp(network(v).log_prob(grid[:, None]))))
+        p = np.asarray(p(lengths), float)
+        assert np.abs(p[0] - p[1]).max() > 0.1
+        q = np.asarray(self.script.QUANTILES)
+        curves = network.quantiles(lengths, jnp.asarray(q, jnp.float32))
+        cumulative = np.cumsum((p[:, 1:] + p[:, :-1]) / 2, axis=1) * 14 / 2800
+        np.testing.assert_allclose(cumulative[:, -1], 1, rtol=1e-4)
+        for row, curve in zip(cumulative, np.asarray(curves), strict=True):
+            np.testing.assert_allclose(np.interp(curve, grid[1:], row), q, atol=1e-3)
+        path = tmp_path / "density_network.png"
+        self.script.draw(x, y, {"one": network, "another": network}, path)
         assert matplotlib.image.imread(path).shape[1] > 1000
