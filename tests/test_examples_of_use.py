@@ -102,3 +102,24 @@ class TestDensityNetwork:
         path = tmp_path / "density_network.png"
         self.script.draw(x, y, {"one": network, "another": network}, path)
         assert matplotlib.image.imread(path).shape[1] > 1000
+
+
+class TestLearnedScaling:
+    script = load("learned_scaling")
+
+    def test_learnt_ridges_are_better_than_one_for_all(self, tmp_path):
+        x, unseen, names = self.script.load()
+        assert x.shape == (120, 13) and unseen.shape == (58, 13)
+        folds = self.script.Folds.create(x, 2)
+        score = eqx.filter_jit(folds.score)
+        grid = [float(score(jnp.full(13, jnp.log(f)))) for f in self.script.GRID]
+        begin = jnp.full(13, jnp.log(self.script.GRID[int(np.argmax(grid))]))
+        with jax.numpy_dtype_promotion("standard"):
+            logs, history = self.script.learn(folds, begin, 20)
+        np.testing.assert_allclose(history[0], max(grid), rtol=1e-4)
+        assert history[-1] > max(grid) + 0.1
+        assert float(score(logs)) > max(grid) + 0.1
+        path = tmp_path / "learned_scaling.png"
+        pairs = np.stack([grid, grid], axis=-1)
+        self.script.draw(pairs, (history[-1],) * 2, logs, names, path)
+        assert matplotlib.image.imread(path).shape[1] > 1000
