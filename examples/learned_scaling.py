@@ -128,8 +128,8 @@ def draw(grid: Any, learnt: Any, logs: Any, names: list[str], path: Any) -> None
     fractions = np.exp(np.asarray(logs))[order]
     right.hlines(range(len(order)), np.min(fractions) / 2, fractions, color="0.8")
     right.plot(fractions, range(len(order)), "o", color=BLUE)
-    short = {"od280/od315_of_diluted_wines": "od280/od315"}
-    labels = [short.get(names[i], names[i]).replace("_", " ") for i in order]
+    short = lambda name: name.removesuffix("_of_diluted_wines").replace("_", " ")
+    labels = [short(names[i]) for i in order]
     right.set_yticks(range(len(order)), labels)
     right.set(xscale="log", xlabel="Learnt ridge (fraction of variance)")
     right.set_title("Ridge of each feature", loc="left")
