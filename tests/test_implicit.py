@@ -194,6 +194,23 @@ def sizes(jaxpr):
                 yield from sizes(inner)
 
 
+def test_a_ridge_alone_has_reverse_derivatives():
+    """Weights do not depend on it but through the means and covariances."""
+    x = jnp.asarray(make_data(90, seed=3))
+    begin = start("diag", x, 2)
+    solver = gx.EM(tol=TOL, max_steps=5000)
+
+    def value(ridge):
+        solution = gx.fit(begin, x, reg_covar=ridge, solver=solver, throw=False)
+        return contract(solution.mixture)
+
+    ridge = jnp.asarray(RIDGE)
+    forward = jax.jit(jax.jacfwd(value))(ridge)
+    reverse = jax.jit(jax.grad(value))(ridge)
+    assert jnp.isfinite(forward)
+    np.testing.assert_allclose(reverse, forward, rtol=1e-9 if X64 else 1e-3)
+
+
 @pytest.mark.x64
 def test_no_matrix_of_all_parameters():
     x = jnp.asarray(make_data(64, 8))
