@@ -49,11 +49,15 @@ def test_every_cell_is_where_scikit_learn_ends_too(table, name, n_components):
     np.testing.assert_allclose(cell.bic, peer.bic(x), rtol)
     np.testing.assert_allclose(cell.aic, peer.aic(x), rtol)
     np.testing.assert_allclose(cell.icl, peer.bic(x) - 2 * certainty, 10 * rtol)
+    begin = peer.score(x) * len(x)
+    np.testing.assert_allclose(cell.log_likelihood, begin, rtol)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         peer.fit(x)
-    log_likelihood = peer.score(x) * len(x)
-    np.testing.assert_allclose(cell.log_likelihood, log_likelihood, rtol)
+    # In float32 `fit` stops at four units of rounding, and each of the two values that
+    # it compares has an error of up to four of its own.
+    largest = 1e-6 if is_double else 12 * np.finfo(np.float32).eps
+    assert peer.score(x) * len(x) - begin <= largest * abs(begin)
 
 
 def test_cells_are_the_best_of_separate_restarts(table):
