@@ -11,14 +11,13 @@ from .._core.aliases import (
     Data,
     Labels,
     Means,
-    PerColumn,
     PerDatum,
     PerDatumComponent,
     PerSample,
     Scalar,
     Weights,
 )
-from .._core.axes import as_columns, Axis
+from .._core.axes import Axis
 from .._covariances import AbstractCovariances
 from . import densities, sampling
 
@@ -94,14 +93,14 @@ class AbstractGaussianMixture(eqx.Module):
     def estimate_log_prob(self, x: Any) -> PerSample:
         r"""The joint log-density $\log w_k + \log N(x_n | μ_k, Σ_k)$ of every sample
         and component, shape `(n_samples, components, 1, 1)`."""
-        return _per_datum(self, self._as_data(x), _joint_samples)
+        return _per_datum(self, self._as_data(x), densities.joint)
 
     def log_prob(self, x: Any) -> PerDatum:
         """The log-density of every sample, shape `(n_samples,)`.
 
         Its gradients are finite: far from all modes, and at a weight of zero, too.
         """
-        return _per_datum(self, self._as_data(x), _log_prob)
+        return _per_datum(self, self._as_data(x), densities.log_prob)
 
     def score_samples(self, x: Any) -> PerDatum:
         """The same as `log_prob`, by scikit-learn's name."""
@@ -109,26 +108,26 @@ class AbstractGaussianMixture(eqx.Module):
 
     def predict(self, x: Any) -> Labels:
         """The most probable component of every sample, shape `(n_samples,)`."""
-        return _per_datum(self, self._as_data(x), _predict)
+        return _per_datum(self, self._as_data(x), densities.predict)
 
     def predict_proba(self, x: Any) -> PerDatumComponent:
         """The responsibilities $p(k | x_n)$, shape `(n_samples, components)`."""
-        return _per_datum(self, self._as_data(x), _predict_proba)
+        return _per_datum(self, self._as_data(x), densities.predict_proba)
 
     def score(self, x: Any, sample_weight: Any = None) -> Scalar:
         """The mean log-density of the samples, weighted with `sample_weight`."""
-        total, n_samples = self._totals(x, sample_weight, _log_prob)
+        total, n_samples = self._totals(x, sample_weight, densities.log_prob)
         return total / n_samples
 
     def aic(self, x: Any, sample_weight: Any = None) -> Scalar:
         r"""Akaike's information criterion, $-2 \log L + 2 p$; lower is better."""
-        total, _ = self._totals(x, sample_weight, _log_prob)
+        total, _ = self._totals(x, sample_weight, densities.log_prob)
         return -2 * total + 2 * self.n_parameters
 
     def bic(self, x: Any, sample_weight: Any = None) -> Scalar:
         r"""The Bayesian information criterion, $-2 \log L + p \log n$ (Schwarz 1978);
         lower is better. $n$ is the sum of `sample_weight`."""
-        total, n_samples = self._totals(x, sample_weight, _log_prob)
+        total, n_samples = self._totals(x, sample_weight, densities.log_prob)
         return -2 * total + self.n_parameters * jnp.log(n_samples)
 
     def icl(self, x: Any, sample_weight: Any = None) -> Scalar:
@@ -140,7 +139,7 @@ class AbstractGaussianMixture(eqx.Module):
             Biernacki, Celeux, Govaert (2000), Assessing a Mixture Model for Clustering
             with the Integrated Completed Likelihood. IEEE PAMI 22(7), 719-725.
         """
-        total, n_samples = self._totals(x, sample_weight, _log_prob_completed)
+        total, n_samples = self._totals(x, sample_weight, densities.log_prob_completed)
         return -2 * total + self.n_parameters * jnp.log(n_samples)
 
     def sample(self, key: Any, n_samples: int) -> Data:
@@ -184,38 +183,6 @@ class AbstractGaussianMixture(eqx.Module):
         return _weighted_sum(self, x, weight, fn)
 
 
-# Of one mixture and the log-densities of one chunk of samples.
-def _joint(mixture: AbstractGaussianMixture, log_density: PerColumn) -> PerColumn:
-    return log_density + mixture.log_weights
-
-
-def _joint_samples(
-    mixture: AbstractGaussianMixture, log_density: PerColumn
-) -> PerSample:
-    return as_columns(_joint(mixture, log_density))
-
-
-def _log_prob(mixture: AbstractGaussianMixture, log_density: PerColumn) -> PerDatum:
-    return linalg.log_mix(log_density, mixture.weights)[0, 0, 0]
-
-
-def _log_prob_completed(
-    mixture: AbstractGaussianMixture, log_density: PerColumn
-) -> PerDatum:
-    return jnp.max(_joint(mixture, log_density), axis=Axis.components)[0, 0]
-
-
-def _predict(mixture: AbstractGaussianMixture, log_density: PerColumn) -> Labels:
-    joint = _joint(mixture, log_density)
-    return linalg.index_of_max(joint, Axis.components)[0, 0]
-
-
-def _predict_proba(
-    mixture: AbstractGaussianMixture, log_density: PerColumn
-) -> PerDatumComponent:
-    return linalg.responsibilities(log_density, mixture.weights)[0, :, 0].T
-
-
 @eqx.filter_jit
 def _per_datum(mixture: AbstractGaussianMixture, x: Data, fn: Callable) -> Any:
     mixture, x = inputs.common_dtype(mixture, x)
@@ -224,7 +191,8 @@ def _per_datum(mixture: AbstractGaussianMixture, x: Data, fn: Callable) -> Any:
 
     def of_chunk(chunk):
         samples = inputs.as_samples(chunk)
-        return fn(mixture, densities.log_density(u, mixture.means, samples))
+        log_density = densities.log_density(u, mixture.means, samples)
+        return fn(log_density, mixture.weights)
 
     return densities.map_chunks(of_chunk, x, mixture.n_components)
 

@@ -9,8 +9,19 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from .._core import linalg
-from .._core.aliases import Data, Means, PerColumn, Samples, Values
-from .._core.axes import Axis
+from .._core.aliases import (
+    Data,
+    Labels,
+    Means,
+    PerColumn,
+    PerDatum,
+    PerDatumComponent,
+    PerSample,
+    Samples,
+    Values,
+    Weights,
+)
+from .._core.axes import as_columns, Axis
 from .._covariances import factor
 
 
@@ -36,6 +47,29 @@ def log_density(u: Values, means: Means, samples: Samples) -> PerColumn:
     distance = factor.squared_mahalanobis(u, samples, means)
     constant = n_served * factor.log_det(u) - 0.5 * n_features * linalg.LOG_2PI
     return constant - 0.5 * distance
+
+
+# What follows from log-densities and weights, in the layouts that users get.
+def joint(log_density: PerColumn, weights: Weights) -> PerSample:
+    return as_columns(log_density + linalg.safe_log(weights))
+
+
+def log_prob(log_density: PerColumn, weights: Weights) -> PerDatum:
+    return linalg.log_mix(log_density, weights)[0, 0, 0]
+
+
+def log_prob_completed(log_density: PerColumn, weights: Weights) -> PerDatum:
+    joint = log_density + linalg.safe_log(weights)
+    return jnp.max(joint, axis=Axis.components)[0, 0]
+
+
+def predict(log_density: PerColumn, weights: Weights) -> Labels:
+    joint = log_density + linalg.safe_log(weights)
+    return linalg.index_of_max(joint, Axis.components)[0, 0]
+
+
+def predict_proba(log_density: PerColumn, weights: Weights) -> PerDatumComponent:
+    return linalg.responsibilities(log_density, weights)[0, :, 0].T
 
 
 def map_chunks(
