@@ -144,6 +144,22 @@ def test_the_chart_there_and_back(name, dtype):
 
 
 @pytest.mark.x64
+def test_a_collapse_after_a_leap_is_begun_again_without():
+    """From this start, extrapolation passes a maximum by that plain EM finds."""
+    x = overlapping()
+    begin = gx.GaussianMixture.from_initialiser(gx.RandomPoints(), x, 3, key=jr.key(5))
+    options = {"tol": 1e-8, "max_steps": 20_000}
+    plain, squared = both(begin, x, **options)
+    assert plain.converged and squared.converged
+    np.testing.assert_allclose(squared.log_likelihood, plain.log_likelihood, rtol=1e-9)
+    history = np.asarray(squared.log_likelihoods)[: int(squared.n_steps) + 1]
+    falls = np.flatnonzero(np.diff(history) < -1e-9)
+    assert len(falls) == 1
+    # All plain steps, once more from the start.
+    assert squared.n_steps == falls[0] + 1 + plain.n_steps
+
+
+@pytest.mark.x64
 @every_family
 def test_lanes_are_the_fits_done_alone(name):
     x = jnp.asarray(make_data(200), dtype=float)

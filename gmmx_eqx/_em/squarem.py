@@ -35,7 +35,9 @@ class SQUAREMState(AbstractEMState):
     - `phase`: of a cycle: 0, 1 before its two steps of EM, 2 at the extrapolation.
     - `before`: the mixture that the cycle began with.
     - `retreat`: where two steps of EM had led.
-    - `longest`: the longest step length that is tried.
+    - `longest`: the longest step length that is tried; zero if none is.
+    - `start`: where to start again, without extrapolation, should a component collapse.
+    - `leapt`: whether an extrapolation has been followed since.
     """
 
     log_likelihoods: Float[Array, " history"]
@@ -48,6 +50,8 @@ class SQUAREMState(AbstractEMState):
     before: GaussianMixture
     retreat: GaussianMixture
     longest: Scalar
+    start: GaussianMixture
+    leapt: Flag
 
 
 class SQUAREM(AbstractEM):
@@ -65,8 +69,10 @@ class SQUAREM(AbstractEM):
     steps, those that were dropped too.
 
     Where the likelihood has no bound, which is so without a ridge, an extrapolation can
-    pass a weak maximum by and end as `component_collapsed` where EM converges: look at
-    `result`.
+    pass a weak maximum by and lead to a collapse where EM converges. So if a component
+    collapses, all begins again at the start, without extrapolation: the history of
+    log-likelihoods falls there, and what collapses in the end does so in plain EM.
+    Where there are several maxima, it may also lead to another one than EM.
 
     **Attributes:**
 
@@ -106,6 +112,8 @@ class SQUAREM(AbstractEM):
             before=y,
             retreat=y,
             longest=jnp.ones((), y.means.dtype),
+            start=y,
+            leapt=jnp.array(False),
         )
 
     def step(
@@ -127,12 +135,14 @@ class SQUAREM(AbstractEM):
         # An extrapolation is no place to end: its change is not that of a plain step.
         stop = plain_stop & ~tried
         result = RESULTS.where(tried, state.result, plain_result)
+        again = stop & state.leapt & (result == RESULTS.component_collapsed)
+        stop = stop & ~again
         value = jnp.where(dropped, state.log_likelihood, info.log_likelihood)
 
         # The extrapolation needs a step to be judged and one to be followed or not.
         room = state.n_steps + 2 <= self.max_steps
         leap, length = _extrapolate(state.before, y, new, state.longest)
-        leaps = (state.phase == 1) & room
+        leaps = (state.phase == 1) & room & (state.longest > 0) & ~again
         grown = jnp.where(
             length >= state.longest, _GROWTH * state.longest, state.longest
         )
@@ -140,12 +150,18 @@ class SQUAREM(AbstractEM):
         longest = jnp.where(dropped, shrunk, jnp.where(leaps, grown, state.longest))
 
         following = _where(leaps, leap, _where(dropped, state.retreat, new))
+        following = _where(again, state.start, following)
+        recorded = record(state, info, value, stop, result)
+        # A fresh start has nothing to be compared with.
+        recorded["log_likelihood"] = jnp.where(again, jnp.nan, value)
         state = SQUAREMState(
-            **record(state, info, value, stop, result),
-            phase=jnp.where(leaps, 2, jnp.where(state.phase == 0, 1, 0)),
+            **recorded,
+            phase=jnp.where(leaps, 2, jnp.where((state.phase == 0) & ~again, 1, 0)),
             before=_where(state.phase == 0, y, state.before),
             retreat=new,
-            longest=longest,
+            longest=jnp.where(again, 0, longest),
+            start=state.start,
+            leapt=(state.leapt | (tried & helped)) & ~again,
         )
         return _where(stop, y, following), state, info
 
