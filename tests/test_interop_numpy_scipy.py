@@ -59,7 +59,9 @@ def test_numpy_density_matches_scipy(name, dtype):
     joint = [
         np.log(weight) + scipy.stats.multivariate_normal.logpdf(x, mean, covariance)
         for weight, mean, covariance in zip(
-            np.float64(arrays["weights"]), np.float64(arrays["means"]), dense,
+            np.float64(arrays["weights"]),
+            np.float64(arrays["means"]),
+            dense,
             strict=True,
         )
     ]
@@ -194,9 +196,7 @@ def test_scipy_distributions_become_any_family_that_holds_them(name):
         if family in holds:
             got = gx.GaussianMixture.from_scipy(weights, components, family)
             assert got.covariances.type == family
-            np.testing.assert_allclose(
-                got.log_prob(x), mixture.log_prob(x), rtol, rtol
-            )
+            np.testing.assert_allclose(got.log_prob(x), mixture.log_prob(x), rtol, rtol)
         else:
             with pytest.raises(ValueError, match=f"not of the form of type '{family}'"):
                 gx.GaussianMixture.from_scipy(weights, components, family)

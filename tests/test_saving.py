@@ -84,7 +84,9 @@ def test_ensembles(name, float_type, path):
     ensemble = gx.stack(members)
     there_and_back(ensemble, path)
     assert_same(gx.load(path)[2], members[2])
-    there_and_back(jax.tree.map(lambda a: a.reshape(2, 3, *a.shape[1:]), ensemble), path)
+    there_and_back(
+        jax.tree.map(lambda a: a.reshape(2, 3, *a.shape[1:]), ensemble), path
+    )
 
 
 @every_family

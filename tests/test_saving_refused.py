@@ -200,7 +200,10 @@ WRONG_MIXTURES = {
     "fewer means": (put("means", lambda a: a[:, :2]), r"has shape \(1, 3, "),
     "fewer weights": (put("weights", lambda a: a[:, :2]), "`weights` has shape"),
     "long means": (put("means", lambda a: a.swapaxes(2, 3)), "`means` has shape"),
-    "not square": (put("covariances", lambda a: a[..., :1]), "disagree|refused|must be"),
+    "not square": (
+        put("covariances", lambda a: a[..., :1]),
+        "disagree|refused|must be",
+    ),
     "a lane of weights": (put("weights", lambda a: a[None]), "`weights` has shape"),
     "integer means": (put("means", as_type(int)), "`means` has dtype int64; expected"),
     "half means": (put("means", as_type("float16")), "`means` has dtype float16"),

@@ -101,7 +101,9 @@ def check_parameters(mixture: GaussianMixture, required: np.ndarray) -> None:
     for problem, good in sound.items():
         bad = np.argwhere(required & ~good)
         if len(bad):
-            where = f" in mixture {', '.join(map(str, bad[0]))}" if required.ndim else ""
+            where = (
+                f" in mixture {', '.join(map(str, bad[0]))}" if required.ndim else ""
+            )
             raise ValueError(f"its {problem}{where}.")
 
 

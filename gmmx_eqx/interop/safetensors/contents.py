@@ -56,7 +56,11 @@ def _(solution: Solution) -> Arrays:
     own = {name: np.asarray(getattr(solution, name), order="C") for name in SOLUTION}
     item = np.asarray(jax.tree.leaves(solution.result)[0])
     result = np.argmax(item[..., None] == _ITEMS, axis=-1)
-    return {**to_arrays(solution.mixture), **own, "result": np.asarray(result, np.int32)}
+    return {
+        **to_arrays(solution.mixture),
+        **own,
+        "result": np.asarray(result, np.int32),
+    }
 
 
 @to_arrays.register(Population)
