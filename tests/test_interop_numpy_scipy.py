@@ -148,7 +148,8 @@ def test_one_feature_and_one_component(name, dtype):
         weights, components = mixture.to_scipy()
         again = gx.GaussianMixture.from_scipy(weights, components, name)
         assert_same(again, mixture, dtype)
-        expected = np.log(sum(w * c.pdf(x) for w, c in zip(weights, components)))
+        pairs = zip(weights, components, strict=True)
+        expected = np.log(sum(w * c.pdf(x) for w, c in pairs))
         rtol = 1e-10 if dtype == np.float64 else 1e-4
         np.testing.assert_allclose(mixture.log_prob(x), expected, rtol, rtol)
 

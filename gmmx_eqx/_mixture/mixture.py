@@ -2,6 +2,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._core import entry_points, inputs
 from .._core.aliases import check_array, Means, Weights
@@ -222,7 +223,7 @@ class GaussianMixture(AbstractGaussianMixture):
         """The mixture of a fitted `sklearn.mixture.GaussianMixture`."""
         return entry_points.load("interop.sklearn", "from_sklearn")(estimator)
 
-    def to_numpy(self) -> Any:
+    def to_numpy(self) -> dict[str, np.ndarray]:
         """The parameters as a dictionary of arrays, which `np.savez` takes."""
         return entry_points.load("interop.numpy", "to_numpy")(self)
 
@@ -231,7 +232,7 @@ class GaussianMixture(AbstractGaussianMixture):
         """The mixture of a dictionary from `to_numpy`."""
         return entry_points.load("interop.numpy", "from_numpy")(arrays)
 
-    def to_scipy(self) -> Any:
+    def to_scipy(self) -> tuple[np.ndarray, list[Any]]:
         """The weights, and a frozen `scipy.stats.multivariate_normal` each."""
         return entry_points.load("interop.scipy", "to_scipy")(self)
 

@@ -124,7 +124,9 @@ def from_arrays(
     try:
         built = build(leaves)
     except TypeError as error:  # of a family that checks types
-        raise ValueError(f"its `covariances` are refused by their family: {error}")
+        raise ValueError(
+            f"its `covariances` are refused by their family: {error}"
+        ) from error
     check_parameters(built if kind == "mixture" else built.mixture, required)
     if kind != "population":
         return built
