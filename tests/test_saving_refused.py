@@ -58,8 +58,12 @@ def renamed(data: bytes) -> bytes:
     return data.replace(b'"covariance_type":"full"', b'"covariance_type":"tied"')
 
 
-def bfloat16(data: bytes) -> bytes:
-    return data.replace(b'"F64"', b'"BF16"').replace(b'"F32"', b'"BF16"')
+def of_type(name: str, n_bytes: int):
+    """An array of one number, of a type that NumPy may not have."""
+    array = {"dtype": name, "shape": [1], "data_offsets": [0, n_bytes]}
+    metadata = {"format": "gmmx_eqx", "version": "1"}
+    header = json.dumps({"__metadata__": metadata, "means": array}).encode()
+    return lambda data: struct.pack("<Q", len(header)) + header + bytes(n_bytes)
 
 
 def foreign(metadata):
@@ -88,7 +92,8 @@ DAMAGES = {
     "a bit of the first array": lambda data: flipped(data, header_of(data)),
     "a bit of the last array": lambda data: flipped(data, len(data) - 1),
     "another family": renamed,
-    "a type that NumPy has not": bfloat16,
+    "bfloat16": of_type("BF16", 2),
+    "float8": of_type("F8_E5M2", 1),
     "header without end": lambda data: data[:8] + b"{" * (len(data) - 8),
     "random": lambda data: np.random.default_rng(0).bytes(1000),
     "zip": zipped,
