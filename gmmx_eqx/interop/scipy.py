@@ -13,11 +13,11 @@ from .._mixture import GaussianMixture
 
 def to_scipy(mixture: GaussianMixture) -> tuple[np.ndarray, list[Any]]:
     """The weights of `mixture`, and its components as frozen
-    `scipy.stats.multivariate_normal`, in float64.
+    `scipy.stats.multivariate_normal`.
 
-    Their `mean` and `cov` are the mixture's own numbers. Densities do without SciPy's
-    decomposition into eigenvalues, which refuses matrices of features in very different
-    units.
+    Their `mean` and `cov` are the mixture's own numbers, in float64. Densities do
+    without SciPy's decomposition into eigenvalues, which refuses matrices of features
+    in very different units.
 
     **Raises:**
 
@@ -36,7 +36,8 @@ def to_scipy(mixture: GaussianMixture) -> tuple[np.ndarray, list[Any]]:
         scipy.stats.multivariate_normal(mean, matrices[min(k, n_matrices - 1)])
         for k, mean in enumerate(np.asarray(mixture.means_numpy, np.float64))
     ]
-    return np.array(mixture.weights_numpy, np.float64), components
+    # In their own type: float32 numbers that sum to one do not in float64.
+    return np.array(mixture.weights_numpy), components
 
 
 def from_scipy(

@@ -154,7 +154,7 @@ def _leaves(arrays: Arrays, dtype: np.dtype) -> dict[str, Array]:
                 f"its `result` must lie in 0 ... {len(_ITEMS) - 1}; it spans "
                 f"{code.min()} ... {code.max()}."
             )
-        arrays = {**arrays, "result": _ITEMS[code]}
+        arrays = {**arrays, "result": np.asarray(_ITEMS[code])}
     return {name: _as_jax(name, array, dtype) for name, array in arrays.items()}
 
 
