@@ -4,6 +4,7 @@ to do, never a mixture."""
 import io
 import json
 import pickle
+import re
 import struct
 import zipfile
 
@@ -22,7 +23,11 @@ from .helpers import make_mixture
 def refused(path, match=None):
     with pytest.raises(ValueError, match=match) as caught:
         gx.load(path)
-    assert str(caught.value).startswith(f"{str(path)!r} cannot be loaded: ")
+    message = str(caught.value)
+    assert message.startswith(f"{str(path)!r} cannot be loaded: ")
+    # What to do about it.
+    remedies = r"again|Register|Upgrade|Give|Read|jax\.config"
+    assert re.search(rf"({remedies}).*\.$", message), message
 
 
 @pytest.fixture(scope="module")

@@ -24,19 +24,23 @@ NAMES = {
 _INTEGERS = (*COUNTS, "result", "n_pool_steps")
 
 
+class WrongContent(ValueError):
+    """Of arrays or metadata that no version of `save` writes."""
+
+
 def check_arrays(
     arrays: Arrays, kind: str, family: type[AbstractCovariances], dtype: str
 ) -> tuple[int, ...]:
-    """The leading axes of the ensemble, or a `ValueError` if names, types or shapes
+    """The leading axes of the ensemble, or an error if names, types or shapes
     are wrong."""
     if set(arrays) != set(NAMES[kind]):
-        raise ValueError(
+        raise WrongContent(
             f"its arrays are {sorted(arrays)}; those of a {kind} are "
             f"{sorted(NAMES[kind])}."
         )
     means = arrays["means"]
     if means.ndim < len(Axis) or 0 in means.shape:
-        raise ValueError(
+        raise WrongContent(
             f"its `means` have shape {means.shape}; expected (..., 1, components, "
             "features, 1)."
         )
@@ -62,23 +66,23 @@ def check_arrays(
             want not in (None, got)
             for want, got in zip(shape, array.shape, strict=True)
         ):
-            raise ValueError(
+            raise WrongContent(
                 f"its `{name}` has shape {array.shape}; expected {shape}, with `means` "
                 f"of shape {means.shape}."
             )
         wanted = ("int32", "int64") if name in _INTEGERS else (dtype,)
         if array.dtype.name not in wanted:
-            raise ValueError(
+            raise WrongContent(
                 f"its `{name}` has dtype {array.dtype.name}; expected "
                 f"{' or '.join(wanted)}."
             )
     if kind == "population" and not lead:
-        raise ValueError("it is a population without an axis of lanes.")
+        raise WrongContent("it is a population without an axis of lanes.")
     return tuple(lead)
 
 
 def check_parameters(mixture: GaussianMixture, required: np.ndarray) -> None:
-    """Raises a `ValueError` unless the mixtures that are `required` to have densities,
+    """Raises an error unless the mixtures that are `required` to have densities,
     one flag for each of an ensemble, do."""
     axes = tuple(Axis)
     weights, means = np.asarray(mixture.weights), np.asarray(mixture.means)
@@ -104,7 +108,7 @@ def check_parameters(mixture: GaussianMixture, required: np.ndarray) -> None:
             where = (
                 f" in mixture {', '.join(map(str, bad[0]))}" if required.ndim else ""
             )
-            raise ValueError(f"its {problem}{where}.")
+            raise WrongContent(f"its {problem}{where}.")
 
 
 def _is_sound(covariances: AbstractCovariances) -> Flag:

@@ -12,7 +12,14 @@ from ..._core.results import RESULTS
 from ..._covariances import covariance_class
 from ..._fit import Population, Solution
 from ..._mixture import GaussianMixture
-from .checks import check_arrays, check_parameters, NAMES, PARAMETERS, SOLUTION
+from .checks import (
+    check_arrays,
+    check_parameters,
+    NAMES,
+    PARAMETERS,
+    SOLUTION,
+    WrongContent,
+)
 from .files import Arrays, DTYPES, Metadata
 
 
@@ -95,10 +102,10 @@ def from_arrays(
     """
     kind = metadata.get("kind", "")
     if kind not in NAMES:
-        raise ValueError(f"its kind is {kind!r}; known are {list(NAMES)}.")
+        raise WrongContent(f"its kind is {kind!r}; known are {list(NAMES)}.")
     stored = metadata.get("dtype", "")
     if stored not in DTYPES:
-        raise ValueError(f"its dtype is {stored!r}; known are {DTYPES}.")
+        raise WrongContent(f"its dtype is {stored!r}; known are {DTYPES}.")
     family = covariance_class(metadata.get("covariance_type", ""))
     lead = check_arrays(arrays, kind, family, stored)
     leaves = _leaves(arrays, np.dtype(stored) if dtype is None else dtype)
@@ -123,8 +130,8 @@ def from_arrays(
         build = jax.vmap(build)
     try:
         built = build(leaves)
-    except TypeError as error:  # of a family that checks types
-        raise ValueError(
+    except (TypeError, ValueError) as error:
+        raise WrongContent(
             f"its `covariances` are refused by their family: {error}"
         ) from error
     check_parameters(built if kind == "mixture" else built.mixture, required)
@@ -133,7 +140,7 @@ def from_arrays(
     assert n_pool_steps is not None
     width = metadata.get("width", "")
     if not (width.isascii() and width.isdigit() and int(width) > 0):
-        raise ValueError(f"its width is {width!r}; expected a positive number.")
+        raise WrongContent(f"its width is {width!r}; expected a positive number.")
     gather = lambda solutions, n_steps: Population(solutions, n_steps, int(width))
     for _ in lead[1:]:
         gather = jax.vmap(gather)
@@ -150,7 +157,7 @@ def _leaves(arrays: Arrays, dtype: np.dtype) -> dict[str, Array]:
     if "result" in arrays:
         code = arrays["result"]
         if not np.all((code >= 0) & (code < len(_ITEMS))):
-            raise ValueError(
+            raise WrongContent(
                 f"its `result` must lie in 0 ... {len(_ITEMS) - 1}; it spans "
                 f"{code.min()} ... {code.max()}."
             )

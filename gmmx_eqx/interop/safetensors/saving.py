@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from . import contents, files
+from .checks import WrongContent
 from .contents import Content
 
 
@@ -69,7 +70,10 @@ def load(path: files.Path, *, dtype: Any = None) -> Content:
         arrays, metadata = files.read(path)
         return contents.from_arrays(arrays, metadata, wanted)
     except ValueError as error:
-        raise ValueError(f"{os.fspath(path)!r} cannot be loaded: {error}") from error
+        remedy = " Save it again." if isinstance(error, WrongContent) else ""
+        raise ValueError(
+            f"{os.fspath(path)!r} cannot be loaded: {error}{remedy}"
+        ) from error
 
 
 def _as_dtype(dtype: Any) -> np.dtype:
