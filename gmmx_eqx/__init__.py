@@ -105,6 +105,7 @@ from ._sources import (
     Chunk as Chunk,
     InMemory as InMemory,
 )
+from .interop.safetensors import load as load, save as save
 
 
 __version__ = importlib.metadata.version("gmmx_eqx")

@@ -2,6 +2,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._core import entry_points, inputs
 from .._core.aliases import check_array, Means, Weights
@@ -221,3 +222,25 @@ class GaussianMixture(AbstractGaussianMixture):
     def from_sklearn(cls, estimator: Any) -> "GaussianMixture":
         """The mixture of a fitted `sklearn.mixture.GaussianMixture`."""
         return entry_points.load("interop.sklearn", "from_sklearn")(estimator)
+
+    def to_numpy(self) -> dict[str, np.ndarray]:
+        """The parameters as a dictionary of arrays, which `np.savez` takes."""
+        return entry_points.load("interop.numpy", "to_numpy")(self)
+
+    @classmethod
+    def from_numpy(cls, arrays: Any) -> "GaussianMixture":
+        """The mixture of a dictionary from `to_numpy`."""
+        return entry_points.load("interop.numpy", "from_numpy")(arrays)
+
+    def to_scipy(self) -> tuple[np.ndarray, list[Any]]:
+        """The weights, and a frozen `scipy.stats.multivariate_normal` each."""
+        return entry_points.load("interop.scipy", "to_scipy")(self)
+
+    @classmethod
+    def from_scipy(
+        cls, weights: Any, components: Any, covariance_type: str = CovarianceType.full
+    ) -> "GaussianMixture":
+        """The mixture of frozen `scipy.stats.multivariate_normal`; a `ValueError`
+        unless their covariances have the form of the family."""
+        load = entry_points.load("interop.scipy", "from_scipy")
+        return load(weights, components, covariance_type)

@@ -1,0 +1,126 @@
+"""Whether arrays can be what a file says they are."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..._core import linalg
+from ..._core.aliases import Flag
+from ..._core.axes import Axis
+from ..._covariances import AbstractCovariances
+from ..._mixture import GaussianMixture
+from .files import Arrays
+
+
+PARAMETERS = ("weights", "means", "covariances")
+COUNTS = ("n_steps", "n_residual_steps")
+SOLUTION = ("log_likelihood", "mean_log_likelihood", "log_likelihoods", *COUNTS)
+NAMES = {
+    "mixture": PARAMETERS,
+    "solution": (*PARAMETERS, *SOLUTION, "result"),
+    "population": (*PARAMETERS, *SOLUTION, "result", "n_pool_steps"),
+}
+_INTEGERS = (*COUNTS, "result", "n_pool_steps")
+
+
+class WrongContent(ValueError):
+    """Of arrays or metadata that no version of `save` writes."""
+
+
+def check_arrays(
+    arrays: Arrays, kind: str, family: type[AbstractCovariances], dtype: str
+) -> tuple[int, ...]:
+    """The leading axes of the ensemble, or an error if names, types or shapes
+    are wrong."""
+    if set(arrays) != set(NAMES[kind]):
+        raise WrongContent(
+            f"its arrays are {sorted(arrays)}; those of a {kind} are "
+            f"{sorted(NAMES[kind])}."
+        )
+    means = arrays["means"]
+    if means.ndim < len(Axis) or 0 in means.shape:
+        raise WrongContent(
+            f"its `means` have shape {means.shape}; expected (..., 1, components, "
+            "features, 1)."
+        )
+    *lead, _, k, d, _ = means.shape
+    shared = family.shared_axes
+    values = (
+        1,
+        1 if Axis.components in shared else k,
+        1 if Axis.features in shared else d,
+        # Of a matrix the family knows more than we do.
+        1 if Axis.features_covar in family.squeezed_axes else None,
+    )
+    shapes = {
+        "weights": (*lead, 1, k, 1, 1),
+        "means": (*lead, 1, k, d, 1),
+        "covariances": (*lead, *values),
+        "log_likelihoods": (*lead, None),
+        "n_pool_steps": tuple(lead[:-1]),
+    }
+    for name, array in arrays.items():
+        shape = shapes.get(name, tuple(lead))
+        if array.ndim != len(shape) or any(
+            want not in (None, got)
+            for want, got in zip(shape, array.shape, strict=True)
+        ):
+            raise WrongContent(
+                f"its `{name}` has shape {array.shape}; expected {shape}, with `means` "
+                f"of shape {means.shape}."
+            )
+        wanted = ("int32", "int64") if name in _INTEGERS else (dtype,)
+        if array.dtype.name not in wanted:
+            raise WrongContent(
+                f"its `{name}` has dtype {array.dtype.name}; expected "
+                f"{' or '.join(wanted)}."
+            )
+    if kind == "population" and not lead:
+        raise WrongContent("it is a population without an axis of lanes.")
+    return tuple(lead)
+
+
+def check_parameters(mixture: GaussianMixture, required: np.ndarray) -> None:
+    """Raises an error unless the mixtures that are `required` to have densities,
+    one flag for each of an ensemble, do."""
+    axes = tuple(Axis)
+    weights, means = np.asarray(mixture.weights), np.asarray(mixture.means)
+    total = np.sum(weights, axes, dtype=np.float64)
+    # To half of the digits: whoever made them may have added in another order.
+    tolerance = float(np.finfo(weights.dtype).eps) ** 0.5
+    flat = jax.tree.map(
+        lambda leaf: leaf.reshape(-1, *leaf.shape[-len(Axis) :]), mixture.covariances
+    )
+    # Comparisons that are false of NaN.
+    sound = {
+        "`weights` are not non-negative numbers whose sum is one": (
+            np.all(weights >= 0, axes) & (np.abs(total - 1) <= tolerance)
+        ),
+        "`means` are not finite": np.all(np.isfinite(means), axes),
+        "`covariances` are not symmetric and positive definite": (
+            np.reshape(_are_sound(flat), required.shape)
+        ),
+    }
+    for problem, good in sound.items():
+        bad = np.argwhere(required & ~good)
+        if len(bad):
+            where = (
+                f" in mixture {', '.join(map(str, bad[0]))}" if required.ndim else ""
+            )
+            raise WrongContent(f"its {problem}{where}.")
+
+
+def _is_sound(covariances: AbstractCovariances) -> Flag:
+    values, dense = covariances.values, covariances.values_dense
+    # As the library computes it, not stricter: a fit to working precision must pass.
+    u = covariances.precisions_cholesky
+    scale = jnp.sqrt(linalg.diagonal_of(dense))
+    transpose = lambda matrix: jnp.swapaxes(matrix, -1, -2)
+    rounding = 100 * float(jnp.finfo(dense.dtype).eps)
+    symmetric = jnp.abs(dense - transpose(dense)) <= rounding * scale * transpose(scale)
+    finite = jnp.all(jnp.isfinite(values)) & jnp.all(jnp.isfinite(u))
+    return finite & jnp.all(symmetric)
+
+
+_are_sound = eqx.filter_jit(jax.vmap(_is_sound))

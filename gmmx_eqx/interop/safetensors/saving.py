@@ -1,0 +1,83 @@
+import contextlib
+import os
+from typing import Any
+
+import jax
+import numpy as np
+
+from . import contents, files
+from .checks import WrongContent
+from .contents import Content
+
+
+def save(path: files.Path, what: Any) -> None:
+    """Saves a mixture, or the result of a fit, in a safetensors file.
+
+    The file holds arrays and plain text alone: no code can run when it is loaded. An
+    older file of that name is replaced in one step, once the new one is whole, so that
+    whenever the process dies one of the two is there. Needs the extra `safetensors`.
+
+    **Arguments:**
+
+    - `path`: where to; a name that ends in `.safetensors` by custom.
+    - `what`: a [`gmmx_eqx.GaussianMixture`][], a [`gmmx_eqx.Solution`][] or a
+        [`gmmx_eqx.Population`][]; also with leading axes, as an ensemble or the result
+        of [`gmmx_eqx.fit_batch`][] has them.
+
+    **Raises:**
+
+    `ValueError`, before anything is written, for what could not be loaded: something
+    else, an unregistered family, a mixture without a density (except where the `result`
+    beside it says that the fit failed). `OSError` if the file cannot be written.
+    """
+    try:
+        arrays = contents.to_arrays(what)
+        metadata = contents.metadata_of(what)
+        # float64 can be had with x64 off, by scikit-learn's estimator for one.
+        wide = metadata["dtype"] == "float64"
+        with jax.enable_x64(True) if wide else contextlib.nullcontext():
+            contents.from_arrays(arrays, metadata)
+    except ValueError as error:
+        raise ValueError(f"`what` cannot be saved: {error}") from error
+    files.write(path, arrays, metadata)
+
+
+def load(path: files.Path, *, dtype: Any = None) -> Content:
+    """What [`gmmx_eqx.save`][] saved, bit by bit.
+
+    Everything is checked: the checksum of the file, names, types and shapes of its
+    arrays, and that they make a mixture. Needs the extra `safetensors`.
+
+    **Arguments:**
+
+    - `path`: of the file.
+    - `dtype`: float32 or float64, to which all floating-point numbers are then rounded;
+        those of the file if not given.
+
+    **Returns:**
+
+    A mixture, a solution or a population, as it was saved. Its family must be
+    registered; see [`gmmx_eqx.register_covariance`][].
+
+    **Raises:**
+
+    `ValueError`, naming the file, if it is damaged, of another origin, or of a later
+    format; if it holds float64, JAX's x64 mode is off, and no other `dtype` is given.
+    `OSError` if there is no such file or it may not be read.
+    """
+    wanted = None if dtype is None else _as_dtype(dtype)
+    try:
+        arrays, metadata = files.read(path)
+        return contents.from_arrays(arrays, metadata, wanted)
+    except ValueError as error:
+        remedy = " Save it again." if isinstance(error, WrongContent) else ""
+        raise ValueError(
+            f"{os.fspath(path)!r} cannot be loaded: {error}{remedy}"
+        ) from error
+
+
+def _as_dtype(dtype: Any) -> np.dtype:
+    with contextlib.suppress(TypeError):
+        if np.dtype(dtype).name in files.DTYPES:
+            return np.dtype(dtype)
+    raise ValueError(f"`dtype` must be float32 or float64; got {dtype!r}.")
