@@ -1,13 +1,20 @@
 """The wide kernel against residuals, and fits that use it against scikit-learn."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import sklearn.mixture
 
 import gmmx_eqx as gx
-from gmmx_eqx._em import step as em_step
-from gmmx_eqx._em.wide import expect_wide, suits, wide_amplification
+from gmmx_eqx._em import choice
+from gmmx_eqx._em.choice import fast_kernels, first_accurate
+from gmmx_eqx._em.wide import (
+    expect_wide,
+    is_fastest,
+    is_second,
+    wide_amplification,
+)
 
 from .helpers import leaves, make_data, make_mixture
 
@@ -36,11 +43,13 @@ def test_moments_are_those_of_residuals(shape, size, dtype):
 
 def test_it_is_used_and_only_by_auto(monkeypatch, dtype):
     few, many = make_mixture("full", 2, 16), make_mixture("full", 3, 16)
-    assert suits(few) and not suits(many)
-    assert not suits(make_mixture("diag", 2, 16)) and not suits(make_mixture("full"))
+    assert is_fastest(few) and not is_fastest(many)
+    assert not is_fastest(make_mixture("diag", 2, 16)) and not is_fastest(
+        make_mixture("full")
+    )
     calls = []
     record = lambda *args: calls.append(1) or expect_wide(*args)
-    monkeypatch.setattr(em_step, "expect_wide", record)
+    monkeypatch.setattr(choice, "expect_wide", record)
     source = gx.InMemory.from_data(jnp.asarray(make_data(90, 16), dtype), None, 90)
     for kernel, expected in (("packed", 0), ("residual", 0), ("auto", 1)):
         calls.clear()
@@ -55,7 +64,7 @@ def test_fit_agrees_with_scikit_learn(dtype):
     x[::2, :4] += 3
     x = x.astype(dtype)
     start = gx.GaussianMixture.from_labels(x, np.arange(1600) % 4)
-    assert suits(start)
+    assert is_fastest(start)
     solver = gx.EM(tol=0.0, max_steps=8)
     got = gx.fit(start, x, solver=solver, reg_covar=1e-6, throw=False)
     assert got.n_residual_steps == 0
@@ -79,18 +88,19 @@ def test_fit_agrees_with_scikit_learn(dtype):
 
 
 @pytest.mark.x64
+@pytest.mark.parametrize("n_clusters", [2, 5])
 @pytest.mark.parametrize("ratio", [1.0, 1e1, 1e2, 1e3, 1e4, 1e5])
-def test_float32_is_that_of_float64_at_any_separation(ratio):
-    """Two clusters `ratio` widths apart: whichever kernel the guard lets through, the
+def test_float32_is_that_of_float64_at_any_separation(ratio, n_clusters):
+    """Clusters `ratio` widths apart: whichever kernel the guard lets through, the
     covariances are right."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2000, 32)).astype(np.float32)
-    x[1000:] += np.float32(ratio) * np.eye(32, dtype=np.float32)[0]
-    narrow = gx.GaussianMixture.from_labels(jnp.asarray(x), np.arange(2000) // 1000)
-    wide = gx.GaussianMixture.from_labels(
-        jnp.asarray(x, jnp.float64), np.arange(2000) // 1000
-    )
-    assert suits(narrow) and suits(wide)
+    label = np.arange(2000) * n_clusters // 2000
+    x += np.float32(ratio) * np.eye(32, dtype=np.float32)[label]
+    narrow = gx.GaussianMixture.from_labels(jnp.asarray(x), label)
+    wide = gx.GaussianMixture.from_labels(jnp.asarray(x, jnp.float64), label)
+    assert is_fastest(narrow) == (n_clusters == 2) == (not is_second(narrow))
+    assert not is_second(wide)
     fits = [
         gx.fit(m, data, solver=gx.EM(tol=0.0, max_steps=5), reg_covar=0.0, throw=False)
         for m, data in ((narrow, jnp.asarray(x)), (wide, jnp.asarray(x, jnp.float64)))
@@ -99,6 +109,29 @@ def test_float32_is_that_of_float64_at_any_separation(ratio):
     error = np.abs(values - expected).max(axis=(1, 2)) / expected.max(axis=(1, 2))
     assert error.max() < 1e-3
     assert (fits[0].n_residual_steps == 0) == (ratio <= 1e2), fits[0].n_residual_steps
+
+
+@pytest.mark.parametrize("distance", [1.0, 8.0, 1e6])
+def test_the_first_accurate_kernel_does_the_work(distance):
+    mixture = make_mixture("full", 5, 32, dtype=np.float32)
+    mixture = eqx.tree_at(lambda m: m.means, mixture, distance * mixture.means)
+    x = jnp.asarray(make_data(90, 32), np.float32)
+    source = gx.InMemory.from_data(x, None, 90)
+    rule = gx.packing(mixture.covariances, source)
+    u = mixture.covariances.precisions_cholesky
+    kernels = fast_kernels(mixture, source, rule, u)
+    assert len(kernels) == 2
+    got, pivot, used = first_accurate(kernels, mixture, u)
+    good = [k.is_accurate(mixture, mixture.means - k.pivot, u) for k in kernels]
+    first = int(np.argmax([*good, True]))
+    assert first == {1.0: 0, 8.0: 1, 1e6: 2}[distance]
+    assert [bool(flag) for flag in used] == [first == i for i in range(2)]
+    if first == 2:
+        assert not any(np.any(leaf) for leaf in leaves(got))
+        return
+    np.testing.assert_array_equal(pivot, kernels[first].pivot + 0 * mixture.means)
+    for a, b in zip(leaves(got), leaves(kernels[first].run()), strict=True):
+        np.testing.assert_allclose(a, b, 1e-6, 1e-6 * np.abs(b).max())
 
 
 def test_amplification_grows_with_the_distance_not_its_square():

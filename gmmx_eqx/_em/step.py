@@ -11,13 +11,13 @@ from .._covariances import AbstractCovariances
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge
 from .._sources import AbstractSource
+from .choice import fast_kernels, first_accurate
 from .frozen import Frozen
-from .guard import amplification, is_accurate, packed_is_accurate
+from .guard import amplification, is_accurate
 from .maximisation import has_collapsed, maximise
 from .packed import expect_packed
 from .packings import AbstractPacking, packing
 from .residual import expect, Expectation
-from .wide import expect_wide, suits, wide_is_accurate
 
 
 # The first pivot can be far from the new means, the second is within rounding of them.
@@ -27,8 +27,8 @@ _MAX_ATTEMPTS = 3
 class Kernel(enum.StrEnum):
     """How the E-step computes moments.
 
-    - `auto`: `packed`, or the wide kernel, where it is accurate, and `residual` in the
-        steps where it is not.
+    - `auto`: `packed`, or the wide kernel, where they are accurate, and `residual` in
+        the steps where they are not.
     - `packed`: two matrix products per chunk, whatever the accuracy.
     - `residual`: about each component's own mean.
     """
@@ -132,39 +132,29 @@ class EMStep(eqx.Module):
         )
 
     def _fast(self, mixture: GaussianMixture, packing: AbstractPacking) -> "_Attempt":
-        """By the packed or the wide kernel. Not accurate everywhere."""
+        """By the first of the fast kernels that is accurate. There may be none."""
         u = mixture.covariances.precisions_cholesky
-        if self.guarded and suits(mixture):
-            pivot, is_good = mixture.means, wide_is_accurate
-            run = lambda: expect_wide(mixture, self.source, u)
-        else:
-            pivot, is_good = jnp.zeros_like(self.source.pivot), packed_is_accurate
-            run = lambda: expect_packed(mixture, self.source, packing, u)
-        accurate = jnp.array(True)
         if self.guarded:
-            accurate = is_good(mixture, mixture.means - pivot, u)
-            zeros = jax.tree.map(
-                lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(run)
-            )
-            # A loop that runs once or not at all, rather than a condition: under `vmap`
-            # a condition would copy the data, and its features, for every lane.
-            expectation, _ = jax.lax.while_loop(
-                lambda carry: carry[1],
-                lambda _: (run(), jnp.array(False)),
-                (zeros, accurate),
-            )
+            kernels = fast_kernels(mixture, self.source, packing, u)
+            expectation, pivot, used = first_accurate(kernels, mixture, u)
         else:
-            expectation = run()
+            kernels, used = [], []
+            expectation = expect_packed(mixture, self.source, packing, u)
+            pivot = jnp.zeros_like(self.source.pivot)
         new = self._maximise(expectation, mixture, pivot)
         new_u = new.covariances.precisions_cholesky
+        before, after = jnp.array(False), jnp.array(False)
+        for kernel, flag in zip(kernels, used, strict=True):
+            before |= flag
+            after |= flag & kernel.is_accurate(new, new.means - pivot, new_u)
         # The new means are the best pivot there is, should this have to be done again.
-        better = accurate & jnp.all(jnp.isfinite(new.means))
+        better = before & jnp.all(jnp.isfinite(new.means))
         return _Attempt(
             mixture=new,
             u=new_u,
             log_likelihood=expectation.log_likelihood,
             pivot=jnp.where(better, new.means, mixture.means),
-            accurate=accurate & is_good(new, new.means - pivot, new_u),
+            accurate=after,
         )
 
     def _refine(self, mixture: GaussianMixture, attempt: "_Attempt") -> "_Attempt":

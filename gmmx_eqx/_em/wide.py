@@ -20,16 +20,23 @@ from .residual import Expectation, responsibilities
 _CHUNK_BYTES = 4 * 2**20
 
 
-def suits(mixture: GaussianMixture) -> bool:
-    """Whether this kernel is the faster one, as measured on a CPU: there are few
-    components for that many features. Or, in float32 and many dimensions, whether it
-    is at most half slower: packed features are often not accurate there, and residuals
-    take several times as long."""
+def is_fastest(mixture: GaussianMixture) -> bool:
+    """Whether this kernel is the fastest, as measured on a CPU: there are few
+    components for that many features."""
+    return _is_full(mixture) and mixture.n_components <= mixture.n_features // 8
+
+
+def is_second(mixture: GaussianMixture) -> bool:
+    """Whether it is to be tried where packed features are not accurate, which is often
+    so in float32 and many dimensions. It then takes at most twice as long as those, and
+    residuals several times."""
     d = mixture.n_features
-    often_inaccurate = mixture.means.dtype == jnp.float32 and d >= 32
-    most = 2 * d if often_inaccurate else d // 8
-    is_full = isinstance(mixture.covariances, FullCovariances)
-    return is_full and mixture.n_components <= most
+    often_wanted = mixture.means.dtype == jnp.float32 and d >= 32
+    return _is_full(mixture) and often_wanted and mixture.n_components <= 2 * d
+
+
+def _is_full(mixture: GaussianMixture) -> bool:
+    return isinstance(mixture.covariances, FullCovariances)
 
 
 def largest_chunk(mixture: GaussianMixture) -> int:
