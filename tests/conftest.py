@@ -35,6 +35,13 @@ def dtype() -> type[np.floating]:
     return np.float64 if X64 else np.float32
 
 
+@pytest.fixture
+def standard_promotion():
+    """JAX's own rules, which other packages count on."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
     """Compiled programs are of no use to the next file, and take memory."""

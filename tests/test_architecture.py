@@ -104,7 +104,7 @@ import gmmx_eqx
 import jax._src.xla_bridge
 assert not jax._src.xla_bridge.backends_are_initialized()
 optional = {"sklearn", "matplotlib", "pandas", "scipy.optimize", "scipy.stats"}
-optional |= {"safetensors"}
+optional |= {"safetensors", "numpyro", "distreqx", "flowjax", "blackjax"}
 assert not optional & set(sys.modules), optional & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -53,7 +53,8 @@ def test_python_blocks_run(page):
     # A page may register a family, which the other tests must not see, and other
     # packages count on JAX's own rules of promotion.
     families = unittest.mock.patch.dict(gx.COVARIANCE)
-    with families, jax.numpy_dtype_promotion("standard"):
+    dtypes = jax.numpy_dtype_promotion("standard")
+    with families, dtypes, jax.numpy_rank_promotion("allow"):
         for block in blocks:
             # Line numbers of a traceback are those of the page.
             padding = "\n" * text[: block.start(1)].count("\n")

@@ -165,6 +165,20 @@ def test_second_derivatives():
     np.testing.assert_allclose(jax.jit(jax.grad(fn))(0.3), expected, rtol=1e-6)
 
 
+@pytest.mark.x64
+def test_a_python_number_has_the_type_of_the_mixture():
+    mixture = make_mixture("full", 3, 1, dtype=jnp.float32)
+    functions = (gx.cdf, gx.survival, gx.log_cdf, gx.log_survival, gx.quantile)
+    for fn in functions:
+        got = fn(mixture, 0.3)
+        assert got.dtype == jnp.float32
+        assert fn(mixture, 1).dtype == jnp.float32
+        # What has a type of its own keeps it.
+        wide = fn(mixture, jnp.array([0.3], jnp.float64))
+        assert wide.dtype == jnp.float64
+        np.testing.assert_allclose(got, wide[0], 1e-5)
+
+
 def test_bad_input():
     mixture = make_mixture(FAMILIES[0], 2, 1)
     with pytest.raises(ValueError, match="must have one feature"):

@@ -168,6 +168,9 @@ def test_bad_input():
         "one per component": lambda: gx.merge(mixture, [0, 1]),
         "integers": lambda: gx.merge(mixture, [0.0, 1.0, 1.0]),
         r"without gaps; got the groups \[0, 2\]": lambda: gx.merge(mixture, [0, 2, 2]),
+        "`groups` must be known while tracing": lambda: jax.jit(
+            lambda groups: gx.merge(mixture, groups)
+        )(jnp.array([0, 1, 1])),
         "`n_components` must be at most 3": lambda: gx.reduce(mixture, 4),
         "`n_components` must be at least 1": lambda: gx.reduce(mixture, 0),
     }

@@ -104,7 +104,7 @@ def test_product_of_distant_mixtures(dtype):
 
 
 def test_product_of_different_features():
-    with pytest.raises(ValueError, match="same features"):
+    with pytest.raises(ValueError, match="`p` and `q` must have the same number"):
         gx.product(make_mixture("full"), make_mixture("full", n_features=N_FEATURES))
 
 

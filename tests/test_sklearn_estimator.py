@@ -319,9 +319,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_parameters(name):
-    estimator = GaussianMixture(**{"n_components": 2, name: BAD[name]})
+@pytest.mark.parametrize("name, value", [*BAD.items(), ("max_iter", True)])
+def test_bad_parameters(name, value):
+    estimator = GaussianMixture(**{"n_components": 2, name: value})
     word = name.removesuffix("_init").removesuffix("s") if "_init" in name else name
     with pytest.raises(ValueError, match=word):
         estimator.fit(np.eye(3))

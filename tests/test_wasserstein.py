@@ -135,6 +135,15 @@ def test_distance(name, dtype):
         np.testing.assert_allclose(np.sum(got.plan, 1), weights[0], rtol)
 
 
+@pytest.mark.x32
+def test_no_call_of_lapack():
+    """Two at the same time can wait for each other for ever."""
+    mixture = make_mixture("full", 3, 3)
+    fn = lambda p, q: gx.wasserstein(p, q).squared_distance
+    program = jax.jit(jax.value_and_grad(fn)).lower(mixture, mixture).as_text()
+    assert "while" in program and "lapack" not in program
+
+
 @every_family
 def test_of_itself(name, dtype):
     """Zero to the last digits, with a gradient of zero."""

@@ -34,7 +34,7 @@ def inverse_cholesky(values: Matrices) -> Matrices:
 
     A program does not raise, so callers must look at the result.
     """
-    return jnp.swapaxes(_lower_inverse(linalg.symmetrise(values)), -1, -2)
+    return linalg.transpose(_lower_inverse(linalg.symmetrise(values)))
 
 
 @inverse_cholesky.defjvp
@@ -43,7 +43,7 @@ def _inverse_cholesky_jvp(primals, tangents):
     (values,), (d_values,) = primals, tangents
     u = inverse_cholesky(values)
     d_values = linalg.symmetrise(d_values)
-    relative = linalg.matmul(linalg.matmul(jnp.swapaxes(u, -1, -2), d_values), u)
+    relative = linalg.matmul(linalg.matmul(linalg.transpose(u), d_values), u)
     diagonal = linalg.diagonal(linalg.diagonal_of(relative))
     return u, -linalg.matmul(u, jnp.triu(relative) - 0.5 * diagonal)
 
@@ -54,7 +54,7 @@ def cholesky(values: Matrices) -> Matrices:
     r"""The lower triangular $L$ with $Σ = L L^T$; NaN where $Σ$ is not positive
     definite."""
     eliminated = _eliminated(linalg.symmetrise(values))
-    above = jnp.swapaxes(jnp.triu(eliminated, 1), -1, -2)
+    above = linalg.transpose(jnp.triu(eliminated, 1))
     return above + linalg.diagonal(1 / linalg.diagonal_of(eliminated))
 
 
@@ -64,7 +64,7 @@ def _cholesky_jvp(primals, tangents):
     lower = cholesky(values)
     u = inverse_cholesky(values)
     d_values = linalg.symmetrise(d_values)
-    relative = linalg.matmul(linalg.matmul(jnp.swapaxes(u, -1, -2), d_values), u)
+    relative = linalg.matmul(linalg.matmul(linalg.transpose(u), d_values), u)
     diagonal = linalg.diagonal(linalg.diagonal_of(relative))
     return lower, linalg.matmul(lower, jnp.tril(relative) - 0.5 * diagonal)
 
@@ -133,7 +133,7 @@ def _eliminate_blocks(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
         eliminated = _eliminate(pivot)
         scale = jnp.tril(eliminated)
         rows = linalg.matmul(scale, rows)
-        columns = jnp.swapaxes(jnp.where(block > j, rows, 0), 1, 2)
+        columns = linalg.transpose(jnp.where(block > j, rows, 0))
         row_of_inverse = lax.dynamic_update_slice_in_dim(rows, scale, start, axis=2)
         is_column = (block == j)[None] & (block >= j)[:, None]
         rest = jnp.where(is_column, 0, m) - linalg.matmul(columns, row_of_inverse)

@@ -218,14 +218,22 @@ def as_sample_weights(weight: SampleWeight) -> PerSampleTotal:
     return jnp.expand_dims(weight, axes)
 
 
-def widest(arrays: list[Array]) -> np.dtype:
+def as_float_like(value: Any, name: str, like: Array) -> Float[Array, "..."]:
+    """As `as_float`; a Python number, which has no type of its own, takes that of
+    `like`."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return as_float(np.asarray(value, like.dtype) if is_number else value, name)
+
+
+def widest(arrays: list[Any]) -> np.dtype:
     """The widest of some floating-point types, also under strict promotion."""
     return max((a.dtype for a in arrays), key=lambda dtype: jnp.finfo(dtype).bits)
 
 
-def common_dtype(tree: Any, x: Data) -> tuple[Any, Data]:
-    """Both in the wider of their two types: nothing is narrowed unasked."""
-    leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
-    dtype = widest([x, *leaves])
+def common_dtype(*trees: Any, also: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+    """All in the widest of their types, and that of `also`: nothing is narrowed
+    unasked."""
+    leaves = jax.tree.leaves(eqx.filter(trees, eqx.is_inexact_array))
+    dtype = widest([*leaves, *also])
     cast = lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf
-    return jax.tree.map(cast, tree), x.astype(dtype)
+    return jax.tree.map(cast, trees)

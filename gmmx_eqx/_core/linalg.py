@@ -20,9 +20,13 @@ def matmul(a: Array, b: Array) -> Array:
     return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
 
 
+def transpose(x: Float[Array, "... i j"]) -> Float[Array, "... j i"]:
+    return jnp.swapaxes(x, -1, -2)
+
+
 def symmetrise(values: Float[Array, "... d d"]) -> Float[Array, "... d d"]:
     # (r x) xᵀ rounds its two triangles differently.
-    return 0.5 * (values + jnp.swapaxes(values, -1, -2))
+    return 0.5 * (values + transpose(values))
 
 
 def diagonal(column: Float[Array, "... d 1"]) -> Float[Array, "... d d"]:

@@ -19,7 +19,7 @@ from .._core.aliases import (
 )
 from .._core.axes import as_columns, Axis
 from .._moments import Moments
-from . import factor, matrices
+from . import factor
 
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class AbstractCovariances(eqx.Module):
         **Arguments:** as for `second_moment`.
         """
         # A product: a CPU takes ten times as long for a sum over samples.
-        transposed = matrices.transpose(as_columns(resp))
+        transposed = linalg.transpose(as_columns(resp))
         first = linalg.matmul(as_columns(residuals), transposed)
         return Moments(
             count=jnp.sum(resp, axis=Axis.batch, keepdims=True),

@@ -16,7 +16,6 @@ from .._core.aliases import (
 )
 from .._core.axes import as_columns, Axis, CovarianceType
 from .._moments import Moments
-from . import matrices
 from .abstract import AbstractCovariances
 
 
@@ -51,7 +50,7 @@ class DiagCovariances(AbstractCovariances):
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> DiagValues:
         squares = as_columns(residuals) ** 2
-        return linalg.matmul(squares, matrices.transpose(as_columns(resp)))
+        return linalg.matmul(squares, linalg.transpose(as_columns(resp)))
 
     @classmethod
     def from_moments(cls, moments: Moments, reg_covar: PerFeature) -> "DiagCovariances":

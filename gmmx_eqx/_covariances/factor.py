@@ -5,31 +5,45 @@ does not notice that two are the same.
 """
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import Means, PerColumn, Samples, Values, Weights
+from .._core.aliases import Means, PerColumn, Samples
 from .._core.axes import as_columns, Axis
-from .matrices import transpose
 
 
-def is_diagonal(u: Values) -> bool:
+# Square, or only the diagonals, on the features axis: of every feature, or one number
+# for all.
+Factors = Float[Array, "_ _ d _"]
+Columns = Float[Array, "_ _ _ columns"]
+
+
+def is_diagonal(u: Factors) -> bool:
     """Whether `u` holds only the diagonals, on the features axis."""
     return u.shape[Axis.features_covar] == 1
 
 
-def squared_mahalanobis(u: Values, x: Samples, means: Means) -> PerColumn:
+def multiply(factors: Factors, columns: Columns) -> Columns:
+    """The product with every column."""
+    if is_diagonal(factors):
+        return factors * columns
+    return linalg.matmul(factors, columns)
+
+
+def whiten(u: Factors, columns: Columns) -> Columns:
+    r"""$U^T$ times every column."""
+    return multiply(u if is_diagonal(u) else linalg.transpose(u), columns)
+
+
+def squared_mahalanobis(u: Factors, x: Samples, means: Means) -> PerColumn:
     r"""$|U_k^T (x_n - μ_k)|^2$, with samples as columns."""
     # The residual first, the product after: the difference of two products would lose
     # the digits of far-away means.
-    residuals = as_columns(x) - means
-    if is_diagonal(u):
-        whitened = u * residuals
-    else:
-        whitened = linalg.matmul(transpose(u), residuals)
+    whitened = whiten(u, as_columns(x) - means)
     return jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
 
 
-def log_det(u: Values) -> Weights:
+def log_det(u: Factors) -> Float[Array, "_ _ 1 1"]:
     r"""$\log |U|$, in nats; of one feature where the features axis is shared."""
     diagonal = u if is_diagonal(u) else linalg.diagonal_of(u)
     return jnp.sum(jnp.log(diagonal), axis=Axis.features, keepdims=True)

@@ -56,7 +56,7 @@ class FullCovariances(AbstractCovariances):
     @classmethod
     def from_moments(cls, moments: Moments, reg_covar: PerFeature) -> "FullCovariances":
         shift = moments.shift
-        outer = shift * matrices.transpose(shift)
+        outer = shift * linalg.transpose(shift)
         values = linalg.safe_divide(moments.second, moments.count) - outer
         return cls(values=linalg.symmetrise(values) + linalg.diagonal(reg_covar))
 

@@ -15,7 +15,7 @@ from .._core.aliases import (
     Samples,
     SquareValues,
 )
-from .._core.axes import as_columns, Axis
+from .._core.axes import as_columns
 from .._core.cholesky import cholesky, inverse_cholesky
 
 
@@ -23,19 +23,15 @@ from .._core.cholesky import cholesky, inverse_cholesky
 _CHUNK_BYTES, _SMALLEST = 2 * 2**20, 64
 
 
-def transpose(x: Float[Array, "b k i j"]) -> Float[Array, "b k j i"]:
-    return jnp.swapaxes(x, Axis.features, Axis.features_covar)
-
-
 def inverse(values: SquareValues) -> SquareValues:
     u = inverse_cholesky(values)
-    return linalg.matmul(u, transpose(u))
+    return linalg.matmul(u, linalg.transpose(u))
 
 
 def scatter(residuals: Residuals, resp: PerSample) -> SquareValues:
     """One product per component, (features, batch) by (batch, features)."""
     columns = as_columns(residuals)
-    return linalg.matmul(as_columns(resp) * columns, transpose(columns))
+    return linalg.matmul(as_columns(resp) * columns, linalg.transpose(columns))
 
 
 def colour(values: SquareValues, noise: Samples) -> Float[Array, "n k d 1"]:

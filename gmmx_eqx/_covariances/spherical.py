@@ -15,7 +15,6 @@ from .._core.aliases import (
 )
 from .._core.axes import as_columns, Axis, CovarianceType
 from .._moments import Moments
-from . import matrices
 from .abstract import AbstractCovariances
 
 
@@ -56,7 +55,7 @@ class SphericalCovariances(AbstractCovariances):
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> SphericalValues:
         squares = jnp.sum(as_columns(residuals) ** 2, axis=Axis.features, keepdims=True)
-        return linalg.matmul(squares, matrices.transpose(as_columns(resp)))
+        return linalg.matmul(squares, linalg.transpose(as_columns(resp)))
 
     @classmethod
     def from_moments(

@@ -59,7 +59,7 @@ class TiedCovariances(AbstractCovariances):
         # (components, features).
         shift = jnp.swapaxes(moments.shift, Axis.components, Axis.features_covar)
         count = jnp.swapaxes(moments.count, Axis.components, Axis.features_covar)
-        between = linalg.matmul(shift * count, matrices.transpose(shift))
+        between = linalg.matmul(shift * count, linalg.transpose(shift))
         values = linalg.safe_divide(moments.second - between, moments.total)
         return cls(values=linalg.symmetrise(values) + linalg.diagonal(reg_covar))
 

@@ -20,7 +20,6 @@ from .._core.cholesky import cholesky, inverse_cholesky
 from .abstract import AbstractCovariances
 from .diag import DiagCovariances
 from .full import FullCovariances
-from .matrices import transpose
 from .spherical import SphericalCovariances
 from .tied import TiedCovariances
 
@@ -85,7 +84,7 @@ def _triangle(
     difference = covariances.values - reference.values
     eye = jnp.eye(u.shape[-1], dtype=u.dtype)[None, None]
     # Not of the covariances alone: at the reference it has no rounding errors.
-    relative = eye + linalg.matmul(linalg.matmul(transpose(u), difference), u)
+    relative = eye + linalg.matmul(linalg.matmul(linalg.transpose(u), difference), u)
     r = linalg.matmul(relative, inverse_cholesky(relative))
     diagonal = linalg.diagonal_of(r)
     r = r + linalg.diagonal(jnp.log(diagonal) - diagonal)
@@ -103,7 +102,7 @@ def _matrices(
     diagonal = linalg.diagonal_of(r)
     r = r + linalg.diagonal(jnp.exp(diagonal) - diagonal)
     factor = linalg.matmul(cholesky(reference.values), r)
-    values = linalg.symmetrise(linalg.matmul(factor, transpose(factor)))
+    values = linalg.symmetrise(linalg.matmul(factor, linalg.transpose(factor)))
     return eqx.tree_at(lambda c: c.values, reference, values)
 
 

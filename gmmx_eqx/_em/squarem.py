@@ -23,7 +23,7 @@ from .step import StepInfo
 
 
 # By how much the longest extrapolation grows when it is used and helps (Varadhan,
-# Roland, section 5).
+# Roland).
 _GROWTH = 4.0
 
 

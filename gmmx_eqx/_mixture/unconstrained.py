@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from .._core import linalg
 from .._core.aliases import check_array, Means, Values, Weights
 from .._core.axes import Axis
 from .._core.cholesky import cholesky
@@ -87,12 +86,11 @@ class UnconstrainedMixture(AbstractGaussianMixture):
         ratio = jnp.where(present, mixture.weights, 1)
         ratio = ratio / jnp.where(present, start.weights, 1)
         u = start.covariances.precisions_cholesky
-        u_transposed = u if factor.is_diagonal(u) else jnp.swapaxes(u, -1, -2)
         difference = mixture.means - start.means
         units = start.n_parameters**0.5
         return cls(  # pyright: ignore[reportCallIssue]  # what is abstract is a property
             log_ratios=units * jnp.log(ratio),
-            shifts=units * _times(u_transposed, difference),
+            shifts=units * factor.whiten(u, difference),
             shapes=units * unconstrain(mixture.covariances, start.covariances),
             bits=_to_bits(start),
         )
@@ -137,17 +135,11 @@ class UnconstrainedMixture(AbstractGaussianMixture):
             lower = jnp.sqrt(covariances.variances)
         else:
             lower = cholesky(covariances.values_dense)
-        return start.means + _times(lower, self._unit * self.shifts)
+        return start.means + factor.multiply(lower, self._unit * self.shifts)
 
     @property
     def covariances(self) -> AbstractCovariances:
         return constrain(self.reference.covariances, self._unit * self.shapes)
-
-
-def _times(factors: Values, column: Means) -> Means:
-    if factor.is_diagonal(factors):
-        return factors * column
-    return linalg.matmul(factors, column)
 
 
 def _to_bits(tree: _Tree) -> _Tree:

@@ -3,7 +3,6 @@ here."""
 
 from typing import Any, TypeVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
@@ -22,11 +21,8 @@ _Mixture = TypeVar("_Mixture", bound=AbstractGaussianMixture)
 
 
 def as_array(value: Any, name: str, mixture: AbstractGaussianMixture) -> Array:
-    """A finite array. A Python number, which has no type of its own, takes the
-    mixture's."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    value = np.asarray(value, mixture.means.dtype) if is_number else value
-    array = inputs.as_float(value, name)
+    """A finite array, for a Python number of the mixture's type."""
+    array = inputs.as_float_like(value, name, mixture.means)
     inputs.check_finite(array, name)
     return array
 
@@ -117,18 +113,25 @@ def as_vector(
     return jnp.expand_dims(array, (Axis.batch, Axis.components, Axis.features_covar))
 
 
-def cast(mixture: _Mixture, dtype: Any) -> _Mixture:
-    to_dtype = lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a
-    return jax.tree.map(to_dtype, mixture)
+def check_pair(
+    first: _Mixture, second: _Mixture, names: str = "`first` and `second`"
+) -> tuple[_Mixture, _Mixture]:
+    """Both in the wider of their two types, or a `ValueError`."""
+    first.check_one()
+    second.check_one()
+    if first.n_features != second.n_features:
+        raise ValueError(
+            f"{names} must have the same number of features; got "
+            f"{first.n_features} and {second.n_features}."
+        )
+    return inputs.common_dtype(first, second)
 
 
 def common_dtype(
     mixture: _Mixture, operator: AbstractMap, *arrays: Float[Array, "..."]
 ) -> tuple[_Mixture, AbstractMap, *tuple[Array, ...]]:
     """All in the widest of their types: nothing is narrowed unasked."""
-    leaves = jax.tree.leaves(eqx.filter(mixture, eqx.is_inexact_array))
-    dtypes = [array.dtype for array in (*leaves, *arrays)]
-    dtypes += [] if operator.dtype is None else [operator.dtype]
-    dtype = max(dtypes, key=lambda dtype: jnp.finfo(dtype).bits)
-    arrays = tuple(array.astype(dtype) for array in arrays)
-    return cast(mixture, dtype), operator.astype(dtype), *arrays
+    # A map casts itself: not all of its arrays can be of another type.
+    also = () if operator.dtype is None else (jnp.zeros((), operator.dtype),)
+    mixture, *rest = inputs.common_dtype(mixture, *arrays, also=also)
+    return mixture, operator.astype(mixture.means.dtype), *rest

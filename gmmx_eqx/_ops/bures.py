@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 
 from .._core import linalg
 from .._core.axes import Axis
-from . import gaussians
+from .._core.jacobi import svd
+from .._covariances import factor
 from .gaussians import Gaussians, Pairs, squared_norm
 
 
@@ -22,7 +23,7 @@ def squared_wasserstein(p: Gaussians, q: Gaussians) -> Pairs:
     r"""$W_2^2(p_a, q_b) = |μ_a - μ_b|^2 + B(Σ_a, Σ_b)^2$, in squared units of the
     data."""
     between = squared_norm(p.means - q.means)
-    if gaussians.is_column(p.values):
+    if factor.is_diagonal(p.values):
         return between + squared_norm(p.lower - q.lower)
     return between + _squared_bures(p.lower, q.lower)
 
@@ -48,24 +49,25 @@ def _squared_bures_jvp(primals, tangents):
 
 def _rotation(b: Squares, a: Squares) -> Squares:
     """The orthogonal $W$ that brings $b W$ closest to $a$."""
-    return _polar(linalg.matmul(jnp.swapaxes(b, -1, -2), a))
+    return _polar(linalg.matmul(linalg.transpose(b), a))
 
 
 @jax.custom_jvp
 def _polar(values: Squares) -> Squares:
     """The orthogonal factor of the polar decomposition."""
-    left, _, right = jnp.linalg.svd(values, full_matrices=False)
-    return linalg.matmul(left, right)
+    left, _, right = svd(values)
+    return linalg.matmul(left, linalg.transpose(right))
 
 
 @_polar.defjvp
 def _polar_jvp(primals, tangents):
     (values,), (d_values,) = primals, tangents
-    left, singular, right = jnp.linalg.svd(values, full_matrices=False)
-    change = linalg.matmul(jnp.swapaxes(left, -1, -2), d_values)
-    change = linalg.matmul(change, jnp.swapaxes(right, -1, -2))
+    left, singular, right = svd(values)
+    change = linalg.matmul(linalg.transpose(left), d_values)
+    change = linalg.matmul(change, right)
     # Sums of singular values, never their differences.
     total = singular[..., :, None] + singular[..., None, :]
-    turn = linalg.safe_divide(change - jnp.swapaxes(change, -1, -2), total)
-    tangent = linalg.matmul(linalg.matmul(left, turn), right)
-    return linalg.matmul(left, right), tangent
+    turn = linalg.safe_divide(change - linalg.transpose(change), total)
+    back = linalg.transpose(right)
+    tangent = linalg.matmul(linalg.matmul(left, turn), back)
+    return linalg.matmul(left, back), tangent

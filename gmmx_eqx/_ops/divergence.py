@@ -9,6 +9,7 @@ from .._core.aliases import Scalar, Weights
 from .._core.axes import Axis
 from .._mixture import AbstractGaussianMixture
 from . import entropy, gaussians, pairwise
+from .arguments import check_pair
 from .entropy import Bounds
 from .gaussians import Pairs
 
@@ -20,7 +21,8 @@ _N_STEPS = 30
 def kl_variational(
     first: AbstractGaussianMixture, second: AbstractGaussianMixture
 ) -> Scalar:
-    r"""An approximation of $D(p \| q)$, in nats (Hershey & Olsen, eq. 20):
+    r"""An approximation of $D(p \| q)$, in nats (Hershey and Olsen's variational
+    one):
 
     $$\sum_a w_a \log
       \frac{\sum_{a'} w_{a'} e^{-D(p_a \| p_{a'})}}{\sum_b v_b e^{-D(p_a \| q_b)}}.$$
@@ -32,7 +34,7 @@ def kl_variational(
         Hershey, Olsen (2007), Approximating the Kullback Leibler Divergence Between
         Gaussian Mixture Models. ICASSP.
     """
-    return _kl_variational(*gaussians.check_pair(first, second))
+    return _kl_variational(*check_pair(first, second))
 
 
 def kl_bounds(
@@ -54,7 +56,7 @@ def kl_bounds(
         Hershey, Olsen (2007), Approximating the Kullback Leibler Divergence Between
         Gaussian Mixture Models. ICASSP.
     """
-    return _kl_bounds(*gaussians.check_pair(first, second))
+    return _kl_bounds(*check_pair(first, second))
 
 
 @eqx.filter_jit

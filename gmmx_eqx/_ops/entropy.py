@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from .._core import linalg
 from .._core.aliases import Scalar
 from .._core.axes import Axis
+from .._covariances import factor
 from .._mixture import AbstractGaussianMixture
 from . import gaussians, pairwise
 from .gaussians import Gaussians
@@ -74,9 +75,9 @@ def _entropy_of_pooled(mixture: AbstractGaussianMixture, q: Gaussians) -> Scalar
     # One product, (features, components) by (components, features).
     residuals = jnp.swapaxes(q.means - over(q.means), Axis.components, -1)
     scaled = jnp.swapaxes(weights, Axis.components, -1) * residuals
-    between = linalg.matmul(scaled, jnp.swapaxes(residuals, -1, -2))
+    between = linalg.matmul(scaled, linalg.transpose(residuals))
     within = over(q.values)
-    if gaussians.is_column(within):
+    if factor.is_diagonal(within):
         within = linalg.diagonal(within)
     pooled = Gaussians(over(q.means), linalg.symmetrise(within + between))
     return pairwise.entropy(pooled)[0, 0, 0, 0]

@@ -19,10 +19,6 @@ from .maps import AbstractMap, DiagonalMap
 ResidualColumns: TypeAlias = Float[Array, "one=1 _ outputs samples"]
 
 
-def transpose(x: Values) -> Values:
-    return jnp.swapaxes(x, Axis.features, Axis.features_covar)
-
-
 def push(
     covariances: AbstractCovariances,
     operator: AbstractMap,
@@ -42,7 +38,7 @@ def push(
             variances = variances if is_shared else operator(variances)
             return from_variances(covariances, variances, n_components, n_outputs)
     half = operator(as_dense(covariances, n_features))
-    return from_dense(covariances, operator(transpose(half)), n_components)
+    return from_dense(covariances, operator(linalg.transpose(half)), n_components)
 
 
 class Update(eqx.Module):
@@ -72,7 +68,7 @@ def update(
 
     - `noise`: $R$, square matrices or variances on the features axis.
     """
-    is_diagonal = isinstance(operator, DiagonalMap) and noise.shape[-1] == 1
+    is_diagonal = isinstance(operator, DiagonalMap) and factor.is_diagonal(noise)
     if is_diagonal and is_independent(covariances):
         variances = covariances.variances
         innovation = operator(operator(variances)) + noise
@@ -85,36 +81,28 @@ def update(
     prior = as_dense(covariances, n_features)
     n_outputs = operator.n_outputs(n_features)
     cross = operator(prior)
-    innovation = operator(transpose(cross)) + _as_square(noise, n_outputs)
+    innovation = operator(linalg.transpose(cross)) + _as_square(noise, n_outputs)
     u = inverse_cholesky(innovation)
-    gain = transpose(linalg.matmul(u, linalg.matmul(transpose(u), cross)))
+    gain = linalg.transpose(linalg.matmul(u, factor.whiten(u, cross)))
     # Joseph's form, (I - K H) Σ (I - K H)^T + K R K^T: an error of K does not matter to
     # first order, and a small R is not lost in the difference of larger numbers. The
     # second factor must meet the first as it was rounded.
     half = prior - linalg.matmul(gain, cross)
-    seen = transpose(operator(transpose(half)))
-    posterior = half - linalg.matmul(seen, transpose(gain)) + _congruence(gain, noise)
+    seen = linalg.transpose(operator(linalg.transpose(half)))
+    lost = linalg.matmul(seen, linalg.transpose(gain))
+    posterior = half - lost + _congruence(gain, noise)
     return Update(from_dense(covariances, posterior, n_components), gain, u)
 
 
 def _as_square(noise: Values, n_outputs: int) -> SquareValues:
-    if noise.shape[-1] == n_outputs > 1:
+    if not factor.is_diagonal(noise):
         return noise
     return linalg.diagonal(jnp.broadcast_to(noise, (1, noise.shape[1], n_outputs, 1)))
 
 
 def _congruence(gain: Values, noise: Values) -> SquareValues:
     r"""$K R K^T$."""
-    is_diagonal = noise.shape[-1] == 1
-    scaled = gain * transpose(noise) if is_diagonal else linalg.matmul(gain, noise)
-    return linalg.matmul(scaled, transpose(gain))
-
-
-def multiply(matrix: Values, columns: ResidualColumns) -> Array:
-    """With every column; `matrix` may hold only diagonals, on the features axis."""
-    if factor.is_diagonal(matrix):
-        return matrix * columns
-    return linalg.matmul(matrix, columns)
+    return linalg.matmul(gain, factor.multiply(noise, linalg.transpose(gain)))
 
 
 def log_density_of(
@@ -127,8 +115,7 @@ def log_density_of(
     - `whitener`: $U_k$, or only its diagonal; of one feature where all are the same.
     - `residuals`: shape `(1, components, features, samples)`.
     """
-    is_diagonal = factor.is_diagonal(whitener)
-    whitened = multiply(whitener if is_diagonal else transpose(whitener), residuals)
+    whitened = factor.whiten(whitener, residuals)
     distance = jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
     n_same = residuals.shape[Axis.features] // whitener.shape[Axis.features]
     log_det = n_same * factor.log_det(whitener)

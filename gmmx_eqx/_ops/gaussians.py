@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._core import inputs, linalg
+from .._core import linalg
 from .._core.aliases import Weights
 from .._core.axes import Axis
 from .._core.cholesky import cholesky, inverse_cholesky
+from .._covariances import factor
 from .._mixture import AbstractGaussianMixture
+from .families import as_dense, is_independent
 
 
 Pairs = Float[Array, "_ _ features=1 features_covar=1"]
@@ -36,33 +38,15 @@ class Gaussians(eqx.Module):
     @property
     def lower(self) -> Parts:
         """$L$ with $Σ = L L^T$."""
-        root = jnp.sqrt if is_column(self.values) else cholesky
+        root = jnp.sqrt if factor.is_diagonal(self.values) else cholesky
         return root(self.values)
 
     @property
     def u(self) -> Parts:
         """$U$ with $Σ^{-1} = U U^T$."""
-        column = is_column(self.values)
-        return (linalg.inverse_sqrt if column else inverse_cholesky)(self.values)
-
-
-def is_column(values: Array) -> bool:
-    return values.shape[Axis.features_covar] == 1
-
-
-def whiten(
-    u: Float[Array, "_ _ d m"], x: Float[Array, "_ _ d n"]
-) -> Float[Array, "_ _ d n"]:
-    r"""$U^T x$."""
-    if is_column(u):
-        return u * x
-    return linalg.matmul(jnp.swapaxes(u, -1, -2), x)
-
-
-def log_det(u: Float[Array, "_ _ d m"]) -> Float[Array, "_ _ 1 1"]:
-    r"""$\log |Σ| = -2 \log |U|$."""
-    diagonal = u if is_column(u) else linalg.diagonal_of(u)
-    return -2 * jnp.sum(jnp.log(diagonal), axis=Axis.features, keepdims=True)
+        is_diagonal = factor.is_diagonal(self.values)
+        invert = linalg.inverse_sqrt if is_diagonal else inverse_cholesky
+        return invert(self.values)
 
 
 def squared_norm(x: Array) -> Array:
@@ -71,24 +55,18 @@ def squared_norm(x: Array) -> Array:
 
 
 def as_gaussians(mixture: AbstractGaussianMixture, diagonal: bool) -> Gaussians:
-    if not diagonal and is_diagonal(mixture):
-        values = linalg.diagonal(_variances(mixture))
-    else:
-        values = _variances(mixture) if diagonal else mixture.covariances.values_dense
-    return Gaussians(mixture.means, values)
-
-
-def is_diagonal(mixture: AbstractGaussianMixture) -> bool:
-    """Whether all features are independent within a component."""
-    u = jax.eval_shape(lambda c: c.precisions_cholesky, mixture.covariances)
-    return u.shape[Axis.features_covar] == 1
+    covariances = mixture.covariances
+    if not diagonal:
+        return Gaussians(mixture.means, as_dense(covariances, mixture.n_features))
+    shape = (1, covariances.n_components, mixture.n_features, 1)
+    return Gaussians(mixture.means, jnp.broadcast_to(covariances.variances, shape))
 
 
 def pair(
     first: AbstractGaussianMixture, second: AbstractGaussianMixture
 ) -> tuple[Gaussians, Gaussians]:
     """The components of the first on the batch axis, those of the second as ever."""
-    diagonal = is_diagonal(first) and is_diagonal(second)
+    diagonal = all(is_independent(m.covariances) for m in (first, second))
     rows = as_gaussians(first, diagonal)
     return jax.tree.map(as_batch, rows), as_gaussians(second, diagonal)
 
@@ -110,25 +88,3 @@ def average(weights: Weights, values: Array) -> Float[Array, ""]:
     # derivative in the weight.
     counts = (weights > 0) | jnp.isfinite(values)
     return jnp.sum(weights * jnp.where(counts, values, 0))
-
-
-def check_pair(
-    first: AbstractGaussianMixture, second: AbstractGaussianMixture
-) -> tuple[AbstractGaussianMixture, AbstractGaussianMixture]:
-    """Both in the wider of their two types, or a `ValueError`."""
-    first.check_one()
-    second.check_one()
-    if first.n_features != second.n_features:
-        raise ValueError(
-            "`first` and `second` must have the same number of features; got "
-            f"{first.n_features} and {second.n_features}."
-        )
-    dtype = inputs.widest([first.means, second.means])
-    cast = lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf
-    return jax.tree.map(cast, (first, second))
-
-
-def _variances(mixture: AbstractGaussianMixture) -> Float[Array, "1 _ features 1"]:
-    variances = mixture.covariances.variances
-    shape = (1, variances.shape[Axis.components], mixture.n_features, 1)
-    return jnp.broadcast_to(variances, shape)

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
+from .._core import inputs
 from .._core.aliases import Labels, PerSample, Residuals, Values
 from .._core.axes import Axis
 from .._covariances import (
@@ -71,7 +72,12 @@ def merge(mixture: AbstractGaussianMixture, groups: Any) -> GaussianMixture:
     `ValueError` if `groups` is anything else.
     """
     mixture.check_one()
-    numbers = np.asarray(groups)
+    numbers = inputs.concrete(groups)
+    if numbers is None:
+        raise ValueError(
+            "`groups` must be known while tracing: their number is a shape. Hand in a "
+            "NumPy array or a list."
+        )
     if numbers.shape != (mixture.n_components,) or numbers.dtype.kind not in "iu":
         raise ValueError(
             "`groups` must be integers, one per component, shape "

@@ -9,7 +9,6 @@ from .._core.aliases import Means
 from .._core.axes import Axis
 from .._mixture import AbstractGaussianMixture
 from .families import as_dense
-from .gaussian import transpose
 
 
 def mean(mixture: AbstractGaussianMixture) -> Float[Array, " features"]:
@@ -36,7 +35,7 @@ def _covariance(
     mixture: AbstractGaussianMixture,
 ) -> Float[Array, "features features"]:
     offsets = _about_mean(mixture)
-    between = linalg.matmul(mixture.weights * offsets, transpose(offsets))
+    between = linalg.matmul(mixture.weights * offsets, linalg.transpose(offsets))
     within = mixture.weights * as_dense(mixture.covariances, mixture.n_features)
     return linalg.symmetrise(jnp.sum(within + between, axis=Axis.components)[0])
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from .._core import inputs
 from .._core.aliases import PerDatum, Scalar
 from .._mixture import AbstractGaussianMixture
-from . import gaussians
+from .arguments import check_pair
 
 
 class Estimate(eqx.Module):
@@ -57,7 +57,7 @@ def kl_monte_carlo(
     Arguments and gradients as for [`gmmx_eqx.entropy_monte_carlo`][]. The value is
     unbiased, and so may be negative where the divergence is small.
     """
-    first, second = gaussians.check_pair(first, second)
+    first, second = check_pair(first, second)
     n_samples = _check_n_samples(n_samples)
     return _kl(first, second, key, n_samples)
 

@@ -16,10 +16,10 @@ from .._core.aliases import (
     Weights,
 )
 from .._core.axes import as_columns, Axis
-from .._covariances import AbstractCovariances
+from .._covariances import AbstractCovariances, factor
 from .families import is_independent
 from .features import Features
-from .gaussian import log_density_of, multiply, update
+from .gaussian import log_density_of, update
 from .maps import AbstractMap, DiagonalMap, Observations
 
 
@@ -68,7 +68,7 @@ def posterior(
     n_components, n_features = means.shape[1:3]
     n_outputs = y.shape[Axis.features]
     count = jnp.asarray(n_outputs, y.dtype) if n_observed is None else n_observed
-    if isinstance(operator, Features) and noise.shape[-1] == 1:
+    if isinstance(operator, Features) and factor.is_diagonal(noise):
         if is_independent(covariances):
             operator, noise, y = _lift(operator, noise, y, n_features)
     new = update(covariances, operator, noise, n_components, n_features)
@@ -76,7 +76,7 @@ def posterior(
     log_density = log_density_of(new.whitener, residuals, count)
     return Posterior(
         weights=linalg.responsibilities(log_density, weights),
-        means=means + multiply(new.gain, residuals),
+        means=means + factor.multiply(new.gain, residuals),
         covariances=new.covariances,
         log_evidence=linalg.log_mix(log_density, weights),
     )

@@ -1,12 +1,11 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._core import inputs
 from .._core.aliases import Scalar, Values
 from .._core.axes import Axis
 from .._covariances import AbstractCovariances
 from .._mixture import AbstractGaussianMixture, GaussianMixture
-from .arguments import cast
+from .arguments import check_pair
 from .families import as_dense, is_independent
 from .maps import DiagonalMap
 from .posterior import posterior
@@ -27,22 +26,13 @@ def product(
 
     `ValueError` if the numbers of features differ.
     """
-    p.check_one()
-    q.check_one()
-    if p.n_features != q.n_features:
-        raise ValueError(
-            "`p` and `q` must have the same features; they have "
-            f"{p.n_features} and {q.n_features}."
-        )
-    return _product(p, q)
+    return _product(*check_pair(p, q, "`p` and `q`"))
 
 
 @eqx.filter_jit
 def _product(
     p: AbstractGaussianMixture, q: AbstractGaussianMixture
 ) -> tuple[GaussianMixture, Scalar]:
-    dtype = inputs.widest([p.means, q.means])
-    p, q = cast(p, dtype), cast(q, dtype)
     repeat = lambda x: jnp.repeat(x, q.n_components, axis=Axis.components)
     tile = lambda x: jnp.tile(x, (1, p.n_components, 1, 1))
     # A pair is a component of `p` that was observed at a mean of `q`, with the
@@ -55,7 +45,7 @@ def _product(
         repeat(p.weights) * tile(q.weights),
         repeat(p.means),
         prior,
-        DiagonalMap(jnp.ones((1, 1, 1, 1), dtype)),
+        DiagonalMap(jnp.ones((1, 1, 1, 1), p.means.dtype)),
         tile(noise) if noise.shape[Axis.components] > 1 else noise,
         tile(q.means),
     )

@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from .._core import inputs, linalg
+from .._core import inputs
 from .._core.aliases import Data, Samples, Scalar
 from .._core.axes import as_columns, Axis
+from .._covariances import factor
 from .._mixture import AbstractGaussianMixture
 from . import gaussians, line, quantiles
+from .families import is_independent
 
 
 def sample_implicit(mixture: AbstractGaussianMixture, key: Any, n_samples: int) -> Data:
@@ -103,18 +105,14 @@ def _sample_relaxed(
     logits = jnp.where(present, logits, -jnp.inf)
     share = jax.nn.softmax(logits, axis=Axis.components)
     noise = jr.normal(key_noise, (n_samples, 1, mixture.n_features, 1), dtype)
-    parts = gaussians.as_gaussians(mixture, gaussians.is_diagonal(mixture))
-    lower = parts.lower
+    diagonal = is_independent(mixture.covariances)
+    lower = gaussians.as_gaussians(mixture, diagonal).lower
     lower = jnp.broadcast_to(lower, (1, mixture.n_components, *lower.shape[2:]))
 
     # One component at a time: a sample of each would be as many times the memory.
     def add(total: Samples, component: Any) -> tuple[Samples, None]:
-        mean, factor, share = (part[:, None] for part in component)
-        columns = as_columns(noise)
-        if factor.shape[-1] == 1:
-            coloured = factor * columns
-        else:
-            coloured = linalg.matmul(factor, columns)
+        mean, lower, share = (part[:, None] for part in component)
+        coloured = factor.multiply(lower, as_columns(noise))
         return total + share * (mean + as_columns(coloured)), None
 
     by_component = lambda x: jnp.moveaxis(x, int(Axis.components), 0)

@@ -8,7 +8,7 @@ from .._core.aliases import Data
 from .._core.axes import as_columns, Axis
 from .._covariances import factor
 from .._mixture import AbstractGaussianMixture, densities
-from .gaussian import log_density_of, multiply, transpose
+from .gaussian import log_density_of
 
 
 # `GaussianMixture.score` is scikit-learn's: a mean log-likelihood.
@@ -43,8 +43,7 @@ def _score(mixture: AbstractGaussianMixture, x: Data) -> Data:
         residuals = as_columns(inputs.as_samples(chunk)) - mixture.means
         log_density = log_density_of(u, residuals, n_features)
         resp = as_columns(linalg.responsibilities(log_density, mixture.weights))
-        whiten = u if factor.is_diagonal(u) else transpose(u)
-        pull = multiply(u, multiply(whiten, residuals))
+        pull = factor.multiply(u, factor.whiten(u, residuals))
         return -jnp.sum(resp * pull, axis=Axis.components)[0].T
 
     return densities.map_chunks(of_chunk, x, mixture.n_components)

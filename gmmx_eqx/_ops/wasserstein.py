@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from .._core.aliases import Scalar
 from .._mixture import AbstractGaussianMixture
 from . import bures, gaussians
+from .arguments import check_pair
 from .gaussians import PairsTable
 from .transport import transport
 
@@ -52,7 +53,7 @@ def wasserstein(
         Delon, Desolneux (2020), A Wasserstein-type Distance in the Space of Gaussian
         Mixture Models. SIAM J. Imaging Sciences 13(2), 936-970.
     """
-    return _wasserstein(*gaussians.check_pair(first, second))
+    return _wasserstein(*check_pair(first, second))
 
 
 @eqx.filter_jit

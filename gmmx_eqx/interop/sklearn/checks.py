@@ -45,7 +45,10 @@ def check_parameters(estimator: Any) -> None:
         inputs.check_count(getattr(estimator, name), name)
     for name in ("max_iter", "verbose"):
         value = getattr(estimator, name)
-        if not isinstance(value, int | np.integer) or value < 0:
+        # As there, `verbose` may be a Boolean.
+        is_integer = isinstance(value, int | np.integer)
+        is_integer = is_integer and (name == "verbose" or not isinstance(value, bool))
+        if not is_integer or value < 0:
             raise ValueError(
                 f"`{name}` must be an integer of at least zero; got {value!r}."
             )

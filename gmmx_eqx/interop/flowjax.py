@@ -1,0 +1,53 @@
+"""A mixture as a distribution of FlowJAX."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+
+from .._core.aliases import Scalar
+from .._mixture import AbstractGaussianMixture
+from . import points
+from .points import Point
+
+
+try:
+    from flowjax.distributions import AbstractDistribution
+except ImportError as error:
+    raise ImportError(
+        "This needs FlowJAX, which is an optional extra: "
+        '`pip install "gmmx_eqx[flowjax]"`.'
+    ) from error
+
+
+class MixtureDistribution(AbstractDistribution):
+    """A `flowjax.distributions.AbstractDistribution` of the points of a mixture: the
+    base of a flow, say.
+
+    Trained together with the flow if the mixture is a
+    [`gmmx_eqx.UnconstrainedMixture`][]. A plain mixture's weights and covariances would
+    leave the set where they make sense: keep it fixed, with
+    `paramax.non_trainable(MixtureDistribution(mixture))`.
+
+    **Attributes:**
+
+    - `mixture`: the mixture, of any kind.
+    - `shape`: `(n_features,)`.
+    """
+
+    mixture: AbstractGaussianMixture
+    shape: tuple[int, ...] = eqx.field(static=True)
+    cond_shape: ClassVar[None] = None
+
+    def __init__(self, mixture: AbstractGaussianMixture):
+        mixture.check_one()
+        self.mixture = mixture
+        # Not a property: arrays that are not to be trained are hidden from it.
+        self.shape = (mixture.n_features,)
+
+    def _log_prob(self, x: Point, condition: Any = None) -> Scalar:
+        del condition
+        return points.log_prob(self.mixture, x)
+
+    def _sample(self, key: Any, condition: Any = None) -> Point:
+        del condition
+        return points.sample(self.mixture, key)
