@@ -99,7 +99,7 @@ def test_float32_is_that_of_float64_at_any_separation(ratio, n_clusters):
     x += np.float32(ratio) * np.eye(32, dtype=np.float32)[label]
     narrow = gx.GaussianMixture.from_labels(jnp.asarray(x), label)
     wide = gx.GaussianMixture.from_labels(jnp.asarray(x, jnp.float64), label)
-    assert is_fastest(narrow) == (n_clusters == 2) == (not is_second(narrow))
+    assert is_fastest(narrow) == (n_clusters == 2) and is_second(narrow)
     assert not is_second(wide)
     fits = [
         gx.fit(m, data, solver=gx.EM(tol=0.0, max_steps=5), reg_covar=0.0, throw=False)
@@ -107,7 +107,8 @@ def test_float32_is_that_of_float64_at_any_separation(ratio, n_clusters):
     ]
     values, expected = (np.float64(f.mixture.covariances.values_numpy) for f in fits)
     error = np.abs(values - expected).max(axis=(1, 2)) / expected.max(axis=(1, 2))
-    assert error.max() < 1e-3
+    # Samples about the pivot are themselves rounded to eps times their distance.
+    assert error.max() < max(5e-5, 0.1 * ratio * np.finfo(np.float32).eps)
     assert (fits[0].n_residual_steps == 0) == (ratio <= 1e2), fits[0].n_residual_steps
 
 

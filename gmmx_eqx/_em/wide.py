@@ -75,13 +75,16 @@ def expect_wide(
         joint = constant - 0.5 * jnp.sum(whitened**2, axis=1)
         resp, log_likelihood = responsibilities(joint, chunk.weights)
         weighted = resp[:, None] * (columns[None] - means)
-        products = linalg.matmul(weighted.reshape(n_components * d, -1), columns.T)
-        total = linalg.matmul(columns, resp.T)
-        return jnp.sum(resp, axis=1), total, products, log_likelihood
+        # With the first moments in the same product. Taken from sums of x they would not
+        # be those that the second moments have in them, but for a rounding error that
+        # the pivots then multiply.
+        factors = jnp.concatenate([columns, jnp.ones_like(columns[:1])])
+        products = linalg.matmul(weighted.reshape(n_components * d, -1), factors.T)
+        return jnp.sum(resp, axis=1), products, log_likelihood
 
-    count, total, products, log_likelihood = source.reduce(of_chunk)
-    first = total.T[None, :, :, None] - count[None, :, None, None] * mixture.means
-    products = products.reshape(1, n_components, d, d)
+    count, products, log_likelihood = source.reduce(of_chunk)
+    products = products.reshape(1, n_components, d, d + 1)
+    products, first = products[..., :d], products[..., d:]
     outer = first * jnp.swapaxes(mixture.means, Axis.features, Axis.features_covar)
     moments = Moments(
         count=count[None, :, None, None],
