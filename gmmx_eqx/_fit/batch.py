@@ -14,6 +14,7 @@ from .._initialisers import AbstractInitialiser, KMeans
 from .._priors import as_ridge
 from .best import take_best
 from .lanes import fit_sets, Settings
+from .progress import AbstractProgress, watch
 from .solution import Solution
 
 
@@ -30,6 +31,7 @@ def fit_batch(
     solver: AbstractEM | None = None,
     kernel: str = Kernel.auto,
     width: int = 64,
+    progress: AbstractProgress | bool = False,
 ) -> Solution:
     """Fits many data sets, each with a mixture of its own, as one program.
 
@@ -41,7 +43,7 @@ def fit_batch(
     - `n_restarts`: how many starts for each data set, of which the best is returned.
     - `key`: a `jax.random` key.
     - `sample_weight`: shape `(n_sets, n_samples)`, or a sequence like `xs`.
-    - `initialiser`, `reg_covar`, `solver`, `kernel`, `width`: as in
+    - `initialiser`, `reg_covar`, `solver`, `kernel`, `width`, `progress`: as in
         [`gmmx_eqx.fit_restarts`][].
 
     **Returns:**
@@ -73,7 +75,9 @@ def fit_batch(
         width=min(width, n_sets * n_restarts),
     )
     keys = jr.split(key, (n_sets, n_restarts))
-    solutions, _ = fit_sets(settings, xs, weights, keys)
+    args = (settings, xs, weights, keys)
+    run = lambda ticket: fit_sets(*args, ticket)
+    solutions, _ = watch(progress, "fit", n_sets * n_restarts, run, args)
     return _best_of_each(solutions)
 
 

@@ -11,6 +11,7 @@ from .._initialisers import AbstractInitialiser, KMeans
 from .._priors import as_ridge
 from .lanes import fit_lanes, Settings
 from .population import Population
+from .progress import AbstractProgress, watch
 
 
 def fit_restarts(
@@ -26,6 +27,7 @@ def fit_restarts(
     solver: AbstractEM | None = None,
     kernel: str = Kernel.auto,
     width: int = 64,
+    progress: AbstractProgress | bool = False,
 ) -> Population:
     """Fits the same data from many random starts, as one program.
 
@@ -39,6 +41,7 @@ def fit_restarts(
     - `sample_weight`, `reg_covar`, `solver`, `kernel`: as in [`gmmx_eqx.fit`][].
     - `width`: how many fits are computed side by side. A fit that has ended makes room
         for the next.
+    - `progress`: as in [`gmmx_eqx.fit`][]; it counts fits that have ended.
 
     **Returns:**
 
@@ -64,5 +67,7 @@ def fit_restarts(
     )
     keys = jr.split(key, n_restarts)
     n_active = jnp.full(n_restarts, n_components)
-    solutions, n_pool_steps = fit_lanes(settings, x, weight, keys, n_active)
+    args = (settings, x, weight, keys, n_active)
+    run = lambda ticket: fit_lanes(*args, ticket)
+    solutions, n_pool_steps = watch(progress, "fit", n_restarts, run, args)
     return Population(solutions, n_pool_steps, settings.width)

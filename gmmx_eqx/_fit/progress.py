@@ -1,0 +1,216 @@
+"""What a fit tells while it runs.
+
+A compiled program cannot hold the object that listens: it would be compiled again for
+every listener. It calls one function of this module, with a number that says who.
+"""
+
+import abc
+import itertools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+import optimistix as optx
+from jaxtyping import Array, PyTree
+
+from .._core import entry_points
+from .._core.aliases import Count, Flag, Scalar
+
+
+_Result = TypeVar("_Result")
+
+
+class AbstractProgress(abc.ABC):
+    """Listens to a fit, or many, while they run; see `progress` of [`gmmx_eqx.fit`][].
+
+    A subclass may keep what it likes. Its methods are called by the program that fits,
+    from another thread, and must not use JAX.
+    """
+
+    @abc.abstractmethod
+    def begin(self, unit: str, total: int | None) -> None:
+        """Before the first step.
+
+        **Arguments:**
+
+        - `unit`: what is counted: `"step"` of one fit, or `"fit"` of many.
+        - `total`: how many there will be, if that is known.
+        """
+
+    @abc.abstractmethod
+    def update(self, n_done: int, log_likelihood: float, change: float) -> None:
+        """After a step.
+
+        **Arguments:**
+
+        - `n_done`: how many steps were taken, or how many fits have ended.
+        - `log_likelihood`: in nats, after so many steps; of many fits, the best that
+            has ended (NaN before there is one).
+        - `change`: by how much it grew since the last call (NaN at first).
+        """
+
+    @abc.abstractmethod
+    def end(self) -> None:
+        """After the last step, or when the fit was interrupted."""
+
+
+class Ticket(eqx.Module):
+    """What a compiled program is given to report by.
+
+    **Attributes:**
+
+    - `number`: who listens.
+    - `n_before`: how many fits ended in other programs before this one.
+    """
+
+    number: Count
+    n_before: Count
+
+    def after(self, n_before: int) -> "Ticket":
+        return Ticket(self.number, jnp.asarray(n_before))
+
+    def report(self, n_done: Count, log_likelihood: Scalar) -> None:
+        args = (self.number, self.n_before + n_done, log_likelihood)
+        # Not ordered: what is ordered cannot be mapped. The listener sorts it out.
+        jax.debug.callback(_report, *args)
+
+
+class _Session:
+    """One listener during one fit, or many."""
+
+    def __init__(self, progress: AbstractProgress, unit: str, total: int | None):
+        self._progress = progress
+        self._unit = unit
+        self._total = total
+        self._is_open = False
+
+    def begin(self) -> None:
+        if not self._is_open:
+            self._is_open, self._n_done, self._value = True, -1, float("nan")
+            self._progress.begin(self._unit, self._total)
+
+    def report(self, n_done: int, value: float) -> None:
+        self.begin()
+        # Otherwise late, of a lane of a `vmap` that is behind, or no further fit ended.
+        if n_done > self._n_done:
+            # The best of many, also where programs follow each other.
+            if self._unit == "fit":
+                value = float(np.fmax(value, self._value))
+            change = value - self._value
+            self._n_done, self._value = n_done, value
+            self._progress.update(n_done, value, change)
+
+    def end(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._progress.end()
+
+
+_SESSIONS: dict[int, _Session] = {}
+_NUMBERS = itertools.count()
+
+
+def _report(number: Array, n_done: Array, value: Array) -> None:
+    session = _SESSIONS.get(int(number))
+    if session is not None:
+        session.report(int(n_done), float(value))
+
+
+def _end(number: Array, last: Array) -> None:
+    del last
+    _SESSIONS[int(number)].end()
+
+
+def watch(
+    progress: "AbstractProgress | bool",
+    unit: str,
+    total: int | None,
+    run: Callable[[Ticket | None], _Result],
+    inputs: PyTree,
+) -> _Result:
+    """`run` of a ticket to report by, or of `None` if nobody listens.
+
+    **Arguments:**
+
+    - `inputs`: all that `run` depends on. If some of it is being traced, the listener
+        is told of the beginning and the end by the program, whenever it runs.
+    """
+    progress = as_progress(progress)
+    if progress is None:
+        return run(None)
+    number = next(_NUMBERS)
+    session = _SESSIONS[number] = _Session(progress, unit, total)
+    # Inside `jit` computed by the program, even if `inputs` are all known.
+    ticket = Ticket(jnp.full((), number), jnp.array(0))
+    if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((inputs, ticket))):
+        # The session stays, since the program may run at any time and again.
+        result = run(ticket)
+        # An argument that is known only at the end.
+        jax.debug.callback(_end, ticket.number, jax.tree.leaves(result)[0])
+        return result
+    try:
+        session.begin()
+        result = jax.block_until_ready(run(ticket))
+        jax.effects_barrier()
+    finally:
+        session.end()
+        del _SESSIONS[number]
+    return result
+
+
+def as_progress(progress: Any) -> AbstractProgress | None:
+    if isinstance(progress, bool):
+        return entry_points.load("interop.tqdm", "Bar")() if progress else None
+    if not isinstance(progress, AbstractProgress):
+        raise ValueError(
+            "`progress` must be `True`, `False` or a `gx.AbstractProgress`; got "
+            f"{progress!r}."
+        )
+    return progress
+
+
+class Reporting(optx.AbstractFixedPointSolver):
+    """A solver that reports every step of another."""
+
+    inner: optx.AbstractFixedPointSolver
+    ticket: Ticket
+
+    @property
+    def rtol(self):
+        return self.inner.rtol
+
+    @property
+    def atol(self):
+        return self.inner.atol
+
+    @property
+    def norm(self):
+        return self.inner.norm
+
+    def init(self, *args: Any) -> PyTree:
+        return self.inner.init(*args)
+
+    def step(
+        self,
+        fn: Callable,
+        y: PyTree,
+        args: PyTree,
+        options: dict[str, Any],
+        state: PyTree,
+        tags: frozenset[object],
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        # The state before the step has counted the steps that led to this likelihood.
+        n_steps = state.n_steps
+        y, state, info = self.inner.step(fn, y, args, options, state, tags)
+        self.ticket.report(n_steps, state.log_likelihood)
+        return y, state, info
+
+    def terminate(self, *args: Any) -> tuple[Flag, optx.RESULTS]:
+        return self.inner.terminate(*args)
+
+    def postprocess(self, *args: Any) -> tuple[PyTree, PyTree, dict[str, Any]]:
+        return self.inner.postprocess(*args)
