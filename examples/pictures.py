@@ -42,15 +42,15 @@ def pairs(iris: Any, mixture: gx.GaussianMixture) -> Figure:
     return figure
 
 
-def responsibilities(iris: Any, mixture: gx.GaussianMixture) -> Figure:
+def responsibilities(eruptions: np.ndarray, mixture: gx.GaussianMixture) -> Figure:
     figure, ax = figure_of(8, 2.6, 1)
-    plotting.plot_responsibilities(mixture, iris, ax=ax)
+    plotting.plot_responsibilities(mixture, eruptions, ax=ax)
     return figure
 
 
-def uncertainty(iris: Any, mixture: gx.GaussianMixture) -> Figure:
+def uncertainty(eruptions: np.ndarray, mixture: gx.GaussianMixture) -> Figure:
     figure, ax = figure_of(6.8, 4.4, 1)
-    plotting.plot_uncertainty(mixture, iris, features=(2, 3), ax=ax)
+    plotting.plot_uncertainty(mixture, eruptions, names=ERUPTIONS, ax=ax)
     return figure
 
 
@@ -60,8 +60,8 @@ def convergence(population: gx.Population) -> Figure:
     plotting.plot_convergence(population.solutions, ax=left)
     plotting.plot_convergence(population.solutions, changes=True, ax=right)
     for ax in (left, right):
-        ax.set_xlim(0, 150)
-    left.set_ylim(-400, None)
+        ax.set_xlim(0, 75)
+    left.set_ylim(-345, None)
     return figure
 
 
@@ -97,12 +97,12 @@ def main() -> None:
         eruptions, range(1, 10), n_restarts=32, key=jr.key(0), solver=solver
     )
     print(table)
-    species = fit(iris, 3)
+    best = table.best.solution.mixture
     pictures = {
         "mixtures": mixtures(eruptions),
-        "pairs": pairs(iris, species),
-        "responsibilities": responsibilities(iris, species),
-        "uncertainty": uncertainty(iris, species),
+        "pairs": pairs(iris, fit(iris, 3)),
+        "responsibilities": responsibilities(eruptions, best),
+        "uncertainty": uncertainty(eruptions, best),
         "convergence": convergence(population),
         "population": optima(population),
         "selection": selection(table),

@@ -13,7 +13,7 @@ def axes_or_new(ax: Axes | None, width: float = 6.4, height: float = 4.4) -> Axe
 
 
 def annotate(
-    ax: Axes, text: str, at: tuple[float, float], colour: str, offset: float = 4
+    ax: Axes, text: str, at: tuple[float, float], colour: str, offset: float = 4.0
 ) -> Annotation:
     """Bold text so many points above a place, readable on whatever is below it."""
     return ax.annotate(

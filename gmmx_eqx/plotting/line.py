@@ -11,7 +11,7 @@ from .view import View
 
 
 _GRID_SIZE = 512
-_BINS = (8, 80)
+_BINS = (12, 80)
 
 
 def draw_line(
@@ -32,7 +32,7 @@ def draw_line(
             bins=_n_bins(points.x[:, 0]),
             weights=points.weight,
             density=True,
-            color="0.86",
+            color="0.88",
             ec="white",
             lw=0.6,
             label="data",
@@ -40,7 +40,7 @@ def draw_line(
         )
     for k in parts.present:
         colour, dash = style(k)
-        ax.fill_between(grid, shares[:, k], color=colour, alpha=0.18, lw=0, zorder=1)
+        ax.fill_between(grid, shares[:, k], color=colour, alpha=0.12, lw=0, zorder=1)
         ax.plot(
             grid, shares[:, k], color=colour, ls=dash, lw=1.6, label=f"component {k}"
         )
@@ -54,7 +54,7 @@ def draw_line(
 
 
 def _n_bins(values: np.ndarray) -> int:
-    """By the rule of Freedman and Diaconis, but neither very few nor very many."""
+    """By the rule of Freedman and Diaconis, but neither few nor very many."""
     low, high = np.quantile(values, (0.25, 0.75))
     width = 2 * (high - low) / len(values) ** (1 / 3)
     number = np.ptp(values) / width if width > 0 else _BINS[0]

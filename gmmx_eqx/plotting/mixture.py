@@ -22,7 +22,7 @@ def plot_mixture(
     *,
     sample_weight: Any = None,
     names: Sequence[str] | None = None,
-    sigmas: tuple[float, ...] = (1.0, 2.0),
+    sigmas: Sequence[float | int] = (1.0, 2.0),
     annotate: bool | None = None,
     ax: Axes | None = None,
 ) -> Axes:
@@ -68,7 +68,7 @@ def plot_mixture(
     names = names_of(names, x, mixture.n_features)
     if annotate is None:
         annotate = len(parts.present) <= _MOST_ANNOTATED
-    view = View.of(parts, points, max(2.5, *sigmas, 0))
+    view = View.of(parts, points, sigmas)
     ax = axes_or_new(ax)
     fresh = not ax.has_data()
     if mixture.n_features == 1:

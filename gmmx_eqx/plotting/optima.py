@@ -1,5 +1,5 @@
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
 from .._fit import Population
 from .axes import annotate, axes_or_new
@@ -51,10 +51,10 @@ def plot_optima(
     if len(optima) <= _MOST_ANNOTATED:
         colours = [VERMILLION, *[BLUE] * (len(optima) - 1)]
         for value, count, colour in zip(values, counts, colours, strict=True):
-            annotate(ax, str(count), (value, count), colour, offset=7)
+            annotate(ax, str(count), (value, float(count)), colour, offset=7.0)
     ax.set(yscale="log", ylim=(_BOTTOM, 2 * max(counts)))
     ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    ax.yaxis.set_major_formatter(ScalarFormatter())
+    ax.yaxis.set_major_formatter("{x:g}")
     ax.yaxis.set_minor_locator(NullLocator())
     ax.set(xlabel="log-likelihood (nats)", ylabel="starts that ended there")
     ax.margins(x=0.08)

@@ -26,7 +26,7 @@ def plot_pairs(
     sample_weight: Any = None,
     features: Any = slice(None),
     names: Sequence[str] | None = None,
-    sigmas: tuple[float, ...] = (1.0, 2.0),
+    sigmas: Sequence[float | int] = (1.0, 2.0),
     ax: FigureBase | np.ndarray | None = None,
 ) -> np.ndarray:
     """A mixture of any number of features, on the data if there is any: the marginals
@@ -58,7 +58,7 @@ def plot_pairs(
     chosen = chosen.resolve(mixture.n_features).indices
     panels = _panels(ax, len(chosen))
     colours = blend(proba(mixture, points))
-    view = View.of(whole, points, max(2.5, *sigmas, 0))
+    view = View.of(whole, points, sigmas)
     for (row, column), panel in np.ndenumerate(panels):
         if column > row:
             panel.set_visible(False)
@@ -72,7 +72,7 @@ def plot_pairs(
             panel.set(yticks=[])
             panel.spines["left"].set_visible(False)
         else:
-            draw_plane(panel, *shown, colours, window, sigmas)
+            draw_plane(panel, *shown, colours, window, sigmas, small=True)
         window.show(panel, fresh=True)
         _label(panel, names[chosen[column]], names[chosen[row]], row, column, panels)
     return panels

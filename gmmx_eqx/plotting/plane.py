@@ -1,5 +1,7 @@
 """A mixture of two features."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
@@ -28,8 +30,9 @@ def draw_plane(
     points: Points,
     colours: Float[np.ndarray, "n 3"],
     view: View,
-    sigmas: tuple[float, ...],
+    sigmas: Sequence[float | int],
     annotated: bool = False,
+    small: bool = False,
 ) -> None:
     """Contours of the density, samples in the given colours, and ellipses."""
     parts = Components.of(mixture)
@@ -37,9 +40,9 @@ def draw_plane(
     if len(points.x):
         ax.scatter(
             *points.x.T,
-            s=points.sizes,
+            s=points.sizes * (0.4 if small else 1),
             c=colours,
-            lw=0.4 if len(points.x) < 1000 else 0,
+            lw=0.4 if len(points.x) < 1000 and not small else 0,
             ec="white",
             zorder=2,
             rasterized=len(points.x) > _MANY,
@@ -47,7 +50,7 @@ def draw_plane(
     for k in parts.present:
         colour, dash = style(k)
         for i, sigma in enumerate(sorted(sigmas)):
-            width = 2.0 if i == 0 else 1.2
+            width = (2.0 if i == 0 else 1.2) * (0.7 if small else 1)
             ax.add_patch(
                 ellipse(
                     parts.means[k],
@@ -68,7 +71,7 @@ def draw_plane(
 
 
 def ellipse(
-    mean: np.ndarray, covariance: np.ndarray, sigmas: float, **kwargs: object
+    mean: np.ndarray, covariance: np.ndarray, sigmas: float | int, **kwargs: object
 ) -> Ellipse:
     """Where the Mahalanobis distance from the mean is `sigmas`."""
     variances, axes = np.linalg.eigh(covariance)

@@ -63,7 +63,7 @@ def plot_uncertainty(
     unsure, shown = unsure[order], points.x[order][:, list(own)]
     ax = axes_or_new(ax)
     # Unsure between two components is a half; between more it can be larger.
-    top = max(0.5, 1 - 1 / len(parts.present))
+    top = max(0.5, float(np.max(unsure)))
     colours: Any = {"c": unsure, "cmap": "cividis_r", "vmin": 0, "vmax": top}
     colours |= {"ec": "0.35", "lw": 0.3, "zorder": 2, "rasterized": len(shown) > _MANY}
     if len(own) == 1:

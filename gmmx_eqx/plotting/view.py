@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -7,8 +8,9 @@ from matplotlib.axes import Axes
 from .arrays import Components, Points
 
 
-# How far a component is followed, in standard deviations.
-_REACH = 3.0
+# How far a component is followed, in standard deviations: to where the outermost
+# contour of a single one is.
+_REACH = 3.05
 _MARGIN = 0.04
 # Points of a grid that a component gets along each axis, however narrow it is.
 _OWN = np.linspace(-4, 4, 33)
@@ -21,13 +23,17 @@ class View(NamedTuple):
     high: Float[np.ndarray, " features"]
 
     @classmethod
-    def of(cls, parts: Components, points: Points, sigmas: float = _REACH) -> "View":
-        """All samples, and all components as far as so many standard deviations."""
+    def of(
+        cls, parts: Components, points: Points, sigmas: Sequence[float | int] = ()
+    ) -> "View":
+        """All samples, and all components with ellipses at `sigmas`."""
         means = parts.means[parts.present]
-        reach = sigmas * parts.deviations[parts.present]
+        reach = max([_REACH, *sigmas]) * parts.deviations[parts.present]
         ends = np.concatenate([means - reach, means + reach, points.x])
         low, high = np.min(ends, axis=0), np.max(ends, axis=0)
-        margin = _MARGIN * (high - low)
+        # Numbers of this size have to differ.
+        least = 1e3 * np.spacing(np.maximum(np.abs(low), np.abs(high)))
+        margin = np.maximum(_MARGIN * (high - low), least)
         return cls(low - margin, high + margin)
 
     def grid(self, parts: Components, feature: int, size: int) -> np.ndarray:
