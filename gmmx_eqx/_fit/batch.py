@@ -1,3 +1,4 @@
+import functools as ft
 from typing import Any
 
 import equinox as eqx
@@ -75,9 +76,8 @@ def fit_batch(
         width=min(width, n_sets * n_restarts),
     )
     keys = jr.split(key, (n_sets, n_restarts))
-    args = (settings, xs, weights, keys)
-    run = lambda ticket: fit_sets(*args, ticket)
-    solutions, _ = watch(progress, "fit", n_sets * n_restarts, run, args)
+    run = ft.partial(fit_sets, settings, xs, weights, keys)
+    solutions, _ = watch(progress, "fit", n_sets * n_restarts, run)
     return _best_of_each(solutions)
 
 

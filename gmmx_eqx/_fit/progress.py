@@ -126,35 +126,28 @@ def _end(number: Array, last: Array) -> None:
 
 
 def watch(
-    progress: "AbstractProgress | bool",
+    progress: AbstractProgress | bool,
     unit: str,
     total: int | None,
     run: Callable[[Ticket | None], _Result],
-    inputs: PyTree,
 ) -> _Result:
-    """`run` of a ticket to report by, or of `None` if nobody listens.
-
-    **Arguments:**
-
-    - `inputs`: all that `run` depends on. If some of it is being traced, the listener
-        is told of the beginning and the end by the program, whenever it runs.
-    """
-    progress = as_progress(progress)
-    if progress is None:
+    """`run` of a ticket to report by, or of `None` if nobody listens."""
+    listener = _as_listener(progress)
+    if listener is None:
         return run(None)
     number = next(_NUMBERS)
-    session = _SESSIONS[number] = _Session(progress, unit, total)
-    # Inside `jit` computed by the program, even if `inputs` are all known.
+    session = _SESSIONS[number] = _Session(listener, unit, total)
+    # Inside `jit` computed by its program, whatever else is known.
     ticket = Ticket(jnp.full((), number), jnp.array(0))
-    if any(isinstance(a, jax.core.Tracer) for a in jax.tree.leaves((inputs, ticket))):
-        # The session stays, since the program may run at any time and again.
+    if isinstance(ticket.number, jax.core.Tracer):
+        # The session stays: the program runs later, and may run again. It says when it
+        # has ended, by something that is known only then.
         result = run(ticket)
-        # An argument that is known only at the end.
         jax.debug.callback(_end, ticket.number, jax.tree.leaves(result)[0])
         return result
     try:
         session.begin()
-        result = jax.block_until_ready(run(ticket))
+        result = run(ticket)
         jax.effects_barrier()
     finally:
         session.end()
@@ -162,7 +155,7 @@ def watch(
     return result
 
 
-def as_progress(progress: Any) -> AbstractProgress | None:
+def _as_listener(progress: Any) -> AbstractProgress | None:
     if isinstance(progress, bool):
         return entry_points.load("interop.tqdm", "Bar")() if progress else None
     if not isinstance(progress, AbstractProgress):

@@ -1,3 +1,4 @@
+import functools as ft
 from typing import Any
 
 import jax.numpy as jnp
@@ -67,7 +68,6 @@ def fit_restarts(
     )
     keys = jr.split(key, n_restarts)
     n_active = jnp.full(n_restarts, n_components)
-    args = (settings, x, weight, keys, n_active)
-    run = lambda ticket: fit_lanes(*args, ticket)
-    solutions, n_pool_steps = watch(progress, "fit", n_restarts, run, args)
+    run = ft.partial(fit_lanes, settings, x, weight, keys, n_active)
+    solutions, n_pool_steps = watch(progress, "fit", n_restarts, run)
     return Population(solutions, n_pool_steps, settings.width)

@@ -1,3 +1,4 @@
+import functools as ft
 from typing import Any
 
 import equinox as eqx
@@ -75,7 +76,8 @@ def fit(
         if not isinstance(frozen, Frozen):
             raise ValueError(f"`frozen` must be a `gx.Frozen`; got {frozen!r}.")
         frozen.check(mixture)
-    args = (
+    run = ft.partial(
+        _fit,
         mixture,
         x,
         weight,
@@ -85,8 +87,7 @@ def fit(
         samples_per_chunk,
         frozen,
     )
-    run = lambda ticket: _fit(*args, ticket)
-    solution = watch(progress, "step", None, run, args)
+    solution = watch(progress, "step", None, run)
     if throw:
         failed = solution.result != RESULTS.successful
         solution = solution.result.error_if(solution, failed)

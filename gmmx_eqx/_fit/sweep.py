@@ -114,7 +114,7 @@ def select(
         return cells
 
     n_fits = len(families) * n_active.size
-    cells = watch(progress, "fit", n_fits, run, (x, weight, keys))
+    cells = watch(progress, "fit", n_fits, run)
     return Selection(tuple(cells), criterion)
 
 
