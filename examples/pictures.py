@@ -15,6 +15,11 @@ from gmmx_eqx import plotting
 
 ROOT = pathlib.Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
+PARTS = [
+    f"{part} {side}\n(cm)"
+    for part in ("sepal", "petal")
+    for side in ("length", "width")
+]
 ERUPTIONS = ("eruption (minutes)", "waiting time (minutes)")
 
 
@@ -38,7 +43,7 @@ def mixtures(eruptions: np.ndarray) -> Figure:
 
 def pairs(iris: Any, mixture: gx.GaussianMixture) -> Figure:
     figure = Figure(figsize=(8.4, 8), layout="constrained")
-    plotting.plot_pairs(mixture, iris, ax=figure)
+    plotting.plot_pairs(mixture, iris, names=PARTS, ax=figure)
     return figure
 
 
@@ -83,8 +88,7 @@ def selection(table: gx.Selection) -> Figure:
 
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
-    iris = sklearn.datasets.load_iris(as_frame=True).data
-    iris.columns = [name.replace(" (cm)", "\n(cm)") for name in iris.columns]
+    iris, _ = sklearn.datasets.load_iris(return_X_y=True)
     path = ROOT / "examples" / "data" / "old_faithful.csv"
     eruptions = np.loadtxt(path, delimiter=",", skiprows=1)
     solver = gx.EM(tol=1e-8, max_steps=4000)

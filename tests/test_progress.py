@@ -11,8 +11,8 @@ import pytest
 import tqdm
 
 import gmmx_eqx as gx
-from gmmx_eqx._fit import progress as module
 from gmmx_eqx._fit.single import _fit
+from gmmx_eqx._fit.watch import _SESSIONS
 
 from .helpers import make_data, start
 
@@ -41,10 +41,10 @@ class Recorder(gx.AbstractProgress):
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(request):
-    before = set(module._SESSIONS)
+    before = set(_SESSIONS)
     yield
     inside_jit = ("test_no_trace_of_it_when_off", "test_inside_jit_and_vmap")
-    assert set(module._SESSIONS) == before or request.node.name in inside_jit
+    assert set(_SESSIONS) == before or request.node.name in inside_jit
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,9 @@ from .._initialisers import AbstractInitialiser, KMeans
 from .._priors import as_ridge
 from .best import take_best
 from .lanes import fit_sets, Settings
-from .progress import AbstractProgress, watch
+from .progress import AbstractProgress
 from .solution import Solution
+from .watch import watch
 
 
 def fit_batch(

@@ -16,8 +16,8 @@ from .._mixture.estimate import estimate
 from .._priors import AbstractRidge
 from .._sources import chunk_size, InMemory
 from .pool import map_groups, run_pool
-from .progress import Ticket
 from .solution import moved, Solution
+from .watch import Ticket
 
 
 # Samples of one chunk for all lanes; a quarter faster with 64 lanes than four times as

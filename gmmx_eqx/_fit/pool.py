@@ -10,7 +10,7 @@ from jaxtyping import Array, Int, PyTree
 
 from .._em import AbstractEM, AbstractEMState, StepInfo
 from .._mixture import GaussianMixture
-from .progress import Ticket
+from .watch import Ticket
 
 
 _Lanes = TypeVar("_Lanes", bound=PyTree)

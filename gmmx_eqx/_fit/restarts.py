@@ -12,7 +12,8 @@ from .._initialisers import AbstractInitialiser, KMeans
 from .._priors import as_ridge
 from .lanes import fit_lanes, Settings
 from .population import Population
-from .progress import AbstractProgress, watch
+from .progress import AbstractProgress
+from .watch import watch
 
 
 def fit_restarts(

@@ -14,8 +14,10 @@ from .._em.wide import largest_chunk, suits
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge
 from .._sources import chunk_size, InMemory
-from .progress import AbstractProgress, Reporting, Ticket, watch
+from .progress import AbstractProgress
+from .reporting import Reporting
 from .solution import moved, Solution
+from .watch import Ticket, watch
 
 
 def fit(

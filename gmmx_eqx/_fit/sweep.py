@@ -18,9 +18,10 @@ from .._mixture import GaussianMixture
 from .._priors import as_ridge
 from .best import take, take_best
 from .lanes import fit_lanes, Settings
-from .progress import AbstractProgress, Ticket, watch
+from .progress import AbstractProgress
 from .selection import Cell, Selection
 from .solution import Solution
+from .watch import Ticket, watch
 
 
 def select(

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from .._core import inputs
 from .._mixture import AbstractGaussianMixture
+from .._ops.features import as_features
 
 
 class Components(NamedTuple):
@@ -109,3 +110,8 @@ def names_of(names: Sequence[str] | None, x: Any, n_features: int) -> tuple[str,
             f"`names` must have one name per feature, {n_features}; got {len(names)}."
         )
     return names
+
+
+def indices_of(features: Any, n_features: int) -> list[int]:
+    """From integers, a slice or `Features`."""
+    return np.asarray(as_features(features, n_features).indices, int).tolist()

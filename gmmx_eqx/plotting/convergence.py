@@ -1,6 +1,7 @@
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from .._core.results import RESULTS
 from .._fit import Solution
@@ -54,7 +55,7 @@ def plot_convergence(
         marker = {"marker": "o" if good[lane] else "x", "ms": 6 if is_best else 3}
         ax.plot(steps[-1:], values[-1:], color=colour, zorder=zorder, **marker)
     ax.set(xlabel="steps of EM", ylabel="log-likelihood (nats)")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if changes:
         ax.set(yscale="log", ylabel="change of the log-likelihood (nats)")
     return ax

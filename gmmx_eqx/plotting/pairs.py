@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import FigureBase
 
 from .._mixture import AbstractGaussianMixture
-from .._ops import Features, marginal
-from .arrays import Components, names_of, Points, proba
+from .._ops import marginal
+from .arrays import Components, indices_of, names_of, Points, proba
 from .axes import axes_or_new
 from .line import draw_line
 from .palette import blend
@@ -54,8 +54,7 @@ def plot_pairs(
     whole = Components.of(mixture)
     points = Points.of(mixture, x, sample_weight)
     names = names_of(names, x, mixture.n_features)
-    chosen = features if isinstance(features, Features) else Features(features)
-    chosen = chosen.resolve(mixture.n_features).indices
+    chosen = indices_of(features, mixture.n_features)
     panels = _panels(ax, len(chosen))
     colours = blend(proba(mixture, points))
     view = View.of(whole, points, sigmas)

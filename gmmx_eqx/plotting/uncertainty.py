@@ -5,8 +5,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .._mixture import AbstractGaussianMixture
-from .._ops import Features
-from .arrays import Components, names_of, Points, proba
+from .arrays import Components, indices_of, names_of, Points, proba
 from .axes import axes_or_new
 from .palette import style
 from .plane import ellipse
@@ -53,14 +52,13 @@ def plot_uncertainty(
     points = Points.of(mixture, x, sample_weight)
     names = names_of(names, x, mixture.n_features)
     features = slice(2) if features is None else features
-    chosen = features if isinstance(features, Features) else Features(features)
-    own = chosen.resolve(mixture.n_features).indices
+    own = indices_of(features, mixture.n_features)
     if len(own) > 2:
         raise ValueError(f"`features` must be one or two; got {len(own)}, {own}.")
     unsure = 1 - np.max(proba(mixture, points), axis=1)
     # The most unsure on top.
     order = np.argsort(unsure, kind="stable")
-    unsure, shown = unsure[order], points.x[order][:, list(own)]
+    unsure, shown = unsure[order], points.x[order][:, own]
     ax = axes_or_new(ax)
     # Unsure between two components is a half; between more it can be larger.
     top = max(0.5, float(np.max(unsure)))
@@ -76,7 +74,7 @@ def plot_uncertainty(
         covariance = parts.covariances[k][np.ix_(own, own)]
         colour, dash = "0.45", style(k).dash
         line: Any = {"color": colour, "ls": dash, "lw": 1, "fill": False, "zorder": 1}
-        ax.add_patch(ellipse(parts.means[k][list(own)], covariance, 2, **line))
+        ax.add_patch(ellipse(parts.means[k][own], covariance, 2, **line))
     ax.autoscale_view()
     ax.set(xlabel=names[own[0]], ylabel=names[own[1]])
     label = "chance that the label is wrong"
