@@ -91,7 +91,7 @@ def is_resolved(mixture: gx.GaussianMixture) -> Any:
     return jnp.all(conditional_variances > rounding[None, None])
 
 
-def best(solutions: gx.Solution, icl: Any, n_samples: int) -> gx.Cell:
+def best(solutions: gx.Solution, icl: Any, n_samples: float) -> gx.Cell:
     """The lane of the largest likelihood among those that converged."""
     counts = np.asarray(solutions.converged)
     lane = np.argmax(np.where(counts, solutions.log_likelihood, -np.inf))
@@ -110,14 +110,15 @@ def finish(x: Any, cell: gx.Cell) -> gx.Cell:
     solver = gx.EM(tol=1e-14, max_steps=10_000)
     solution = gx.fit(cell.solution.mixture, x, solver=solver, reg_covar=0.0)
     icl = float(solution.mixture.icl(x))
-    return gx.Cell.create(solution, len(x), icl, cell.n_converged, cell.n_restarts)
+    counts = (cell.n_converged, cell.n_restarts)
+    return gx.Cell.create(solution, float(len(x)), icl, *counts)
 
 
 def search(x: Any, n_components: Sequence[int], n_starts: int) -> gx.Selection:
     """Every family with every number of components."""
     ensemble = starts(x, max(n_components), n_starts)
     models = [(family, k) for family in FAMILIES for k in n_components]
-    run = lambda model: best(*fits(x, ensemble, *model), len(x))
+    run = lambda model: best(*fits(x, ensemble, *model), float(len(x)))
     # Threads, since most of the time goes into compiling a program for each.
     with ThreadPoolExecutor(max_workers=2) as pool:
         table = gx.Selection(tuple(pool.map(run, models)), "bic")

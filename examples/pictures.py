@@ -15,11 +15,7 @@ from gmmx_eqx import plotting
 
 ROOT = pathlib.Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
-PARTS = [
-    f"{part} {side}\n(cm)"
-    for part in ("sepal", "petal")
-    for side in ("length", "width")
-]
+PARTS = ("sepal length", "sepal width", "petal length", "petal width")
 ERUPTIONS = ("eruption (minutes)", "waiting time (minutes)")
 
 
@@ -28,7 +24,7 @@ def figure_of(width: float, height: float, n_columns: int) -> tuple[Figure, Any]
     return figure, figure.subplots(1, n_columns)
 
 
-def fit(x: np.ndarray, n_components: int, family: str = "full") -> gx.GaussianMixture:
+def fit(x: Any, n_components: int, family: str = "full") -> gx.GaussianMixture:
     return gx.fit_restarts(x, n_components, family, key=jr.key(0)).best.mixture
 
 
@@ -43,7 +39,9 @@ def mixtures(eruptions: np.ndarray) -> Figure:
 
 def pairs(iris: Any, mixture: gx.GaussianMixture) -> Figure:
     figure = Figure(figsize=(8.4, 8), layout="constrained")
-    plotting.plot_pairs(mixture, iris, names=PARTS, ax=figure)
+    plotting.plot_pairs(
+        mixture, iris, names=[f"{part}\n(cm)" for part in PARTS], ax=figure
+    )
     return figure
 
 
