@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgb
 # Okabe and Ito's colours, which can be told apart by the colour-blind, without the two
 # that are too faint or too dark on white. Dark and light ones take turns, for print.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
-BLUE, ORANGE, *_, VERMILLION, _ = COLOURS
+BLUE, VERMILLION = COLOURS[0], COLOURS[4]
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "^", "D", "s", "v", "P", "X")
 

@@ -52,8 +52,7 @@ def plot_responsibilities(
     ax = axes_or_new(ax, width=7.5, height=2.8)
     below = np.zeros(len(edges))
     blocks = {}
-    # The block's own component is at the bottom nowhere but in the first: stacked in
-    # the same order everywhere, a component is one band.
+    # In the same order everywhere, so that a component is one band.
     for k in parts.present:
         above = below + heights[:, k]
         colour, _ = style(k)
