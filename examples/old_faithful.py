@@ -4,13 +4,13 @@ Fits every covariance family with one to nine components to 272 eruptions, each 
 many random starts, chooses by BIC, and draws the winner. Run it with `make demo`.
 """
 
+import dataclasses
 import functools as ft
-import math
 import pathlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,11 +18,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import matplotlib
 import numpy as np
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 
 import gmmx_eqx as gx
+from gmmx_eqx import plotting
 
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -33,29 +32,12 @@ N_STARTS = 64
 # Eruptions were timed to the second, waiting times to the minute. In minutes.
 CLOCK_STEPS = np.array([1 / 60, 1.0])
 
-# Okabe and Ito's colours can be told apart by the colour-blind.
-COLOURS = ("#009E73", "#E69F00", "#0072B2", "#CC79A7", "#56B4E9", "#D55E00")
+NAMES = ("Length of the eruption (minutes)", "Waiting time until the next (minutes)")
 STYLE: Any = {
     "font.size": 11,
     "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.titlesize": 12,
 }
-
-
-class Candidate(NamedTuple):
-    """The best fit of one family and number of components."""
-
-    family: str
-    n_components: int
-    solution: gx.Solution
-    bic: float
-    n_counted: int  # how many fits it was chosen from
-
-    def __str__(self) -> str:
-        plural = "s" if self.n_components > 1 else ""
-        return f"{self.family}, {self.n_components} component{plural}"
 
 
 def load() -> Any:
@@ -73,7 +55,7 @@ def starts(x: Any, n_components: int, n_starts: int) -> gx.GaussianMixture:
 
 
 def fits(x: Any, ensemble: Any, family: str, k: int) -> tuple[gx.Solution, Any]:
-    """A fit of k components per start, all in one program, and which of them count."""
+    """A fit of k components per start, all in one program, and the ICL of each."""
     # No ridge: this is maximum likelihood, and what collapses says so. No guarded
     # kernel: the clusters are only a few sigma apart.
     solver = gx.EM(tol=1e-9, max_steps=1000)
@@ -86,7 +68,11 @@ def fits(x: Any, ensemble: Any, family: str, k: int) -> tuple[gx.Solution, Any]:
             x, resp, covariance_type=family
         )
         solution = gx.fit(start, x, solver=solver, **options)
-        return solution, solution.converged & is_resolved(solution.mixture)
+        collapsed = gx.RESULTS.component_collapsed
+        resolved = is_resolved(solution.mixture)
+        result = gx.RESULTS.where(resolved, solution.result, collapsed)
+        solution = eqx.tree_at(lambda s: s.result, solution, result)
+        return solution, solution.mixture.icl(x)
 
     return eqx.filter_jit(eqx.filter_vmap(fit))(ensemble)
 
@@ -105,144 +91,99 @@ def is_resolved(mixture: gx.GaussianMixture) -> Any:
     return jnp.all(conditional_variances > rounding[None, None])
 
 
-def best(family: str, solutions: gx.Solution, counts: Any, n_samples: int) -> Candidate:
-    """The lane of the largest likelihood among those that count."""
-    likelihoods = np.where(counts, solutions.log_likelihood, -np.inf)
-    take = lambda leaf: jnp.asarray(leaf[np.argmax(likelihoods)])
-    solution = jax.tree.map(take, jax.device_get(solutions))
-    mixture = solution.mixture
-    bic = -2 * float(np.max(likelihoods)) + mixture.n_parameters * math.log(n_samples)
-    return Candidate(family, mixture.n_components, solution, bic, int(np.sum(counts)))
+def best(solutions: gx.Solution, icl: Any, n_samples: float) -> gx.Cell:
+    """The lane of the largest likelihood among those that converged."""
+    counts = np.asarray(solutions.converged)
+    lane = np.argmax(np.where(counts, solutions.log_likelihood, -np.inf))
+    take = lambda leaf: jnp.asarray(leaf[lane])
+    return gx.Cell.create(
+        jax.tree.map(take, jax.device_get(solutions)),
+        n_samples,
+        icl=float(icl[lane]),
+        n_converged=int(np.sum(counts)),
+        n_restarts=len(counts),
+    )
 
 
-def finish(x: Any, candidate: Candidate) -> Candidate:
+def finish(x: Any, cell: gx.Cell) -> gx.Cell:
     """The same with more digits of its parameters. Raises if it does not converge."""
     solver = gx.EM(tol=1e-14, max_steps=10_000)
-    solution = gx.fit(candidate.solution.mixture, x, solver=solver, reg_covar=0.0)
-    return candidate._replace(solution=solution, bic=float(solution.mixture.bic(x)))
+    solution = gx.fit(cell.solution.mixture, x, solver=solver, reg_covar=0.0)
+    icl = float(solution.mixture.icl(x))
+    counts = (cell.n_converged, cell.n_restarts)
+    return gx.Cell.create(solution, float(len(x)), icl, *counts)
 
 
-def search(x: Any, n_components: Sequence[int], n_starts: int) -> list[Candidate]:
-    """Every family with every number of components, the lowest BIC first."""
+def search(x: Any, n_components: Sequence[int], n_starts: int) -> gx.Selection:
+    """Every family with every number of components."""
     ensemble = starts(x, max(n_components), n_starts)
     models = [(family, k) for family in FAMILIES for k in n_components]
-    run = lambda model: best(model[0], *fits(x, ensemble, *model), len(x))
+    run = lambda model: best(*fits(x, ensemble, *model), float(len(x)))
     # Threads, since most of the time goes into compiling a program for each.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        first, *others = sorted(pool.map(run, models), key=lambda c: c.bic)
-    return [finish(x, first), *others]
+        table = gx.Selection(tuple(pool.map(run, models)), "bic")
+    first = table.best
+    cells = (finish(x, cell) if cell is first else cell for cell in table.cells)
+    return dataclasses.replace(table, cells=tuple(cells))
 
 
-def table(candidates: Sequence[Candidate]) -> str:
-    """BIC with a column per family and a row per number of components."""
-    cells = {(c.family, c.n_components): c for c in candidates}
-    lines = ["  K" + "".join(f"{family:>12}" for family in FAMILIES)]
-    for k in sorted({c.n_components for c in candidates}):
-        row = [cells[family, k] for family in FAMILIES]
-        texts = [f"{c.bic:11.2f}" + ("*" if c is candidates[0] else " ") for c in row]
-        lines.append(f"{k:3d} " + "".join(texts))
-    return "\n".join(lines)
+def name(cell: gx.Cell) -> str:
+    plural = "s" if cell.n_components > 1 else ""
+    return f"{cell.covariance_type}, {cell.n_components} component{plural}"
 
 
 def parameters(mixture: gx.GaussianMixture) -> tuple[np.ndarray, ...]:
-    """Components by mean eruption: their order, weights, means, dense covariances."""
+    """Components by mean eruption: their weights, means and dense covariances."""
     order = np.argsort(mixture.means_numpy[:, 0])
     dense = np.asarray(mixture.covariances.values_dense)[0]
     dense = dense if dense.shape[-1] == 2 else dense * np.eye(2)
     dense = np.broadcast_to(dense, (len(order), 2, 2))
-    return order, mixture.weights_numpy[order], mixture.means_numpy[order], dense[order]
+    return mixture.weights_numpy[order], mixture.means_numpy[order], dense[order]
 
 
-def report(candidates: Sequence[Candidate]) -> str:
+def report(table: gx.Selection) -> str:
     """Which model wins, by how much, and what it is."""
-    winner, runner_up, *_ = candidates
-    solution, mixture = winner.solution, winner.solution.mixture
+    winner, runner_up, *_ = table.ranking
+    solution = winner.solution
     lines = [
-        f"Best: {winner}. Next: {runner_up}, +{runner_up.bic - winner.bic:.2f}.\n",
-        f"log-likelihood {solution.log_likelihood:.4f} nats, BIC {winner.bic:.4f}, "
-        f"{mixture.n_parameters} parameters, {int(solution.n_steps)} more steps\n",
+        f"Best: {name(winner)}. Next: {name(runner_up)}, +{table.margin:.2f}.\n",
+        f"log-likelihood {winner.log_likelihood:.4f} nats, BIC {winner.bic:.4f}, "
+        f"{winner.n_parameters} parameters, {winner.n_steps} more steps\n",
         "  k  weight     mean (minutes)           covariance (minutes²)",
         "             eruption   waiting    eruption   waiting      both",
     ]
-    _, *arrays = parameters(mixture)
+    arrays = parameters(solution.mixture)
     for k, (weight, mean, c) in enumerate(zip(*arrays, strict=True), start=1):
         numbers = (*mean, c[0, 0], c[1, 1], c[0, 1])
         lines.append(f"{k:3d}  {weight:.4f} " + "".join(f"{n:10.4f}" for n in numbers))
     return "\n".join(lines)
 
 
-def draw(x: Any, candidates: Sequence[Candidate], path: pathlib.Path) -> None:
+def draw(x: Any, table: gx.Selection, path: pathlib.Path) -> None:
     """The winner over the data, and the BIC of every model."""
+    winner = table.best
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10.7, 5.2), layout="constrained")
         left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
-        draw_mixture(left, x, candidates[0])
-        draw_bic(right, candidates)
+        plotting.plot_mixture(winner.solution.mixture, x, names=NAMES, ax=left)
+        left.set_title(f"Old Faithful: {name(winner)}, ellipses at 1 and 2 sigma")
+        plotting.plot_selection(table, ax=right)
+        right.set_title("Which model? The lower, the better")
         figure.savefig(path, dpi=150, bbox_inches="tight", pad_inches=0.15)
-
-
-def draw_mixture(axes: Any, x: Any, winner: Candidate) -> None:
-    """Samples in the colours of their responsibilities, ellipses, and the density."""
-    mixture = winner.solution.mixture
-    order, *arrays = parameters(mixture)
-    points = np.asarray(x)
-    margin = 0.17 * np.ptp(points, axis=0)
-    low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
-    grid = np.stack(np.meshgrid(*np.linspace(low, high, 160).T), axis=-1)
-    density = np.exp(mixture.log_prob(grid.reshape(-1, 2))).reshape(160, 160)
-    levels = density.max() * 0.5 ** np.arange(8, -1, -1)  # each half of the next
-    axes.contourf(*grid.T, density.T, levels, cmap="Greys", norm="log", alpha=0.22)
-    axes.contour(*grid.T, density.T, levels, colors="#B4B4B4", linewidths=0.6)
-    colours = [to_rgb(COLOURS[k % len(COLOURS)]) for k in range(len(order))]
-    blend = np.clip(np.asarray(mixture.predict_proba(x))[:, order] @ colours, 0, 1)
-    axes.scatter(*points.T, s=20, c=blend, lw=0.4, ec="white", zorder=2)
-    angle = np.linspace(0, 2 * np.pi, 200)
-    circle = np.stack([np.cos(angle), np.sin(angle)])
-    text: Any = {"textcoords": "offset points", "ha": "center", "weight": "bold"}
-    text["path_effects"] = [withStroke(linewidth=3, foreground="white")]
-    for colour, weight, mean, covariance in zip(colours, *arrays, strict=True):
-        root = np.linalg.cholesky(covariance)
-        for sigmas, width in ((1, 2.2), (2, 1.3)):
-            ellipse = mean[:, None] + sigmas * root @ circle
-            axes.plot(*ellipse, color=colour, lw=width, zorder=3)
-        top = mean + 2 * root @ root[1] / np.linalg.norm(root[1])
-        axes.annotate(f"{weight:.0%}", top, (0, 6), color=colour, **text)
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
-    axes.set_xlabel("Length of the eruption (minutes)")
-    axes.set_ylabel("Waiting time until the next (minutes)")
-    axes.set_title(f"Old Faithful: {winner}, ellipses at 1 and 2 sigma")
-
-
-def draw_bic(axes: Any, candidates: Sequence[Candidate]) -> None:
-    lowest = candidates[0]
-    for family, marker in zip(FAMILIES, "o^Ds", strict=True):
-        own = [c for c in candidates if c.family == family]
-        excess = {c.n_components: c.bic - lowest.bic for c in own}
-        counts, values = zip(*sorted(excess.items()), strict=True)
-        colour, width = ("#D55E00", 2) if family == lowest.family else ("#666666", 1.2)
-        style = {"color": colour, "marker": marker, "ms": 5, "lw": width}
-        axes.plot(counts, values, label=family, **style)
-    axes.legend(loc="center", bbox_to_anchor=(0.62, 0.7), ncols=2, frameon=False)
-    axes.set_yscale("symlog", linthresh=10, linscale=0.6)
-    axes.set_yticks([0, 10, 100, 1000], ["0", "10", "100", "1000"])
-    axes.set_xticks(sorted({c.n_components for c in candidates}))
-    axes.set_xlabel("Number of components")
-    axes.set_ylabel(f"BIC minus the best, {lowest.bic:.1f}")
-    axes.set_title("Which model? The lower, the better")
 
 
 def main() -> None:
     jax.config.update("jax_enable_x64", True)
     x = load()
     begin = time.perf_counter()
-    candidates = search(x, range(1, 10), N_STARTS)
+    table = search(x, range(1, 10), N_STARTS)
     seconds = time.perf_counter() - begin
-    n_counted = sum(c.n_counted for c in candidates)
-    print(f"{N_STARTS * len(candidates)} fits in {seconds:.0f} s, compiling included.")
+    n_counted = sum(cell.n_converged for cell in table.cells)
+    print(f"{N_STARTS * len(table.cells)} fits in {seconds:.0f} s, compiling included.")
     print(f"{n_counted} count: converged, no component narrower than clock steps.\n")
     print(f"BIC of the best of {N_STARTS} starts; lower is better\n")
-    print(table(candidates), report(candidates), sep="\n\n")
-    draw(x, candidates, PICTURE)
+    print(table, report(table), sep="\n\n")
+    draw(x, table, PICTURE)
     print(f"\nPicture: {PICTURE.relative_to(ROOT)}")
 
 

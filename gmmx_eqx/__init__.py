@@ -33,6 +33,7 @@ from ._em import (
     StepInfo as StepInfo,
 )
 from ._fit import (
+    AbstractProgress as AbstractProgress,
     Cell as Cell,
     contraction_rate as contraction_rate,
     fit as fit,

@@ -103,8 +103,9 @@ import sys
 import gmmx_eqx
 import jax._src.xla_bridge
 assert not jax._src.xla_bridge.backends_are_initialized()
-optional = {"sklearn", "matplotlib", "pandas", "scipy.optimize", "scipy.stats"}
-optional |= {"safetensors", "numpyro", "distreqx", "flowjax", "blackjax"}
+optional = {"sklearn", "matplotlib", "pandas", "tqdm", "safetensors"}
+optional |= {"numpyro", "distreqx", "flowjax", "blackjax"}
+optional |= {"scipy.optimize", "scipy.stats"}
 assert not optional & set(sys.modules), optional & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,3 +1,4 @@
+import functools as ft
 from typing import Any
 
 import equinox as eqx
@@ -14,7 +15,9 @@ from .._initialisers import AbstractInitialiser, KMeans
 from .._priors import as_ridge
 from .best import take_best
 from .lanes import fit_sets, Settings
+from .progress import AbstractProgress
 from .solution import Solution
+from .watch import watch
 
 
 def fit_batch(
@@ -30,6 +33,7 @@ def fit_batch(
     solver: AbstractEM | None = None,
     kernel: str = Kernel.auto,
     width: int = 64,
+    progress: AbstractProgress | bool = False,
 ) -> Solution:
     """Fits many data sets, each with a mixture of its own, as one program.
 
@@ -41,7 +45,7 @@ def fit_batch(
     - `n_restarts`: how many starts for each data set, of which the best is returned.
     - `key`: a `jax.random` key.
     - `sample_weight`: shape `(n_sets, n_samples)`, or a sequence like `xs`.
-    - `initialiser`, `reg_covar`, `solver`, `kernel`, `width`: as in
+    - `initialiser`, `reg_covar`, `solver`, `kernel`, `width`, `progress`: as in
         [`gmmx_eqx.fit_restarts`][].
 
     **Returns:**
@@ -73,7 +77,8 @@ def fit_batch(
         width=min(width, n_sets * n_restarts),
     )
     keys = jr.split(key, (n_sets, n_restarts))
-    solutions, _ = fit_sets(settings, xs, weights, keys)
+    run = ft.partial(fit_sets, settings, xs, weights, keys)
+    solutions, _ = watch(progress, "fit", n_sets * n_restarts, run)
     return _best_of_each(solutions)
 
 

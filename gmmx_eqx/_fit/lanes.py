@@ -17,6 +17,7 @@ from .._priors import AbstractRidge
 from .._sources import chunk_size, InMemory
 from .pool import map_groups, run_pool
 from .solution import moved, Solution
+from .watch import Ticket
 
 
 # Samples of one chunk for all lanes; a quarter faster with 64 lanes than four times as
@@ -68,6 +69,7 @@ def fit_lanes(
     weight: SampleWeight | None,
     keys: Any,
     n_active: Int[Array, " lanes"],
+    ticket: Ticket | None = None,
 ) -> tuple[Solution, Int[Array, ""]]:
     """One data set, one lane per key; also the number of steps that the pool took."""
     source = settings.source(x, weight)
@@ -76,7 +78,7 @@ def fit_lanes(
     step = settings.step(source)
     run = lambda mixture, args: step(mixture)
     mixtures, states, n_pool_steps = run_pool(
-        run, settings.solver, starts, lambda lane: None, settings.width
+        run, settings.solver, starts, lambda lane: None, settings.width, ticket
     )
     finish = lambda mixture, state: Solution.from_state(mixture, state, source)
     return jax.vmap(finish)(mixtures, states), n_pool_steps
@@ -88,6 +90,7 @@ def fit_sets(
     xs: Array,
     weights: Array | None,
     keys: Any,
+    ticket: Ticket | None = None,
 ) -> tuple[Solution, Int[Array, ""]]:
     """Many data sets, `(sets, samples, features)`, and keys `(sets, restarts)`: a lane
     for each key."""
@@ -109,7 +112,7 @@ def fit_sets(
     starts = map_groups(start, settings.width, lanes, keys.reshape(-1))
     run = lambda mixture, step: step(mixture)
     mixtures, states, n_pool_steps = run_pool(
-        run, settings.solver, starts, step_of, settings.width
+        run, settings.solver, starts, step_of, settings.width, ticket
     )
 
     def finish(mixture, state, lane):

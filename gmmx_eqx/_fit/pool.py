@@ -10,6 +10,7 @@ from jaxtyping import Array, Int, PyTree
 
 from .._em import AbstractEM, AbstractEMState, StepInfo
 from .._mixture import GaussianMixture
+from .watch import Ticket
 
 
 _Lanes = TypeVar("_Lanes", bound=PyTree)
@@ -30,6 +31,7 @@ def run_pool(
     starts: GaussianMixture,
     args: Callable[[Int[Array, ""]], Any],
     width: int,
+    ticket: Ticket | None = None,
 ) -> tuple[GaussianMixture, AbstractEMState, Int[Array, ""]]:
     """Iterates every lane of `starts` to its own end, `width` lanes at a time.
 
@@ -43,6 +45,7 @@ def run_pool(
     - `step`: a step of EM, `(mixture, args) -> (mixture, StepInfo)`.
     - `starts`: mixtures with a leading axis of lanes.
     - `args`: from the number of a lane to what its steps need.
+    - `ticket`: to report by how many lanes have ended.
 
     **Returns:**
 
@@ -87,11 +90,17 @@ def run_pool(
         fresh = jnp.minimum(next_lane, n_lanes - 1)
         refill = (_take(starts, fresh), jax.vmap(init)(_take(starts, fresh)))
         mixtures, states = _where(ended, refill, (mixtures, states))
+        n_started = pool.n_started + jnp.sum(ended)
+        if ticket is not None:
+            n_running = jnp.sum(next_lane < n_lanes)
+            n_ended = jnp.minimum(n_started, n_lanes) - n_running
+            # NaN for a lane that has not ended.
+            ticket.report(n_ended, jnp.nanmax(results[1].log_likelihood))
         return _Pool(
             lane=next_lane,
             mixtures=mixtures,
             states=states,
-            n_started=pool.n_started + jnp.sum(ended),
+            n_started=n_started,
             n_pool_steps=pool.n_pool_steps + 1,
             results=results,
         )

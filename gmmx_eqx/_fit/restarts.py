@@ -1,3 +1,4 @@
+import functools as ft
 from typing import Any
 
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ from .._initialisers import AbstractInitialiser, KMeans
 from .._priors import as_ridge
 from .lanes import fit_lanes, Settings
 from .population import Population
+from .progress import AbstractProgress
+from .watch import watch
 
 
 def fit_restarts(
@@ -26,6 +29,7 @@ def fit_restarts(
     solver: AbstractEM | None = None,
     kernel: str = Kernel.auto,
     width: int = 64,
+    progress: AbstractProgress | bool = False,
 ) -> Population:
     """Fits the same data from many random starts, as one program.
 
@@ -39,6 +43,7 @@ def fit_restarts(
     - `sample_weight`, `reg_covar`, `solver`, `kernel`: as in [`gmmx_eqx.fit`][].
     - `width`: how many fits are computed side by side. A fit that has ended makes room
         for the next.
+    - `progress`: as in [`gmmx_eqx.fit`][]; it counts fits that have ended.
 
     **Returns:**
 
@@ -64,5 +69,6 @@ def fit_restarts(
     )
     keys = jr.split(key, n_restarts)
     n_active = jnp.full(n_restarts, n_components)
-    solutions, n_pool_steps = fit_lanes(settings, x, weight, keys, n_active)
+    run = ft.partial(fit_lanes, settings, x, weight, keys, n_active)
+    solutions, n_pool_steps = watch(progress, "fit", n_restarts, run)
     return Population(solutions, n_pool_steps, settings.width)

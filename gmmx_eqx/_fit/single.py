@@ -1,3 +1,4 @@
+import functools as ft
 from typing import Any
 
 import equinox as eqx
@@ -13,7 +14,10 @@ from .._em.wide import is_fastest, is_second, largest_chunk
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge
 from .._sources import chunk_size, InMemory
+from .progress import AbstractProgress
+from .reporting import Reporting
 from .solution import moved, Solution
+from .watch import Ticket, watch
 
 
 def fit(
@@ -27,6 +31,7 @@ def fit(
     samples_per_chunk: int | None = None,
     frozen: Frozen | None = None,
     throw: bool = True,
+    progress: AbstractProgress | bool = False,
 ) -> Solution:
     """Fits a mixture to data by expectation-maximisation.
 
@@ -44,6 +49,9 @@ def fit(
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are.
     - `throw`: whether to raise if the fit does not converge. If not, look at `result`.
         Must be `False` under `vmap`, where one lane's end is not the other lanes'.
+    - `progress`: whether to show a bar, which needs the extra `progress`, or a
+        [`gmmx_eqx.AbstractProgress`][] to be told of every step. Under `vmap` it is
+        told of the lane that has taken the most.
 
     **Returns:**
 
@@ -70,7 +78,8 @@ def fit(
         if not isinstance(frozen, Frozen):
             raise ValueError(f"`frozen` must be a `gx.Frozen`; got {frozen!r}.")
         frozen.check(mixture)
-    solution = _fit(
+    run = ft.partial(
+        _fit,
         mixture,
         x,
         weight,
@@ -80,6 +89,7 @@ def fit(
         samples_per_chunk,
         frozen,
     )
+    solution = watch(progress, "step", None, run)
     if throw:
         failed = solution.result != RESULTS.successful
         solution = solution.result.error_if(solution, failed)
@@ -96,6 +106,7 @@ def _fit(
     kernel: Kernel,
     size: int | None,
     frozen: Frozen | None,
+    ticket: Ticket | None,
 ) -> Solution:
     mixture, x = inputs.common_dtype(mixture, x)
     if size is None:
@@ -113,7 +124,7 @@ def _fit(
 
     end = optx.fixed_point(
         constant_step if frozen is None else pinned,
-        solver,
+        solver if ticket is None else Reporting(solver, ticket),
         constant_start,
         has_aux=True,
         max_steps=None,

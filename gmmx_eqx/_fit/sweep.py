@@ -1,5 +1,5 @@
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -11,15 +11,17 @@ from jaxtyping import Array, Int
 from .._core import inputs
 from .._core.aliases import Data, SampleWeight
 from .._core.axes import Axis
-from .._covariances import COVARIANCE, covariance_class
+from .._covariances import AbstractCovariances, COVARIANCE, covariance_class
 from .._em import AbstractEM, EM, Kernel
 from .._initialisers import AbstractInitialiser, KMeans
 from .._mixture import GaussianMixture
 from .._priors import as_ridge
 from .best import take, take_best
 from .lanes import fit_lanes, Settings
+from .progress import AbstractProgress
 from .selection import Cell, Selection
 from .solution import Solution
+from .watch import Ticket, watch
 
 
 def select(
@@ -36,6 +38,7 @@ def select(
     solver: AbstractEM | None = None,
     kernel: str = Kernel.auto,
     width: int = 64,
+    progress: AbstractProgress | bool = False,
 ) -> Selection:
     """Fits every number of components with every covariance family, and compares.
 
@@ -50,8 +53,8 @@ def select(
     - `n_restarts`: how many random starts for each, of which the best counts.
     - `criterion`: `"bic"`, `"aic"` or `"icl"`; the smallest wins.
     - `key`: a `jax.random` key.
-    - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `kernel`, `width`: as in
-        [`gmmx_eqx.fit_restarts`][].
+    - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `kernel`, `width`,
+        `progress`: as in [`gmmx_eqx.fit_restarts`][].
 
     **Returns:**
 
@@ -77,8 +80,10 @@ def select(
     families = [covariance_class(name) for name in names]
     n_active = jnp.repeat(jnp.asarray(counts), n_restarts)
     keys = jr.split(key, n_active.size)
-    cells = []
-    for family in families:
+
+    def cells_of(
+        family: type[AbstractCovariances], ticket: Ticket | None
+    ) -> Iterator[Cell]:
         settings = Settings(
             family=family,
             n_components=max(counts),
@@ -88,21 +93,29 @@ def select(
             kernel=inputs.as_option(Kernel, kernel, "kernel"),
             width=min(width, n_active.size),
         )
-        lanes, _ = fit_lanes(settings, x, weight, keys, n_active)
+        lanes, _ = fit_lanes(settings, x, weight, keys, n_active, ticket)
         best, icl, n_converged = _best(lanes, x, weight, len(counts))
         largest = GaussianMixture.create(max(counts), x.shape[1], family.type)
         for i, count in enumerate(counts):
             solution = _without_empty(take(best, i), count)
             excess = largest.n_parameters - solution.mixture.n_parameters
-            cells.append(
-                Cell.create(
-                    solution,
-                    n_samples,
-                    icl=float(icl[i]) - excess * math.log(n_samples),
-                    n_converged=int(n_converged[i]),
-                    n_restarts=n_restarts,
-                )
+            yield Cell.create(
+                solution,
+                n_samples,
+                icl=float(icl[i]) - excess * math.log(n_samples),
+                n_converged=int(n_converged[i]),
+                n_restarts=n_restarts,
             )
+
+    def run(ticket: Ticket | None) -> list[Cell]:
+        cells = []
+        for i, family in enumerate(families):
+            after = None if ticket is None else ticket.after(i * n_active.size)
+            cells += cells_of(family, after)
+        return cells
+
+    n_fits = len(families) * n_active.size
+    cells = watch(progress, "fit", n_fits, run)
     return Selection(tuple(cells), criterion)
 
 
