@@ -75,9 +75,8 @@ def expect_wide(
         joint = constant - 0.5 * jnp.sum(whitened**2, axis=1)
         resp, log_likelihood = responsibilities(joint, chunk.weights)
         weighted = resp[:, None] * (columns[None] - means)
-        # With the first moments in the same product. Taken from sums of x they would not
-        # be those that the second moments have in them, but for a rounding error that
-        # the pivots then multiply.
+        # First moments come from the same product: those from sums of x would differ
+        # by a rounding error, which the pivots then multiply.
         factors = jnp.concatenate([columns, jnp.ones_like(columns[:1])])
         products = linalg.matmul(weighted.reshape(n_components * d, -1), factors.T)
         return jnp.sum(resp, axis=1), products, log_likelihood
