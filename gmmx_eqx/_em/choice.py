@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from .._core.aliases import Flag, Means, Pivot, Values
@@ -31,8 +30,9 @@ def fast_kernels(
     source: AbstractSource,
     packing: AbstractPacking,
     u: Values,
+    guarded: bool,
 ) -> list[FastKernel]:
-    """Those to be tried, the fastest first."""
+    """Those to be tried, the fastest first; if not `guarded`, the packed one."""
     packed = FastKernel(
         lambda: expect_packed(mixture, source, packing, u),
         jnp.zeros_like(source.pivot),
@@ -41,29 +41,6 @@ def fast_kernels(
     wide = FastKernel(
         lambda: expect_wide(mixture, source, u), mixture.means, wide_is_accurate
     )
-    if is_fastest(mixture):
+    if guarded and is_fastest(mixture):
         return [wide]
-    return [packed, wide] if is_second(mixture) else [packed]
-
-
-def first_accurate(
-    kernels: list[FastKernel], mixture: GaussianMixture, u: Values
-) -> tuple[Expectation, Pivot, list[Flag]]:
-    """The moments by the first of `kernels` that is accurate for `mixture`, the point
-    that they are about, and which it was. Zeros if none is."""
-    shapes = jax.eval_shape(kernels[0].run)
-    expectation = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    pivot, used, free = mixture.means, [], jnp.array(True)
-    for kernel in kernels:
-        good = kernel.is_accurate(mixture, mixture.means - kernel.pivot, u)
-        used.append(free & good)
-        free &= ~good
-        pivot = jnp.where(used[-1], kernel.pivot, pivot)
-        # A loop that runs once or not at all, rather than a condition: under `vmap` a
-        # condition would copy the data, and its features, for every lane.
-        expectation, _ = jax.lax.while_loop(
-            lambda carry: carry[1],
-            lambda _, run=kernel.run: (run(), jnp.array(False)),
-            (expectation, used[-1]),
-        )
-    return expectation, pivot, used
+    return [packed, wide] if guarded and is_second(mixture) else [packed]

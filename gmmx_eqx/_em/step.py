@@ -11,11 +11,10 @@ from .._covariances import AbstractCovariances
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge
 from .._sources import AbstractSource
-from .choice import fast_kernels, first_accurate
+from .choice import fast_kernels, FastKernel
 from .frozen import Frozen
 from .guard import amplification, is_accurate
 from .maximisation import has_collapsed, maximise
-from .packed import expect_packed
 from .packings import AbstractPacking, packing
 from .residual import expect, Expectation
 
@@ -107,12 +106,14 @@ class EMStep(eqx.Module):
         self, mixture: GaussianMixture, args: Any = None
     ) -> tuple[GaussianMixture, StepInfo]:
         del args
+        zero = jnp.zeros((), mixture.means.dtype)
+        u = mixture.covariances.precisions_cholesky
+        attempt = _Attempt(mixture, u, zero, mixture.means, jnp.array(False))
         if self.packing is None:
-            zero = jnp.zeros((), mixture.means.dtype)
-            u = jnp.zeros_like(mixture.covariances.precisions_cholesky)
-            attempt = _Attempt(mixture, u, zero, mixture.means, jnp.array(False))
+            # So that it need not be computed.
+            attempt = eqx.tree_at(lambda a: a.u, attempt, jnp.zeros_like(u))
         else:
-            attempt = self._fast(mixture, self.packing)
+            attempt = self._fast(attempt, self.packing)
         final = self._refine(mixture, attempt) if self.guarded else attempt
         info = StepInfo(
             log_likelihood=final.log_likelihood,
@@ -131,30 +132,36 @@ class EMStep(eqx.Module):
             expectation.moments, mixture, pivot, self.reg_covar, self.frozen
         )
 
-    def _fast(self, mixture: GaussianMixture, packing: AbstractPacking) -> "_Attempt":
+    def _fast(self, start: "_Attempt", packing: AbstractPacking) -> "_Attempt":
         """By the first of the fast kernels that is accurate. There may be none."""
-        u = mixture.covariances.precisions_cholesky
-        if self.guarded:
-            kernels = fast_kernels(mixture, self.source, packing, u)
-            expectation, pivot, used = first_accurate(kernels, mixture, u)
-        else:
-            kernels, used = [], []
-            expectation = expect_packed(mixture, self.source, packing, u)
-            pivot = jnp.zeros_like(self.source.pivot)
-        new = self._maximise(expectation, mixture, pivot)
-        new_u = new.covariances.precisions_cholesky
-        before, after = jnp.array(False), jnp.array(False)
-        for kernel, flag in zip(kernels, used, strict=True):
-            before |= flag
-            after |= flag & kernel.is_accurate(new, new.means - pivot, new_u)
+        mixture, u = start.mixture, start.u
+        kernels = fast_kernels(mixture, self.source, packing, u, self.guarded)
+        if not self.guarded:
+            return self._by(kernels[0], mixture)
+        attempt = start
+        for kernel in kernels:
+            good = kernel.is_accurate(mixture, mixture.means - kernel.pivot, u)
+            # A loop that runs once or not at all, rather than a condition: under `vmap`
+            # a condition would copy the data, and its features, for every lane.
+            attempt, _ = jax.lax.while_loop(
+                lambda carry: carry[1],
+                lambda _, kernel=kernel: (self._by(kernel, mixture), jnp.array(False)),
+                (attempt, ~attempt.accurate & good),
+            )
+        return attempt
+
+    def _by(self, kernel: FastKernel, mixture: GaussianMixture) -> "_Attempt":
+        expectation = kernel.run()
+        new = self._maximise(expectation, mixture, kernel.pivot)
+        u = new.covariances.precisions_cholesky
         # The new means are the best pivot there is, should this have to be done again.
-        better = before & jnp.all(jnp.isfinite(new.means))
+        finite = jnp.all(jnp.isfinite(new.means))
         return _Attempt(
             mixture=new,
-            u=new_u,
+            u=u,
             log_likelihood=expectation.log_likelihood,
-            pivot=jnp.where(better, new.means, mixture.means),
-            accurate=after,
+            pivot=jnp.where(finite, new.means, mixture.means),
+            accurate=kernel.is_accurate(new, new.means - kernel.pivot, u),
         )
 
     def _refine(self, mixture: GaussianMixture, attempt: "_Attempt") -> "_Attempt":
