@@ -16,6 +16,7 @@ lint: .venv/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/pyright --verifytypes gmmx_eqx --ignoreexternal
 
 docs: .venv/.docs
 	$(BIN)/mkdocs build --strict

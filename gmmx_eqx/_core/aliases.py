@@ -5,6 +5,8 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, jaxtyped, Real
 
+from .describe import describe
+
 
 # What users hand in.
 Data: TypeAlias = Float[Array, "batch features"]
@@ -66,8 +68,7 @@ def check_array(name: str, value: Any, annotation: Any) -> None:
             return
     raise ValueError(
         f'`{name}` must be `{annotation.dtype.__name__}[Array, "{annotation.dim_str}"]`'
-        f"; got shape {jnp.shape(value)} and dtype "
-        f"{getattr(value, 'dtype', type(value).__name__)}."
+        f", a JAX array; got {describe(value, most_numbers=-1)}."
     )
 
 

@@ -15,8 +15,9 @@ from .._core.aliases import (
     Samples,
 )
 from .._core.axes import as_columns, Axis, CovarianceType
+from .._core.likes import CovariancesLike
 from .._moments import Moments
-from . import matrices
+from . import matrices, squeezed
 from .abstract import AbstractCovariances
 
 
@@ -45,8 +46,9 @@ class DiagCovariances(AbstractCovariances):
         return cls(values=jax.device_put(values, device))
 
     @classmethod
-    def from_precisions(cls, precisions: Any) -> "DiagCovariances":
-        return cls(values=1 / cls.from_squeezed(precisions).values)
+    def from_precisions(cls, precisions: CovariancesLike) -> "DiagCovariances":
+        precisions = squeezed.as_family(cls, precisions, "precisions")
+        return cls(values=1 / precisions.values)
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> DiagValues:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._core.aliases import Count, Flag, Scalar
+from .._core.likes import AmountLike, CountLike
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
 from .solver import (
@@ -58,7 +59,7 @@ class EM(AbstractEM):
     max_steps: Count
     history_size: int = eqx.field(static=True)
 
-    def __init__(self, tol: Any = 1e-5, max_steps: Any = 500):
+    def __init__(self, tol: AmountLike = 1e-5, max_steps: CountLike = 500):
         """**Arguments:**
 
         - `tol`: in nats per sample; a number or a scalar array.

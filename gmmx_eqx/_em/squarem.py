@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._core.aliases import Count, Flag, Scalar
+from .._core.likes import AmountLike, CountLike
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
 from .chart import Chart
@@ -84,7 +85,7 @@ class SQUAREM(AbstractEM):
     max_steps: Count
     history_size: int = eqx.field(static=True)
 
-    def __init__(self, tol: Any = 1e-5, max_steps: Any = 500):
+    def __init__(self, tol: AmountLike = 1e-5, max_steps: CountLike = 500):
         """**Arguments** and **errors**: as for [`gmmx_eqx.EM`][]."""
         self.tol = as_tol(tol)
         self.max_steps, self.history_size = as_max_steps(max_steps)

@@ -6,22 +6,24 @@ import optimistix as optx
 
 from .._core import inputs
 from .._core.aliases import Data, SampleWeight
+from .._core.describe import check_instance
+from .._core.likes import DataLike, SampleWeightLike
 from .._core.results import RESULTS
 from .._em import EM, EMStep, Frozen, Kernel, StepInfo
 from .._em.implicit import with_derivatives
 from .._em.wide import largest_chunk, suits
-from .._mixture import GaussianMixture
-from .._priors import AbstractRidge, as_ridge
+from .._mixture import check_plain, GaussianMixture
+from .._priors import AbstractRidge, as_ridge, RidgeLike
 from .._sources import chunk_size, InMemory
 from .solution import moved, Solution
 
 
 def fit(
     mixture: GaussianMixture,
-    x: Any,
+    x: DataLike,
     *,
-    sample_weight: Any = None,
-    reg_covar: Any = None,
+    sample_weight: SampleWeightLike | None = None,
+    reg_covar: RidgeLike = None,
     solver: optx.AbstractFixedPointSolver | None = None,
     kernel: str = Kernel.auto,
     samples_per_chunk: int | None = None,
@@ -61,14 +63,15 @@ def fit(
         Dempster, Laird, Rubin (1977), Maximum Likelihood from Incomplete Data via the
         EM Algorithm. JRSS B 39(1), 1-38.
     """
-    mixture.check_one()
+    check_plain(mixture)
     x, weight = inputs.as_data(x, sample_weight, n_features=mixture.n_features)
     inputs.check_enough_samples(x, weight, mixture.n_components)
     if samples_per_chunk is not None:
         samples_per_chunk = inputs.check_count(samples_per_chunk, "samples_per_chunk")
+    if solver is not None:
+        check_instance(solver, optx.AbstractFixedPointSolver, "solver", "EM()")
     if frozen is not None:
-        if not isinstance(frozen, Frozen):
-            raise ValueError(f"`frozen` must be a `gx.Frozen`; got {frozen!r}.")
+        check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
         frozen.check(mixture)
     solution = _fit(
         mixture,

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .._core import linalg
+from .._core import inputs, linalg
 from .._core.aliases import Count
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, nearest, Partition
@@ -34,6 +34,10 @@ class KMeans(AbstractInitialiser):
     )
     max_steps: int = 100
     tol: float = 1e-4
+
+    def __check_init__(self):
+        inputs.check_count(self.max_steps, "max_steps")
+        inputs.as_nonnegative(self.tol, "tol")
 
     def partition_scaled(
         self,

@@ -1,15 +1,16 @@
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._mixture import AbstractGaussianMixture, GaussianMixture
+from .._core.likes import MapLike, VectorLike
+from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .arguments import as_array, as_map, as_vector, common_dtype
 from .gaussian import push
 from .maps import AbstractMap, Observations
 
 
-def affine(mixture: AbstractGaussianMixture, A: Any, b: Any = 0) -> GaussianMixture:
+def affine(
+    mixture: AbstractGaussianMixture, A: MapLike, b: VectorLike = 0
+) -> GaussianMixture:
     r"""The distribution of $A x + b$, where $x$ is distributed as the mixture.
 
     **Arguments:**
@@ -29,7 +30,7 @@ def affine(mixture: AbstractGaussianMixture, A: Any, b: Any = 0) -> GaussianMixt
 
     `ValueError` if a shape does not match, or if there are more outputs than features.
     """
-    mixture.check_one()
+    check_mixture(mixture)
     operator = as_map(A, "A", mixture)
     n_outputs = operator.n_outputs(mixture.n_features)
     if n_outputs > mixture.n_features:

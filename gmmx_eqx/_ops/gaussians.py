@@ -13,7 +13,7 @@ from .._core import inputs, linalg
 from .._core.aliases import Weights
 from .._core.axes import Axis
 from .._core.cholesky import cholesky, inverse_cholesky
-from .._mixture import AbstractGaussianMixture
+from .._mixture import AbstractGaussianMixture, check_mixture
 
 
 Pairs = Float[Array, "_ _ features=1 features_covar=1"]
@@ -116,8 +116,8 @@ def check_pair(
     first: AbstractGaussianMixture, second: AbstractGaussianMixture
 ) -> tuple[AbstractGaussianMixture, AbstractGaussianMixture]:
     """Both in the wider of their two types, or a `ValueError`."""
-    first.check_one()
-    second.check_one()
+    check_mixture(first, "first")
+    check_mixture(second, "second")
     if first.n_features != second.n_features:
         raise ValueError(
             "`first` and `second` must have the same number of features; got "

@@ -5,7 +5,7 @@ from .._core import inputs
 from .._core.aliases import Scalar, Values
 from .._core.axes import Axis
 from .._covariances import AbstractCovariances
-from .._mixture import AbstractGaussianMixture, GaussianMixture
+from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .arguments import cast
 from .families import as_dense, is_independent
 from .maps import DiagonalMap
@@ -27,8 +27,8 @@ def product(
 
     `ValueError` if the numbers of features differ.
     """
-    p.check_one()
-    q.check_one()
+    check_mixture(p, "p")
+    check_mixture(q, "q")
     if p.n_features != q.n_features:
         raise ValueError(
             "`p` and `q` must have the same features; they have "
