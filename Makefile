@@ -16,7 +16,7 @@ lint: .venv/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
-	$(BIN)/pyright --verifytypes gmmx_eqx --ignoreexternal
+	$(BIN)/python -m tests.complete_types
 
 docs: .venv/.docs
 	$(BIN)/mkdocs build --strict

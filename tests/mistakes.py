@@ -142,7 +142,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         Mistake("a mask for indices", "gx.marginal(mixture, [True, False, True])", "features", "integer", "[True, False, True]"),
         Mistake("too few values", "gx.condition(mixture, [0, 1], [1.0])", "values", "(2,)", "(1,)"),
         Mistake("arguments swapped", "gx.condition(mixture, [1.0, 2.0], [0, 1])", "features", "integer", "[1.0, 2.0]"),
-        Mistake("all features given", "gx.condition(mixture, [0, 1, 2], [1.0, 2.0, 3.0])", "features", "none is left", "all features"),
+        Mistake("all features given", "gx.condition(mixture, [0, 1, 2], [1.0, 2.0, 3.0])", "features", "at least one of the 3", "all features"),
         Mistake("a transposed matrix", "gx.observe(mixture, np.ones((3, 2)), 1.0, [0.0, 0.0])", "H", "(outputs, 3)", "(3, 2)"),
         Mistake("arguments swapped", "gx.observe(mixture, np.ones((2, 3)), [0.0, -1.0], 0.1)", "R", "covariance", "-1"),
         Mistake("a covariance that is not one", "gx.observe(mixture, gx.Features([0, 1]), [[1, 2], [2, 1]], [0, 0])", "R", "positive semidefinite", "-1"),

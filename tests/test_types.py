@@ -29,10 +29,13 @@ NOT_ARRAYS = {
     "estimator",
     "extras",
     "f_struct",
+    "fn",
     "index",
     "kwargs",
     "options",
     "other",
+    "solver",
+    "tags",
 }
 # What returns something of another package, or what a function given to it returns.
 RETURNS_ANYTHING = {"to_sklearn", "to_pandas", "to_dict", "reduce", "postprocess"}
@@ -148,7 +151,10 @@ def test_aliases_are_documented():
     assert len(known) > 40
     used = set()
     for function in FUNCTIONS.values():
-        source = inspect.getsource(function)
+        try:
+            source = inspect.getsource(function)
+        except OSError:  # made by a decorator of classes
+            continue
         signature = source[: source.index('"""')] if '"""' in source else source
         used |= set(re.findall(r"\b[A-Z]\w+\b", signature)) & set(known)
     assert len(used) > 30

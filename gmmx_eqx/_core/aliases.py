@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, jaxtyped, Real
 
 from .describe import describe
+from .likes import PointsLike
 
 
 # What users hand in.
@@ -72,7 +73,7 @@ def check_array(name: str, value: Any, annotation: Any) -> None:
     )
 
 
-def check_shape(array: Any, expected: tuple[int | None, ...]) -> None:
+def check_shape(array: PointsLike, expected: tuple[int | None, ...]) -> None:
     """Checks the shape of an array.
 
     **Arguments:**

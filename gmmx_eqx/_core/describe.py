@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -18,6 +19,8 @@ def describe(value: Any, *, most_numbers: int = _MOST_NUMBERS) -> str:
     ):
         kind = "a NumPy array" if isinstance(value, np.ndarray) else "an array"
         return f"{kind} of shape {value.shape} and dtype {value.dtype}"
+    if isinstance(value, type):
+        return f"the class `{value.__name__}`"
     text = repr(value)
     if len(text) <= _LONGEST and "\n" not in text:
         return text
@@ -31,10 +34,11 @@ def check_instance(value: Any, cls: type, name: str, example: str) -> None:
         return
     hint = ""
     if isinstance(value, type) and issubclass(value, cls):
-        hint = f" That is the class: make one by `{value.__name__}()`."
+        hint = f" Make one of it: `{value.__name__}()`."
+    article = "an" if cls.__name__[0] in "AEIOU" else "a"
     raise ValueError(
-        f"`{name}` must be an `{cls.__name__}`, such as `gmmx_eqx.{example}`; got "
-        f"{describe(value)}.{hint}"
+        f"`{name}` must be {article} `{cls.__name__}`, such as `gmmx_eqx.{example}`; "
+        f"got {describe(value)}.{hint}"
     )
 
 

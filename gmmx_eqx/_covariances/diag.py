@@ -35,7 +35,7 @@ class DiagCovariances(AbstractCovariances):
     squeezed_axes: ClassVar[tuple[Axis, ...]] = (Axis.batch, Axis.features_covar)
     shared_axes: ClassVar[tuple[Axis, ...]] = ()
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_array("values", self.values, DiagValues)
 
     @classmethod
@@ -47,8 +47,8 @@ class DiagCovariances(AbstractCovariances):
 
     @classmethod
     def from_precisions(cls, precisions: CovariancesLike) -> "DiagCovariances":
-        precisions = squeezed.as_family(cls, precisions, "precisions")
-        return cls(values=1 / precisions.values)
+        inverse = squeezed.as_family(cls, precisions, "precisions")
+        return cls(values=1 / inverse.values)
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> DiagValues:

@@ -35,7 +35,7 @@ class FullCovariances(AbstractCovariances):
     squeezed_axes: ClassVar[tuple[Axis, ...]] = (Axis.batch,)
     shared_axes: ClassVar[tuple[Axis, ...]] = ()
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_array("values", self.values, FullValues)
 
     @classmethod
@@ -48,8 +48,8 @@ class FullCovariances(AbstractCovariances):
 
     @classmethod
     def from_precisions(cls, precisions: CovariancesLike) -> "FullCovariances":
-        precisions = squeezed.as_family(cls, precisions, "precisions")
-        return cls(values=matrices.inverse(precisions.values))
+        inverse = squeezed.as_family(cls, precisions, "precisions")
+        return cls(values=matrices.inverse(inverse.values))
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> FullValues:

@@ -39,7 +39,7 @@ class SphericalCovariances(AbstractCovariances):
     )
     shared_axes: ClassVar[tuple[Axis, ...]] = (Axis.features,)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_array("values", self.values, SphericalValues)
 
     @classmethod
@@ -52,8 +52,8 @@ class SphericalCovariances(AbstractCovariances):
 
     @classmethod
     def from_precisions(cls, precisions: CovariancesLike) -> "SphericalCovariances":
-        precisions = squeezed.as_family(cls, precisions, "precisions")
-        return cls(values=1 / precisions.values)
+        inverse = squeezed.as_family(cls, precisions, "precisions")
+        return cls(values=1 / inverse.values)
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> SphericalValues:

@@ -34,7 +34,7 @@ class TiedCovariances(AbstractCovariances):
     squeezed_axes: ClassVar[tuple[Axis, ...]] = (Axis.batch, Axis.components)
     shared_axes: ClassVar[tuple[Axis, ...]] = (Axis.components,)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_array("values", self.values, TiedValues)
 
     @classmethod
@@ -47,8 +47,8 @@ class TiedCovariances(AbstractCovariances):
 
     @classmethod
     def from_precisions(cls, precisions: CovariancesLike) -> "TiedCovariances":
-        precisions = squeezed.as_family(cls, precisions, "precisions")
-        return cls(values=matrices.inverse(precisions.values))
+        inverse = squeezed.as_family(cls, precisions, "precisions")
+        return cls(values=matrices.inverse(inverse.values))
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> TiedValues:

@@ -4,7 +4,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from .._core.aliases import Count, Flag, Scalar
 from .._core.likes import AmountLike, CountLike
@@ -92,12 +92,12 @@ class SQUAREM(AbstractEM):
 
     def init(
         self,
-        fn: Callable,
+        fn: Callable[..., Any],
         y: GaussianMixture,
-        args: PyTree,
+        args: Any,
         options: dict[str, Any],
-        f_struct: PyTree,
-        aux_struct: PyTree,
+        f_struct: Any,
+        aux_struct: Any,
         tags: frozenset[object],
     ) -> SQUAREMState:
         del fn, options, f_struct, aux_struct, tags, args
@@ -111,9 +111,9 @@ class SQUAREM(AbstractEM):
 
     def step(
         self,
-        fn: Callable,
+        fn: Callable[..., Any],
         y: GaussianMixture,
-        args: PyTree,
+        args: Any,
         options: dict[str, Any],
         state: SQUAREMState,
         tags: frozenset[object],

@@ -192,7 +192,9 @@ class AbstractGaussianMixture(eqx.Module):
 
 
 @eqx.filter_jit
-def _per_datum(mixture: AbstractGaussianMixture, x: Data, fn: Callable) -> Any:
+def _per_datum(
+    mixture: AbstractGaussianMixture, x: Data, fn: Callable[..., Any]
+) -> Any:
     mixture, x = inputs.common_dtype(mixture, x)
     # Once, not for every chunk.
     u = mixture.covariances.precisions_cholesky
@@ -207,7 +209,7 @@ def _per_datum(mixture: AbstractGaussianMixture, x: Data, fn: Callable) -> Any:
 
 @eqx.filter_jit
 def _weighted_sum(
-    mixture: AbstractGaussianMixture, x: Data, weight: Any, fn: Callable
+    mixture: AbstractGaussianMixture, x: Data, weight: Any, fn: Callable[..., Any]
 ) -> tuple[Scalar, Scalar]:
     if weight is not None:
         # A sample of weight zero is not there. Its derivative in the weight is, but a

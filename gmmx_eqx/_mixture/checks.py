@@ -27,6 +27,6 @@ def check_plain(value: Any, name: str = "mixture") -> None:
     check_mixture(value, name)
     if not isinstance(value, GaussianMixture):
         raise ValueError(
-            f"`{name}` must be a `gmmx_eqx.GaussianMixture`; got a "
+            f"`{name}` must be a `gmmx_eqx.GaussianMixture`; got an object of type "
             f"`{type(value).__name__}`. Make one of its weights, means and covariances."
         )

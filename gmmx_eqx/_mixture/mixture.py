@@ -42,7 +42,7 @@ class GaussianMixture(AbstractGaussianMixture):
     means: Means
     covariances: AbstractCovariances
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_array("weights", self.weights, Weights)
         check_array("means", self.means, Means)
         example = "FullCovariances.create(2, 3)"

@@ -45,7 +45,7 @@ class UnconstrainedMixture(AbstractGaussianMixture):
     shapes: Values
     bits: GaussianMixture
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_array("log_ratios", self.log_ratios, Weights)
         check_array("shifts", self.shifts, Means)
         check_array("shapes", self.shapes, Values)

@@ -38,9 +38,10 @@ def affine(
             f"`A` maps {mixture.n_features} features to {n_outputs}: the result lies "
             "in a subspace and has no density."
         )
-    if jnp.ndim(b) == 0:
-        b = jnp.broadcast_to(as_array(b, "b", mixture), (n_outputs,))
-    return _affine(mixture, operator, as_vector(b, "b", mixture, n_outputs))
+    offset = as_array(b, "b", mixture)
+    if offset.ndim == 0:
+        offset = jnp.broadcast_to(offset, (n_outputs,))
+    return _affine(mixture, operator, as_vector(offset, "b", mixture, n_outputs))
 
 
 @eqx.filter_jit

@@ -128,7 +128,7 @@ def as_vector(
         many = array.ndim == 2 and array.shape[1] == size
         raise ValueError(
             f"`{name}` must have shape ({size},); got {array.shape}."
-            + (" For one after another use `jax.vmap`." if many else "")
+            + (" For many use `jax.vmap`." if many else "")
         )
     return jnp.expand_dims(array, (Axis.batch, Axis.components, Axis.features_covar))
 

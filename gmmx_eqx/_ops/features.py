@@ -75,7 +75,10 @@ class Features(AbstractMap):
         """The features that are not among these, in their order."""
         rest = sorted(set(range(n_features)) - set(self.resolve(n_features).indices))
         if not rest:
-            raise ValueError("`features` names all features: none is left.")
+            raise ValueError(
+                f"`features` must leave at least one of the {n_features} features; got "
+                "all features."
+            )
         return Features(rest)
 
     def __call__(self, x: Columns) -> Images:

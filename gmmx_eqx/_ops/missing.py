@@ -1,6 +1,7 @@
 """Samples with missing values, which are NaN."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -65,7 +66,9 @@ def _log_prob(row: Float[Array, " features"], posterior: Posterior) -> Array:
 
 
 @eqx.filter_jit
-def _per_row(mixture: AbstractGaussianMixture, x: Data, fn: Callable) -> Array:
+def _per_row(
+    mixture: AbstractGaussianMixture, x: Data, fn: Callable[..., Any]
+) -> Array:
     mixture, x = inputs.common_dtype(mixture, x)
 
     def of_row(row: Float[Array, " features"]) -> Array:

@@ -48,8 +48,10 @@ class RelativeRidge(AbstractRidge):
 
 
 # What is taken for `reg_covar`. Checked by hand: see `likes`.
-_AnyRidge = AmountLike | AbstractRidge | None if TYPE_CHECKING else Any
-RidgeLike: TypeAlias = Annotated[_AnyRidge, ""]
+if TYPE_CHECKING:
+    RidgeLike: TypeAlias = AmountLike | AbstractRidge | None
+else:
+    RidgeLike = Annotated[Any, ""]
 
 
 def as_ridge(reg_covar: Any) -> AbstractRidge:
