@@ -13,11 +13,20 @@ _FORMULA = re.compile(
 )
 
 
+def _draw(formula: str, display: str) -> str:
+    drawn = latex2mathml.converter.convert(formula, display=display)
+    # The relation, not the accent.
+    return drawn.replace("<mo>&#x0007E;</mo>", "<mo>&#x0223C;</mo>")
+
+
 def _as_mathml(match: re.Match[str]) -> str:
     tag, bracket, formula = match.groups()
-    display = "inline" if bracket == "(" else "block"
-    drawn = latex2mathml.converter.convert(html.unescape(formula), display=display)
-    return f'<{tag} class="formula">{drawn}</{tag}>'
+    formula = html.unescape(formula)
+    if bracket == "(":
+        return f'<{tag} class="formula">{_draw(formula, "inline")}</{tag}>'
+    # What stands side by side may stand below each other on a narrow page.
+    parts = [_draw(part, "block") for part in formula.split("\\qquad")]
+    return f'<{tag} class="formula">{"".join(parts)}</{tag}>'
 
 
 def on_page_content(content: str, **_: Any) -> str:
