@@ -198,7 +198,7 @@ def test_bad_input():
         gx.condition(mixture, slice(None), np.zeros(3))
     with pytest.raises(ValueError, match=r"`values` must have shape \(2,\)"):
         gx.condition(mixture, [0, 1], [0.0])
-    with pytest.raises(ValueError, match="`values` holds nan"):
+    with pytest.raises(ValueError, match="`values` must be finite; it holds nan"):
         gx.condition(mixture, 0, np.nan)
     with pytest.raises(ValueError, match="no density"):
         gx.affine(mixture, np.ones((4, 3)))
