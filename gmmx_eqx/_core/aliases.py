@@ -2,7 +2,7 @@
 
 from typing import Any, TypeAlias
 
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, jaxtyped, Real
 
 from .describe import describe
@@ -85,7 +85,7 @@ def check_shape(array: PointsLike, expected: tuple[int | None, ...]) -> None:
 
     `ValueError`, showing both shapes, if they differ.
     """
-    shape = jnp.shape(array)
+    shape = np.shape(array)
     matches = len(shape) == len(expected) and all(
         want is None or want == got for want, got in zip(expected, shape, strict=True)
     )
