@@ -16,6 +16,7 @@ lint: .venv/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	$(BIN)/python -m tests.complete_types
 
 docs: .venv/.docs
 	$(BIN)/mkdocs build --strict

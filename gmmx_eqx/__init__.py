@@ -1,5 +1,3 @@
-import importlib.metadata
-
 from ._core.aliases import check_shape as check_shape
 from ._core.axes import Axis as Axis, CovarianceType as CovarianceType
 from ._core.results import RESULTS as RESULTS
@@ -109,4 +107,4 @@ from ._sources import (
 from .interop.safetensors import load as load, save as save
 
 
-__version__ = importlib.metadata.version("gmmx_eqx")
+__version__ = "0.1.0"

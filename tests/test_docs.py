@@ -1,5 +1,8 @@
 """The documentation runs as typed and leaves no public name out."""
 
+import contextlib
+import io
+import json
 import pathlib
 import re
 import types
@@ -15,7 +18,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 
-_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# A block, and what it prints if the page says so.
+_BLOCK = re.compile(
+    r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
 _OBJECT = re.compile(r"^::: gmmx_eqx\.(\w+)$", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
 
@@ -58,7 +64,42 @@ def test_python_blocks_run(page):
         for block in blocks:
             # Line numbers of a traceback are those of the page.
             padding = "\n" * text[: block.start(1)].count("\n")
-            exec(compile(padding + block[1], str(ROOT / page), "exec"), namespace)
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                exec(compile(padding + block[1], str(ROOT / page), "exec"), namespace)
+            if block[2] is not None:
+                assert printed.getvalue().split() == block[2].split()
+
+
+def test_one_version():
+    """The package's own, wherever it is repeated."""
+    for page in ("CITATION.cff", "docs/cite.md"):
+        found = re.findall(r"version(?: =|:) \{?([0-9.]+)", _read(ROOT / page))
+        assert found[-1] == gx.__version__, page
+
+
+def test_one_comparison():
+    """The front page and the README compare with other libraries in the same words."""
+    tables = []
+    for page in (README, DOCS / "index.md"):
+        (table,) = re.findall(
+            r"(?:^\|.*scikit-learn 1\.9 \| gmmx 0\.7 \| pom[^$]+?)\n\n",
+            _read(page),
+            re.MULTILINE,
+        )
+        tables.append(table)
+    assert tables[0] == tables[1]
+
+
+def test_workflows():
+    """What is tested on a forge is what the package says it supports."""
+    text = _read(ROOT / ".github" / "workflows" / "ci.yml")
+    (tested,) = re.findall(r"^ +python: (\[.*\])$", text, re.MULTILINE)
+    supported = re.findall(r"Python :: (3\.\d+)", _read(ROOT / "pyproject.toml"))
+    assert json.loads(tested) == supported
+    targets = set(re.findall(r"^(\w+):", _read(ROOT / "Makefile"), re.MULTILINE))
+    used = set(re.findall(r"run: make (\w+)", text))
+    assert used and used <= targets
 
 
 def test_readme_opens_with_a_short_example():

@@ -102,7 +102,7 @@ def test_bad_arguments():
         gx.select(x, criterion="ebic", key=jr.key(0))
     with pytest.raises(ValueError, match="`n_components`"):
         gx.select(x, [], key=jr.key(0))
-    with pytest.raises(ValueError, match="known are"):
+    with pytest.raises(ValueError, match="`covariance_types` must be one of"):
         gx.select(x, [1], covariance_types=["banded"], key=jr.key(0))
     with pytest.raises(KeyError):
         gx.select(x, [1], ["diag"], n_restarts=1, key=jr.key(0))["full", 1]

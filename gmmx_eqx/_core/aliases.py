@@ -2,8 +2,11 @@
 
 from typing import Any, TypeAlias
 
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, jaxtyped, Real
+
+from .describe import describe
+from .likes import PointsLike
 
 
 # What users hand in.
@@ -66,12 +69,11 @@ def check_array(name: str, value: Any, annotation: Any) -> None:
             return
     raise ValueError(
         f'`{name}` must be `{annotation.dtype.__name__}[Array, "{annotation.dim_str}"]`'
-        f"; got shape {jnp.shape(value)} and dtype "
-        f"{getattr(value, 'dtype', type(value).__name__)}."
+        f", a JAX array; got {describe(value, most_numbers=-1)}."
     )
 
 
-def check_shape(array: Any, expected: tuple[int | None, ...]) -> None:
+def check_shape(array: PointsLike, expected: tuple[int | None, ...]) -> None:
     """Checks the shape of an array.
 
     **Arguments:**
@@ -83,7 +85,7 @@ def check_shape(array: Any, expected: tuple[int | None, ...]) -> None:
 
     `ValueError`, showing both shapes, if they differ.
     """
-    shape = jnp.shape(array)
+    shape = np.shape(array)
     matches = len(shape) == len(expected) and all(
         want is None or want == got for want, got in zip(expected, shape, strict=True)
     )

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from .aliases import Data, PerSampleTotal, Samples, SampleWeight
 from .axes import Axis
+from .describe import describe
 
 
 _Option = TypeVar("_Option", bound=enum.Enum)
@@ -90,9 +91,10 @@ def as_data(
     if 0 in x.shape:
         raise ValueError(f"`{name}` is empty: its shape is {x.shape}.")
     if n_features is not None and x.shape[1] != n_features:
+        hint = f" Transposed? Use `{name}.T`." if x.shape[0] == n_features else ""
         raise ValueError(
             f"`{name}` has {x.shape[1]} features, but the mixture has {n_features}: "
-            f"expected shape (n_samples, {n_features}), got {x.shape}."
+            f"expected shape (n_samples, {n_features}), got {x.shape}.{hint}"
         )
     if sample_weight is None:
         _check_numbers(x, name)
@@ -136,8 +138,9 @@ def _check_numbers(x: Any, name: str) -> None:
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = np.argwhere(~np.isfinite(numbers))
         raise ValueError(
-            f"`{name}` holds NaN or infinity in {len(bad)} places, the first at "
-            f"{tuple(bad[0].tolist())}. Drop or impute these samples."
+            f"`{name}` must be finite; it holds NaN or infinity in {len(bad)} of its "
+            f"{numbers.size} numbers, the first at {tuple(bad[0].tolist())}. Drop or "
+            "impute these samples."
         )
     largest = max(-low, high)
     limit = float(np.sqrt(np.finfo(numbers.dtype).max / 16 / numbers.size))
@@ -158,7 +161,7 @@ def as_nonnegative(value: Any, name: str) -> Float[Array, ""]:
         and np.isfinite(number)
         and number >= 0
     ):
-        shown = repr(value) if isinstance(value, str) else value
+        shown = value if number.ndim and number.size < 9 else describe(value)
         raise ValueError(
             f"`{name}` must be a finite number of at least zero; got {shown}."
         )
@@ -172,7 +175,7 @@ def as_option(options: type[_Option], value: Any, name: str) -> _Option:
     except ValueError:
         raise ValueError(
             f"`{name}` must be one of {', '.join(map(repr, map(str, options)))}; got "
-            f"{value!r}."
+            f"{describe(value)}."
         ) from None
 
 
@@ -184,13 +187,15 @@ def check_finite(array: Array, name: str) -> None:
     bad = np.argwhere(~np.isfinite(numbers))
     if len(bad):
         first = tuple(bad[0].tolist())
-        raise ValueError(f"`{name}` holds {numbers[first]} at {first}.")
+        raise ValueError(
+            f"`{name}` must be finite; it holds {numbers[first]} at {first}."
+        )
 
 
 def check_count(value: Any, name: str) -> int:
     """A Python integer, which compiled functions take as static, of at least one."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise ValueError(f"`{name}` must be an integer; got {value!r}.")
+        raise ValueError(f"`{name}` must be an integer; got {describe(value)}.")
     if value < 1:
         raise ValueError(f"`{name}` must be at least 1; got {value}.")
     return int(value)
@@ -203,8 +208,9 @@ def check_enough_samples(x: Data, weight: Any, n_components: int) -> None:
     n_samples = x.shape[0] if numbers is None else int(np.count_nonzero(numbers))
     if n_samples < n_components:
         raise ValueError(
-            f"{n_components} components need at least as many samples; `x` has "
-            f"{n_samples} (of positive weight)."
+            f"`x` must have at least as many samples as there are components, "
+            f"{n_components}; got {n_samples}"
+            + ("." if weight is None else " of positive weight.")
         )
 
 

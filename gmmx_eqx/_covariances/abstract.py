@@ -5,7 +5,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from .._core import inputs, linalg
+from .._core import linalg
 from .._core.aliases import (
     Means,
     PerFeature,
@@ -18,8 +18,9 @@ from .._core.aliases import (
     Weights,
 )
 from .._core.axes import as_columns, Axis
+from .._core.likes import CovariancesLike
 from .._moments import Moments
-from . import factor
+from . import factor, squeezed
 
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class AbstractCovariances(eqx.Module):
 
     @classmethod
     @abc.abstractmethod
-    def from_precisions(cls, precisions: Any) -> "AbstractCovariances":
+    def from_precisions(cls, precisions: CovariancesLike) -> "AbstractCovariances":
         """The family with these inverse covariances, in the shape of squeezed
         values, in inverse squared data units."""
 
@@ -114,7 +115,7 @@ class AbstractCovariances(eqx.Module):
         """The number of free parameters."""
 
     @classmethod
-    def from_squeezed(cls, values: Any) -> "AbstractCovariances":
+    def from_squeezed(cls, values: CovariancesLike) -> "AbstractCovariances":
         """The family from an array without its size-one axes.
 
         Shapes: full `(components, features, features)`, tied `(features, features)`,
@@ -124,25 +125,7 @@ class AbstractCovariances(eqx.Module):
 
         `ValueError` if the shape or a value cannot be a covariance of this family.
         """
-        values = inputs.as_float(values, "covariances")
-        n_axes = len(Axis) - len(cls.squeezed_axes)
-        if values.ndim != n_axes:
-            axes = [axis.name for axis in Axis if axis not in cls.squeezed_axes]
-            raise ValueError(
-                f"`covariances` of type {cls.type} must have the axes "
-                f"({', '.join(axes)}); got shape {values.shape}."
-            )
-        if Axis.features_covar not in cls.squeezed_axes and (
-            values.shape[-1] != values.shape[-2]
-        ):
-            raise ValueError(
-                "`covariances` must hold square matrices; their shape is "
-                f"{values.shape}."
-            )
-        inputs.check_finite(values, "covariances")
-        covariances = cls(values=jnp.expand_dims(values, cls.squeezed_axes))  # pyright: ignore[reportCallIssue]  # the field is abstract here
-        check_positive_definite(covariances)
-        return covariances
+        return squeezed.as_family(cls, values, "covariances")
 
     @classmethod
     def moments(cls, residuals: Residuals, resp: PerSample) -> Moments:
@@ -218,23 +201,3 @@ class AbstractCovariances(eqx.Module):
     def precisions_cholesky_numpy(self) -> np.ndarray:
         """`precisions_cholesky` as NumPy array, in scikit-learn's shapes."""
         return np.squeeze(np.asarray(self.precisions_cholesky), axis=self.squeezed_axes)
-
-
-def check_positive_definite(covariances: AbstractCovariances) -> None:
-    """Raises a `ValueError` if a matrix is not symmetric positive definite, where the
-    values are known (while tracing they are not)."""
-    dense = inputs.concrete(covariances.values_dense)
-    if dense is None:
-        return
-    # Relative to the diagonal, so that units do not matter.
-    scale = np.sqrt(np.abs(np.diagonal(dense, axis1=-2, axis2=-1)))[..., None]
-    with np.errstate(all="ignore"):
-        correlation = dense / (scale * np.swapaxes(scale, -1, -2))
-        asymmetry = np.abs(correlation - np.swapaxes(correlation, -1, -2))
-        symmetric = np.all(asymmetry <= 100 * np.finfo(dense.dtype).eps)
-    finite = np.all(np.isfinite(correlation))
-    if not (finite and symmetric and np.all(np.linalg.eigvalsh(correlation) > 0)):
-        raise ValueError(
-            "`covariances` must be symmetric and positive definite. Symmetrise with "
-            "`(c + c.swapaxes(-1, -2)) / 2`, or add a small multiple of the identity."
-        )

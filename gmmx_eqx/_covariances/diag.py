@@ -15,7 +15,9 @@ from .._core.aliases import (
     Samples,
 )
 from .._core.axes import as_columns, Axis, CovarianceType
+from .._core.likes import CovariancesLike
 from .._moments import Moments
+from . import squeezed
 from .abstract import AbstractCovariances
 
 
@@ -33,7 +35,7 @@ class DiagCovariances(AbstractCovariances):
     squeezed_axes: ClassVar[tuple[Axis, ...]] = (Axis.batch, Axis.features_covar)
     shared_axes: ClassVar[tuple[Axis, ...]] = ()
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_array("values", self.values, DiagValues)
 
     @classmethod
@@ -44,8 +46,9 @@ class DiagCovariances(AbstractCovariances):
         return cls(values=jax.device_put(values, device))
 
     @classmethod
-    def from_precisions(cls, precisions: Any) -> "DiagCovariances":
-        return cls(values=1 / cls.from_squeezed(precisions).values)
+    def from_precisions(cls, precisions: CovariancesLike) -> "DiagCovariances":
+        inverse = squeezed.as_family(cls, precisions, "precisions")
+        return cls(values=1 / inverse.values)
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> DiagValues:

@@ -16,8 +16,9 @@ from .._core.aliases import (
 )
 from .._core.axes import Axis, CovarianceType
 from .._core.cholesky import inverse_cholesky
+from .._core.likes import CovariancesLike
 from .._moments import Moments
-from . import matrices
+from . import matrices, squeezed
 from .abstract import AbstractCovariances
 
 
@@ -34,7 +35,7 @@ class FullCovariances(AbstractCovariances):
     squeezed_axes: ClassVar[tuple[Axis, ...]] = (Axis.batch,)
     shared_axes: ClassVar[tuple[Axis, ...]] = ()
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_array("values", self.values, FullValues)
 
     @classmethod
@@ -46,8 +47,9 @@ class FullCovariances(AbstractCovariances):
         return cls(values=jax.device_put(values, device))
 
     @classmethod
-    def from_precisions(cls, precisions: Any) -> "FullCovariances":
-        return cls(values=matrices.inverse(cls.from_squeezed(precisions).values))
+    def from_precisions(cls, precisions: CovariancesLike) -> "FullCovariances":
+        inverse = squeezed.as_family(cls, precisions, "precisions")
+        return cls(values=matrices.inverse(inverse.values))
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> FullValues:

@@ -1,5 +1,7 @@
-from typing import TypeVar
+import difflib
+from typing import Any, TypeVar
 
+from .._core.describe import describe
 from .abstract import AbstractCovariances
 from .diag import DiagCovariances
 from .full import FullCovariances
@@ -42,13 +44,17 @@ def register_covariance(family: _Family) -> _Family:
     return family
 
 
-def covariance_class(covariance_type: str) -> type[AbstractCovariances]:
+def covariance_class(
+    covariance_type: Any, name: str = "covariance_type"
+) -> type[AbstractCovariances]:
     """The class of a registered name, or a `ValueError` that lists the known ones."""
-    try:
+    if isinstance(covariance_type, str) and covariance_type in COVARIANCE:
         return COVARIANCE[covariance_type]
-    except KeyError:
-        raise ValueError(
-            f"Unknown `covariance_type` {covariance_type!r}; known are "
-            f"{', '.join(repr(str(name)) for name in COVARIANCE)}. Register a family "
-            "of your own with `gmmx_eqx.register_covariance`."
-        ) from None
+    known = [str(known) for known in COVARIANCE]
+    nearest = difflib.get_close_matches(str(covariance_type).lower(), known, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    raise ValueError(
+        f"`{name}` must be one of {', '.join(map(repr, known))}; got "
+        f"{describe(covariance_type)}.{hint} Register a family of your own with "
+        "`gmmx_eqx.register_covariance`."
+    )

@@ -14,7 +14,9 @@ from .._core.aliases import (
     SphericalValues,
 )
 from .._core.axes import as_columns, Axis, CovarianceType
+from .._core.likes import CovariancesLike
 from .._moments import Moments
+from . import squeezed
 from .abstract import AbstractCovariances
 
 
@@ -37,7 +39,7 @@ class SphericalCovariances(AbstractCovariances):
     )
     shared_axes: ClassVar[tuple[Axis, ...]] = (Axis.features,)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_array("values", self.values, SphericalValues)
 
     @classmethod
@@ -49,8 +51,9 @@ class SphericalCovariances(AbstractCovariances):
         return cls(values=jax.device_put(values, device))
 
     @classmethod
-    def from_precisions(cls, precisions: Any) -> "SphericalCovariances":
-        return cls(values=1 / cls.from_squeezed(precisions).values)
+    def from_precisions(cls, precisions: CovariancesLike) -> "SphericalCovariances":
+        inverse = squeezed.as_family(cls, precisions, "precisions")
+        return cls(values=1 / inverse.values)
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> SphericalValues:

@@ -15,8 +15,9 @@ from .._core.aliases import (
 )
 from .._core.axes import Axis, CovarianceType
 from .._core.cholesky import inverse_cholesky
+from .._core.likes import CovariancesLike
 from .._moments import Moments
-from . import matrices
+from . import matrices, squeezed
 from .abstract import AbstractCovariances
 
 
@@ -33,7 +34,7 @@ class TiedCovariances(AbstractCovariances):
     squeezed_axes: ClassVar[tuple[Axis, ...]] = (Axis.batch, Axis.components)
     shared_axes: ClassVar[tuple[Axis, ...]] = (Axis.components,)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_array("values", self.values, TiedValues)
 
     @classmethod
@@ -45,8 +46,9 @@ class TiedCovariances(AbstractCovariances):
         return cls(values=jax.device_put(values, device))
 
     @classmethod
-    def from_precisions(cls, precisions: Any) -> "TiedCovariances":
-        return cls(values=matrices.inverse(cls.from_squeezed(precisions).values))
+    def from_precisions(cls, precisions: CovariancesLike) -> "TiedCovariances":
+        inverse = squeezed.as_family(cls, precisions, "precisions")
+        return cls(values=matrices.inverse(inverse.values))
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> TiedValues:

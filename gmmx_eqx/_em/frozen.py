@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool
 
 from .._core import linalg
 from .._core.axes import Axis
+from .._core.likes import MaskLike
 from .._mixture import GaussianMixture
 
 
@@ -37,7 +38,11 @@ class Frozen(eqx.Module):
     covariances: Mask
 
     def __init__(
-        self, *, weights: Any = False, means: Any = False, covariances: Any = False
+        self,
+        *,
+        weights: MaskLike = False,
+        means: MaskLike = False,
+        covariances: MaskLike = False,
     ):
         """**Arguments:** booleans, or arrays of booleans.
 

@@ -4,9 +4,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from .._core.aliases import Count, Flag, Scalar
+from .._core.likes import AmountLike, CountLike
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
 from .solver import (
@@ -58,7 +59,7 @@ class EM(AbstractEM):
     max_steps: Count
     history_size: int = eqx.field(static=True)
 
-    def __init__(self, tol: Any = 1e-5, max_steps: Any = 500):
+    def __init__(self, tol: AmountLike = 1e-5, max_steps: CountLike = 500):
         """**Arguments:**
 
         - `tol`: in nats per sample; a number or a scalar array.
@@ -75,12 +76,12 @@ class EM(AbstractEM):
 
     def init(
         self,
-        fn: Callable,
+        fn: Callable[..., Any],
         y: GaussianMixture,
-        args: PyTree,
+        args: Any,
         options: dict[str, Any],
-        f_struct: PyTree,
-        aux_struct: PyTree,
+        f_struct: Any,
+        aux_struct: Any,
         tags: frozenset[object],
     ) -> EMState:
         del fn, options, f_struct, aux_struct, tags, args
@@ -88,9 +89,9 @@ class EM(AbstractEM):
 
     def step(
         self,
-        fn: Callable,
+        fn: Callable[..., Any],
         y: GaussianMixture,
-        args: PyTree,
+        args: Any,
         options: dict[str, Any],
         state: EMState,
         tags: frozenset[object],

@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import optimistix as optx
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from .._core import inputs
 from .._core.aliases import Count, Flag, Scalar
@@ -30,7 +30,7 @@ class AbstractEMState(eqx.Module):
     result: eqx.AbstractVar[RESULTS]
 
 
-class AbstractEM(optx.AbstractFixedPointSolver):
+class AbstractEM(optx.AbstractFixedPointSolver[GaussianMixture, StepInfo, Any]):
     """A solver that compares likelihoods, where others compare parameters.
 
     **Attributes:**
@@ -54,14 +54,14 @@ class AbstractEM(optx.AbstractFixedPointSolver):
         return self.tol
 
     @property
-    def norm(self) -> Callable[[PyTree], Scalar]:  # pyright: ignore[reportIncompatibleMethodOverride]  # a field of the base
+    def norm(self) -> Callable[[Any], Scalar]:  # pyright: ignore[reportIncompatibleMethodOverride]  # a field of the base
         return optx.max_norm
 
     def terminate(
         self,
-        fn: Callable,
+        fn: Callable[..., Any],
         y: GaussianMixture,
-        args: PyTree,
+        args: Any,
         options: dict[str, Any],
         state: AbstractEMState,
         tags: frozenset[object],
@@ -71,10 +71,10 @@ class AbstractEM(optx.AbstractFixedPointSolver):
 
     def postprocess(
         self,
-        fn: Callable,
+        fn: Callable[..., Any],
         y: GaussianMixture,
         aux: StepInfo,
-        args: PyTree,
+        args: Any,
         options: dict[str, Any],
         state: AbstractEMState,
         tags: frozenset[object],

@@ -4,9 +4,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from .._core.aliases import Count, Flag, Scalar
+from .._core.likes import AmountLike, CountLike
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
 from .chart import Chart
@@ -90,19 +91,19 @@ class SQUAREM(AbstractEM):
     max_steps: Count
     history_size: int = eqx.field(static=True)
 
-    def __init__(self, tol: Any = 1e-5, max_steps: Any = 500):
+    def __init__(self, tol: AmountLike = 1e-5, max_steps: CountLike = 500):
         """**Arguments** and **errors**: as for [`gmmx_eqx.EM`][]."""
         self.tol = as_tol(tol)
         self.max_steps, self.history_size = as_max_steps(max_steps)
 
     def init(
         self,
-        fn: Callable,
+        fn: Callable[..., Any],
         y: GaussianMixture,
-        args: PyTree,
+        args: Any,
         options: dict[str, Any],
-        f_struct: PyTree,
-        aux_struct: PyTree,
+        f_struct: Any,
+        aux_struct: Any,
         tags: frozenset[object],
     ) -> SQUAREMState:
         del fn, options, f_struct, aux_struct, tags, args
@@ -118,9 +119,9 @@ class SQUAREM(AbstractEM):
 
     def step(
         self,
-        fn: Callable,
+        fn: Callable[..., Any],
         y: GaussianMixture,
-        args: PyTree,
+        args: Any,
         options: dict[str, Any],
         state: SQUAREMState,
         tags: frozenset[object],

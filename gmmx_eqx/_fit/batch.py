@@ -1,4 +1,5 @@
 import functools as ft
+from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
@@ -9,10 +10,12 @@ from jaxtyping import Array
 
 from .._core import inputs
 from .._core.axes import CovarianceType
+from .._core.describe import check_key, describe
+from .._core.likes import DataSetsLike, KeyLike, WeightSetsLike
 from .._covariances import covariance_class
-from .._em import AbstractEM, EM, Kernel
-from .._initialisers import AbstractInitialiser, KMeans
-from .._priors import as_ridge
+from .._em import AbstractEM, Kernel
+from .._initialisers import AbstractInitialiser
+from .._priors import RidgeLike
 from .best import take_best
 from .lanes import fit_sets, Settings
 from .progress import AbstractProgress
@@ -21,15 +24,15 @@ from .watch import watch
 
 
 def fit_batch(
-    xs: Any,
+    xs: DataSetsLike,
     n_components: int,
     covariance_type: str = CovarianceType.full,
     n_restarts: int = 1,
     *,
-    key: Any,
+    key: KeyLike,
     initialiser: AbstractInitialiser | None = None,
-    sample_weight: Any = None,
-    reg_covar: Any = None,
+    sample_weight: WeightSetsLike | None = None,
+    reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     kernel: str = Kernel.auto,
     width: int = 64,
@@ -60,20 +63,21 @@ def fit_batch(
     n_components = inputs.check_count(n_components, "n_components")
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
+    check_key(key)
     xs, weights = _stack(xs, sample_weight)
     if xs.shape[1] < n_components:
         raise ValueError(
-            f"{n_components} components need at least as many samples; the data sets "
-            f"have {xs.shape[1]}."
+            f"`xs` must have at least as many samples as there are components, "
+            f"{n_components}; got {xs.shape[1]} in the largest data set."
         )
     n_sets = xs.shape[0]
-    settings = Settings(
-        family=covariance_class(covariance_type),
-        n_components=n_components,
-        initialiser=KMeans() if initialiser is None else initialiser,
-        ridge=as_ridge(reg_covar),
-        solver=EM() if solver is None else solver,
-        kernel=inputs.as_option(Kernel, kernel, "kernel"),
+    settings = Settings.create(
+        covariance_class(covariance_type),
+        n_components,
+        initialiser=initialiser,
+        reg_covar=reg_covar,
+        solver=solver,
+        kernel=kernel,
         width=min(width, n_sets * n_restarts),
     )
     keys = jr.split(key, (n_sets, n_restarts))
@@ -98,13 +102,29 @@ def _stack(xs: Any, sample_weight: Any) -> tuple[Array, Array | None]:
         if weights is not None:
             weights = inputs.as_float(weights, "sample_weight")
     else:
-        xs, weights = _fill_up([np.asarray(x) for x in xs], sample_weight)
+        xs, weights = _fill_up(_as_list(xs, "xs"), sample_weight)
     if weights is not None:
         _check_weights(weights, xs)
     return xs, weights
 
 
+def _as_list(sets: Any, name: str) -> list[np.ndarray]:
+    if not isinstance(sets, Iterable):
+        raise ValueError(
+            f"`{name}` must be an array or a sequence of arrays; got {describe(sets)}."
+        )
+    arrays = []
+    for i, x in enumerate(sets):
+        try:
+            arrays.append(np.asarray(x))
+        except ValueError as error:
+            raise ValueError(f"`{name}[{i}]` is not an array: {error}") from error
+    return arrays
+
+
 def _fill_up(sets: list[np.ndarray], sample_weight: Any) -> tuple[Array, Array]:
+    if not sets:
+        raise ValueError("`xs` must hold at least one data set; it is empty.")
     for i, x in enumerate(sets):
         if x.ndim != 2 or x.shape[1] != sets[0].shape[1] or 0 in x.shape:
             raise ValueError(
@@ -113,10 +133,12 @@ def _fill_up(sets: list[np.ndarray], sample_weight: Any) -> tuple[Array, Array]:
             )
     if sample_weight is None:
         sample_weight = [np.ones(len(x)) for x in sets]
-    weights = [np.asarray(weight) for weight in sample_weight]
-    if [weight.shape for weight in weights] != [x.shape[:1] for x in sets]:
+    weights = _as_list(sample_weight, "sample_weight")
+    expected, got = [x.shape[:1] for x in sets], [weight.shape for weight in weights]
+    if got != expected:
         raise ValueError(
-            "`sample_weight` must hold one array for each of `xs`, of the same length."
+            "`sample_weight` must hold one array for each of `xs`, of shapes "
+            f"{_listed(expected)}; got {_listed(got)}."
         )
     shape = (len(sets), max(len(x) for x in sets))
     filled = np.zeros((*shape, sets[0].shape[1]), np.result_type(*sets))
@@ -126,6 +148,11 @@ def _fill_up(sets: list[np.ndarray], sample_weight: Any) -> tuple[Array, Array]:
         filled_weights[i, : len(x)] = weight
     weights_array = inputs.as_float(filled_weights, "sample_weight")
     return inputs.as_float(filled, "xs"), weights_array
+
+
+def _listed(shapes: list[tuple[int, ...]]) -> str:
+    first = ", ".join(map(str, shapes[:4]))
+    return first if len(shapes) <= 4 else f"{first}, … ({len(shapes)} of them)"
 
 
 def _check_weights(weights: Array, xs: Array) -> None:

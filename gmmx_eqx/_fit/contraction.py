@@ -1,5 +1,3 @@
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,11 +5,13 @@ import jax.random as jr
 
 from .._core import inputs
 from .._core.aliases import Data, SampleWeight, Scalar
+from .._core.describe import check_instance
+from .._core.likes import DataLike, SampleWeightLike
 from .._em import EMStep, Frozen, Kernel
 from .._em.implicit import advance
 from .._em.metric import inner, Metric
-from .._mixture import GaussianMixture
-from .._priors import AbstractRidge, as_ridge
+from .._mixture import check_plain, GaussianMixture
+from .._priors import AbstractRidge, as_ridge, RidgeLike
 from .._sources import chunk_size, InMemory
 from .solution import moved
 
@@ -21,10 +21,10 @@ _MAX_STEPS = 1000
 
 def contraction_rate(
     mixture: GaussianMixture,
-    x: Any,
+    x: DataLike,
     *,
-    sample_weight: Any = None,
-    reg_covar: Any = None,
+    sample_weight: SampleWeightLike | None = None,
+    reg_covar: RidgeLike = None,
     frozen: Frozen | None = None,
 ) -> Scalar:
     r"""By how much a step of EM shrinks the slowest of all small errors: the largest
@@ -47,9 +47,10 @@ def contraction_rate(
         Properties of the EM Algorithm for Gaussian Mixtures. Neural Computation 8(1),
         129-151.
     """
-    mixture.check_one()
+    check_plain(mixture)
     x, weight = inputs.as_data(x, sample_weight, n_features=mixture.n_features)
     frozen = Frozen() if frozen is None else frozen
+    check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
     frozen.check(mixture)
     return _contraction_rate(mixture, x, weight, as_ridge(reg_covar), frozen)
 

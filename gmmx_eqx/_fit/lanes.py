@@ -7,13 +7,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from .._core import inputs
 from .._core.aliases import Data, SampleWeight
+from .._core.describe import check_instance
 from .._covariances import AbstractCovariances
-from .._em import AbstractEM, EMStep, Kernel
-from .._initialisers import AbstractInitialiser
+from .._em import AbstractEM, EM, EMStep, Kernel
+from .._initialisers import AbstractInitialiser, KMeans
 from .._mixture import GaussianMixture
 from .._mixture.estimate import estimate
-from .._priors import AbstractRidge
+from .._priors import AbstractRidge, as_ridge
 from .._sources import chunk_size, InMemory
 from .pool import map_groups, run_pool
 from .solution import moved, Solution
@@ -36,6 +38,35 @@ class Settings(eqx.Module):
     kernel: Kernel = eqx.field(static=True)
     # How many lanes are computed side by side.
     width: int = eqx.field(static=True)
+
+    @classmethod
+    def create(
+        cls,
+        family: type[AbstractCovariances],
+        n_components: int,
+        *,
+        initialiser: AbstractInitialiser | None,
+        reg_covar: Any,
+        solver: AbstractEM | None,
+        kernel: str,
+        width: int,
+    ) -> "Settings":
+        """From what users hand in; what cannot be right is a `ValueError`."""
+        if initialiser is None:
+            initialiser = KMeans()
+        if solver is None:
+            solver = EM()
+        check_instance(initialiser, AbstractInitialiser, "initialiser", "KMeans()")
+        check_instance(solver, AbstractEM, "solver", "EM()")
+        return cls(
+            family=family,
+            n_components=n_components,
+            initialiser=initialiser,
+            ridge=as_ridge(reg_covar),
+            solver=solver,
+            kernel=inputs.as_option(Kernel, kernel, "kernel"),
+            width=width,
+        )
 
     def source(self, x: Data, weight: SampleWeight | None) -> InMemory:
         return InMemory.from_data(x, weight, chunk_size(x, largest=_CHUNK))

@@ -1,15 +1,16 @@
 import functools as ft
-from typing import Any
 
 import jax.numpy as jnp
 import jax.random as jr
 
 from .._core import inputs
 from .._core.axes import CovarianceType
+from .._core.describe import check_key
+from .._core.likes import DataLike, KeyLike, SampleWeightLike
 from .._covariances import covariance_class
-from .._em import AbstractEM, EM, Kernel
-from .._initialisers import AbstractInitialiser, KMeans
-from .._priors import as_ridge
+from .._em import AbstractEM, Kernel
+from .._initialisers import AbstractInitialiser
+from .._priors import RidgeLike
 from .lanes import fit_lanes, Settings
 from .population import Population
 from .progress import AbstractProgress
@@ -17,15 +18,15 @@ from .watch import watch
 
 
 def fit_restarts(
-    x: Any,
+    x: DataLike,
     n_components: int,
     covariance_type: str = CovarianceType.full,
     n_restarts: int = 32,
     *,
-    key: Any,
+    key: KeyLike,
     initialiser: AbstractInitialiser | None = None,
-    sample_weight: Any = None,
-    reg_covar: Any = None,
+    sample_weight: SampleWeightLike | None = None,
+    reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     kernel: str = Kernel.auto,
     width: int = 64,
@@ -53,18 +54,19 @@ def fit_restarts(
 
     `ValueError` for arguments that cannot be right.
     """
+    x, weight = inputs.as_data(x, sample_weight)
     n_components = inputs.check_count(n_components, "n_components")
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
-    x, weight = inputs.as_data(x, sample_weight)
+    check_key(key)
     inputs.check_enough_samples(x, weight, n_components)
-    settings = Settings(
-        family=covariance_class(covariance_type),
-        n_components=n_components,
-        initialiser=KMeans() if initialiser is None else initialiser,
-        ridge=as_ridge(reg_covar),
-        solver=EM() if solver is None else solver,
-        kernel=inputs.as_option(Kernel, kernel, "kernel"),
+    settings = Settings.create(
+        covariance_class(covariance_type),
+        n_components,
+        initialiser=initialiser,
+        reg_covar=reg_covar,
+        solver=solver,
+        kernel=kernel,
         width=min(width, n_restarts),
     )
     keys = jr.split(key, n_restarts)

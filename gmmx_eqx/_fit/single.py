@@ -7,12 +7,14 @@ import optimistix as optx
 
 from .._core import inputs
 from .._core.aliases import Data, SampleWeight
+from .._core.describe import check_instance
+from .._core.likes import DataLike, SampleWeightLike
 from .._core.results import RESULTS
 from .._em import EM, EMStep, Frozen, Kernel, StepInfo
 from .._em.implicit import with_derivatives
 from .._em.wide import is_fastest, is_second, largest_chunk
-from .._mixture import GaussianMixture
-from .._priors import AbstractRidge, as_ridge
+from .._mixture import check_plain, GaussianMixture
+from .._priors import AbstractRidge, as_ridge, RidgeLike
 from .._sources import chunk_size, InMemory
 from .progress import AbstractProgress
 from .reporting import Reporting
@@ -22,11 +24,11 @@ from .watch import Ticket, watch
 
 def fit(
     mixture: GaussianMixture,
-    x: Any,
+    x: DataLike,
     *,
-    sample_weight: Any = None,
-    reg_covar: Any = None,
-    solver: optx.AbstractFixedPointSolver | None = None,
+    sample_weight: SampleWeightLike | None = None,
+    reg_covar: RidgeLike = None,
+    solver: optx.AbstractFixedPointSolver[Any, Any, Any] | None = None,
     kernel: str = Kernel.auto,
     samples_per_chunk: int | None = None,
     frozen: Frozen | None = None,
@@ -69,14 +71,15 @@ def fit(
         Dempster, Laird, Rubin (1977), Maximum Likelihood from Incomplete Data via the
         EM Algorithm. JRSS B 39(1), 1-38.
     """
-    mixture.check_one()
+    check_plain(mixture)
     x, weight = inputs.as_data(x, sample_weight, n_features=mixture.n_features)
     inputs.check_enough_samples(x, weight, mixture.n_components)
     if samples_per_chunk is not None:
         samples_per_chunk = inputs.check_count(samples_per_chunk, "samples_per_chunk")
+    if solver is not None:
+        check_instance(solver, optx.AbstractFixedPointSolver, "solver", "EM()")
     if frozen is not None:
-        if not isinstance(frozen, Frozen):
-            raise ValueError(f"`frozen` must be a `gx.Frozen`; got {frozen!r}.")
+        check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
         frozen.check(mixture)
     run = ft.partial(
         _fit,
@@ -102,7 +105,7 @@ def _fit(
     x: Data,
     weight: SampleWeight | None,
     ridge: AbstractRidge,
-    solver: optx.AbstractFixedPointSolver,
+    solver: optx.AbstractFixedPointSolver[Any, Any, Any],
     kernel: Kernel,
     size: int | None,
     frozen: Frozen | None,

@@ -11,11 +11,13 @@ from jaxtyping import Array, Int
 from .._core import inputs
 from .._core.aliases import Data, SampleWeight
 from .._core.axes import Axis
+from .._core.describe import check_key, describe
+from .._core.likes import DataLike, KeyLike, SampleWeightLike
 from .._covariances import AbstractCovariances, COVARIANCE, covariance_class
-from .._em import AbstractEM, EM, Kernel
-from .._initialisers import AbstractInitialiser, KMeans
+from .._em import AbstractEM, Kernel
+from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture
-from .._priors import as_ridge
+from .._priors import RidgeLike
 from .best import take, take_best
 from .lanes import fit_lanes, Settings
 from .progress import AbstractProgress
@@ -25,16 +27,16 @@ from .watch import Ticket, watch
 
 
 def select(
-    x: Any,
+    x: DataLike,
     n_components: Iterable[int] = range(1, 10),
     covariance_types: Iterable[str] | None = None,
     n_restarts: int = 16,
     criterion: str = "bic",
     *,
-    key: Any,
+    key: KeyLike,
     initialiser: AbstractInitialiser | None = None,
-    sample_weight: Any = None,
-    reg_covar: Any = None,
+    sample_weight: SampleWeightLike | None = None,
+    reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     kernel: str = Kernel.auto,
     width: int = 64,
@@ -64,33 +66,35 @@ def select(
 
     `ValueError` for arguments that cannot be right.
     """
-    counts = tuple(inputs.check_count(n, "n_components") for n in n_components)
+    x, weight = inputs.as_data(x, sample_weight)
+    numbers = _as_tuple(n_components, "n_components", "range(1, 10)")
+    counts = tuple(inputs.check_count(n, "n_components") for n in numbers)
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
-    if not counts:
-        raise ValueError("`n_components` is empty.")
     if criterion not in Selection.CRITERIA:
         raise ValueError(
-            f"`criterion` must be one of {Selection.CRITERIA}; got {criterion!r}."
+            f"`criterion` must be one of {', '.join(map(repr, Selection.CRITERIA))}; "
+            f"got {describe(criterion)}."
         )
-    x, weight = inputs.as_data(x, sample_weight)
+    check_key(key)
     inputs.check_enough_samples(x, weight, max(counts))
     n_samples = float(len(x) if weight is None else jnp.sum(weight))
-    names = tuple(COVARIANCE if covariance_types is None else covariance_types)
-    families = [covariance_class(name) for name in names]
+    names = COVARIANCE if covariance_types is None else covariance_types
+    names = _as_tuple(names, "covariance_types", "['full', 'diag']")
+    families = [covariance_class(name, "covariance_types") for name in names]
     n_active = jnp.repeat(jnp.asarray(counts), n_restarts)
     keys = jr.split(key, n_active.size)
 
     def cells_of(
         family: type[AbstractCovariances], ticket: Ticket | None
     ) -> Iterator[Cell]:
-        settings = Settings(
-            family=family,
-            n_components=max(counts),
-            initialiser=KMeans() if initialiser is None else initialiser,
-            ridge=as_ridge(reg_covar),
-            solver=EM() if solver is None else solver,
-            kernel=inputs.as_option(Kernel, kernel, "kernel"),
+        settings = Settings.create(
+            family,
+            max(counts),
+            initialiser=initialiser,
+            reg_covar=reg_covar,
+            solver=solver,
+            kernel=kernel,
             width=min(width, n_active.size),
         )
         lanes, _ = fit_lanes(settings, x, weight, keys, n_active, ticket)
@@ -117,6 +121,18 @@ def select(
     n_fits = len(families) * n_active.size
     cells = watch(progress, "fit", n_fits, run)
     return Selection(tuple(cells), criterion)
+
+
+def _as_tuple(values: Any, name: str, example: str) -> tuple[Any, ...]:
+    """What is given as one of them would be taken letter by letter, or not at all."""
+    if isinstance(values, Iterable) and not isinstance(values, str | jax.Array):
+        values = tuple(values)
+        if values:
+            return values
+    raise ValueError(
+        f"`{name}` must be a sequence of at least one, such as `{example}`; got "
+        f"{describe(values)}."
+    )
 
 
 @eqx.filter_jit

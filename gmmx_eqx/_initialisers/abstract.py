@@ -1,5 +1,4 @@
 import abc
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -8,6 +7,7 @@ from jaxtyping import Array, Float
 
 from .._core import linalg
 from .._core.aliases import Count, PerSample, Rows, Scalar
+from .._core.likes import KeyLike
 from .._covariances import TiedCovariances
 from .._sources import Chunk, InMemory
 from .scaling import Scaling, scaling_matrix, ScalingMatrix
@@ -53,7 +53,7 @@ class AbstractInitialiser(eqx.Module):
         scaling: ScalingMatrix,
         n_components: int,
         n_active: Count,
-        key: Any,
+        key: KeyLike,
     ) -> Partition:
         """A random partition by distances after `scaling`. The centres from number
         `n_active` on are at infinity, so that no sample is near them."""
@@ -63,7 +63,7 @@ class AbstractInitialiser(eqx.Module):
         source: InMemory,
         n_components: int,
         *,
-        key: Any,
+        key: KeyLike,
         n_active: Count | None = None,
     ) -> Partition:
         """A random partition, the same for the same `key`.

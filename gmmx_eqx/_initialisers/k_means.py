@@ -1,11 +1,10 @@
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from .._core import linalg
+from .._core import inputs, linalg
 from .._core.aliases import Count
+from .._core.likes import KeyLike
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, nearest, Partition
 from .k_means_plus_plus import KMeansPlusPlus
@@ -35,13 +34,17 @@ class KMeans(AbstractInitialiser):
     max_steps: int = 100
     tol: float = 1e-4
 
+    def __check_init__(self) -> None:
+        inputs.check_count(self.max_steps, "max_steps")
+        inputs.as_nonnegative(self.tol, "tol")
+
     def partition_scaled(
         self,
         source: InMemory,
         scaling: ScalingMatrix,
         n_components: int,
         n_active: Count,
-        key: Any,
+        key: KeyLike,
     ) -> Partition:
         seeding = KMeansPlusPlus(self.scaling)
         start = seeding.partition_scaled(source, scaling, n_components, n_active, key)

@@ -1,10 +1,10 @@
 import math
-from typing import Any
 
 import equinox as eqx
 
 from .._core import linalg
 from .._core.aliases import Count
+from .._core.likes import KeyLike
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, Partition
 from .scaling import as_scaling, Scaling, ScalingMatrix
@@ -36,7 +36,7 @@ class KMeansPlusPlus(AbstractInitialiser):
         scaling: ScalingMatrix,
         n_components: int,
         n_active: Count,
-        key: Any,
+        key: KeyLike,
     ) -> Partition:
         points = linalg.matmul(scaling, source.columns)
         n_trials = 2 + int(math.log(n_components))

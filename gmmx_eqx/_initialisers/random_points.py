@@ -1,9 +1,8 @@
-from typing import Any
-
 import equinox as eqx
 
 from .._core import linalg
 from .._core.aliases import Count
+from .._core.likes import KeyLike
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, Partition
 from .scaling import as_scaling, Scaling, ScalingMatrix
@@ -28,7 +27,7 @@ class RandomPoints(AbstractInitialiser):
         scaling: ScalingMatrix,
         n_components: int,
         n_active: Count,
-        key: Any,
+        key: KeyLike,
     ) -> Partition:
         points = linalg.matmul(scaling, source.columns)
         distinct = lambda distances: (distances > 0).astype(distances.dtype)

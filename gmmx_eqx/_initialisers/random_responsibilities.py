@@ -1,8 +1,7 @@
-from typing import Any
-
 import equinox as eqx
 
 from .._core.aliases import Count
+from .._core.likes import KeyLike
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, Partition
 from .random_points import RandomPoints
@@ -32,7 +31,7 @@ class RandomResponsibilities(AbstractInitialiser):
         scaling: ScalingMatrix,
         n_components: int,
         n_active: Count,
-        key: Any,
+        key: KeyLike,
     ) -> Partition:
         points = RandomPoints(self.scaling)
         hard = points.partition_scaled(source, scaling, n_components, n_active, key)

@@ -18,6 +18,8 @@ from .._core.aliases import (
     Weights,
 )
 from .._core.axes import Axis
+from .._core.describe import check_key
+from .._core.likes import DataLike, KeyLike, SampleWeightLike
 from .._covariances import AbstractCovariances
 from . import densities, sampling
 
@@ -90,47 +92,49 @@ class AbstractGaussianMixture(eqx.Module):
         axes = (Axis.batch, Axis.features_covar)
         return np.squeeze(np.asarray(self.means), axis=axes)
 
-    def estimate_log_prob(self, x: Any) -> PerSample:
+    def estimate_log_prob(self, x: DataLike) -> PerSample:
         r"""The joint log-density $\log w_k + \log N(x_n | μ_k, Σ_k)$ of every sample
         and component, shape `(n_samples, components, 1, 1)`."""
         return _per_datum(self, self._as_data(x), densities.joint)
 
-    def log_prob(self, x: Any) -> PerDatum:
+    def log_prob(self, x: DataLike) -> PerDatum:
         """The log-density of every sample, shape `(n_samples,)`.
 
         Its gradients are finite: far from all modes, and at a weight of zero, too.
         """
         return _per_datum(self, self._as_data(x), densities.log_prob)
 
-    def score_samples(self, x: Any) -> PerDatum:
+    def score_samples(self, x: DataLike) -> PerDatum:
         """The same as `log_prob`, by scikit-learn's name."""
         return self.log_prob(x)
 
-    def predict(self, x: Any) -> Labels:
+    def predict(self, x: DataLike) -> Labels:
         """The most probable component of every sample, shape `(n_samples,)`."""
         return _per_datum(self, self._as_data(x), densities.predict)
 
-    def predict_proba(self, x: Any) -> PerDatumComponent:
+    def predict_proba(self, x: DataLike) -> PerDatumComponent:
         """The responsibilities $p(k | x_n)$, shape `(n_samples, components)`."""
         return _per_datum(self, self._as_data(x), densities.predict_proba)
 
-    def score(self, x: Any, sample_weight: Any = None) -> Scalar:
+    def score(
+        self, x: DataLike, sample_weight: SampleWeightLike | None = None
+    ) -> Scalar:
         """The mean log-density of the samples, weighted with `sample_weight`."""
         total, n_samples = self._totals(x, sample_weight, densities.log_prob)
         return total / n_samples
 
-    def aic(self, x: Any, sample_weight: Any = None) -> Scalar:
+    def aic(self, x: DataLike, sample_weight: SampleWeightLike | None = None) -> Scalar:
         r"""Akaike's information criterion, $-2 \log L + 2 p$; lower is better."""
         total, _ = self._totals(x, sample_weight, densities.log_prob)
         return -2 * total + 2 * self.n_parameters
 
-    def bic(self, x: Any, sample_weight: Any = None) -> Scalar:
+    def bic(self, x: DataLike, sample_weight: SampleWeightLike | None = None) -> Scalar:
         r"""The Bayesian information criterion, $-2 \log L + p \log n$ (Schwarz 1978);
         lower is better. $n$ is the sum of `sample_weight`."""
         total, n_samples = self._totals(x, sample_weight, densities.log_prob)
         return -2 * total + self.n_parameters * jnp.log(n_samples)
 
-    def icl(self, x: Any, sample_weight: Any = None) -> Scalar:
+    def icl(self, x: DataLike, sample_weight: SampleWeightLike | None = None) -> Scalar:
         """The integrated completed likelihood: BIC with every sample given to its most
         probable component, so that it also asks for separate clusters; lower is better.
 
@@ -142,7 +146,7 @@ class AbstractGaussianMixture(eqx.Module):
         total, n_samples = self._totals(x, sample_weight, densities.log_prob_completed)
         return -2 * total + self.n_parameters * jnp.log(n_samples)
 
-    def sample(self, key: Any, n_samples: int) -> Data:
+    def sample(self, key: KeyLike, n_samples: int) -> Data:
         """Independent samples, shape `(n_samples, n_features)`.
 
         **Arguments:**
@@ -155,10 +159,11 @@ class AbstractGaussianMixture(eqx.Module):
         """
         return self.sample_labelled(key, n_samples)[0]
 
-    def sample_labelled(self, key: Any, n_samples: int) -> tuple[Data, Labels]:
+    def sample_labelled(self, key: KeyLike, n_samples: int) -> tuple[Data, Labels]:
         """The samples of `sample`, and the component each is from, shape
         `(n_samples,)`."""
         self.check_one()
+        check_key(key)
         n_samples = inputs.check_count(n_samples, "n_samples")
         return _sample(self, key, n_samples)
 
@@ -171,12 +176,15 @@ class AbstractGaussianMixture(eqx.Module):
                 "`eqx.filter_vmap(lambda mixture: mixture.log_prob(x))(ensemble)`."
             )
 
-    def _as_data(self, x: Any) -> Data:
+    def _as_data(self, x: DataLike) -> Data:
         self.check_one()
         return inputs.as_data(x, n_features=self.n_features)[0]
 
     def _totals(
-        self, x: Any, sample_weight: Any, fn: Callable[..., PerDatum]
+        self,
+        x: DataLike,
+        sample_weight: SampleWeightLike | None,
+        fn: Callable[..., PerDatum],
     ) -> tuple[Scalar, Scalar]:
         self.check_one()
         x, weight = inputs.as_data(x, sample_weight, n_features=self.n_features)
@@ -184,7 +192,9 @@ class AbstractGaussianMixture(eqx.Module):
 
 
 @eqx.filter_jit
-def _per_datum(mixture: AbstractGaussianMixture, x: Data, fn: Callable) -> Any:
+def _per_datum(
+    mixture: AbstractGaussianMixture, x: Data, fn: Callable[..., Any]
+) -> Any:
     mixture, x = inputs.common_dtype(mixture, x)
     # Once, not for every chunk.
     u = mixture.covariances.precisions_cholesky
@@ -199,7 +209,7 @@ def _per_datum(mixture: AbstractGaussianMixture, x: Data, fn: Callable) -> Any:
 
 @eqx.filter_jit
 def _weighted_sum(
-    mixture: AbstractGaussianMixture, x: Data, weight: Any, fn: Callable
+    mixture: AbstractGaussianMixture, x: Data, weight: Any, fn: Callable[..., Any]
 ) -> tuple[Scalar, Scalar]:
     if weight is not None:
         # A sample of weight zero is not there. Its derivative in the weight is, but a

@@ -9,6 +9,7 @@ import numpy as np
 from .._core import inputs
 from .._core.aliases import Data, Means, PerDatumComponent, SampleWeight, Weights
 from .._core.axes import Axis
+from .._core.describe import check_instance, check_key
 from .._covariances import AbstractCovariances
 from .._initialisers import AbstractInitialiser
 from .._priors import AbstractRidge, as_ridge
@@ -69,8 +70,10 @@ def from_initialiser(
     reg_covar: Any,
     sample_weight: Any,
 ) -> Parameters:
-    n_components = inputs.check_count(n_components, "n_components")
+    check_instance(initialiser, AbstractInitialiser, "initialiser", "KMeans()")
     x, weight = inputs.as_data(x, sample_weight)
+    n_components = inputs.check_count(n_components, "n_components")
+    check_key(key)
     inputs.check_enough_samples(x, weight, n_components)
     ridge = as_ridge(reg_covar)
     return _from_initialiser(initialiser, family, x, n_components, key, ridge, weight)

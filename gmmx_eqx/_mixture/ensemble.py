@@ -4,6 +4,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
+from .._core.describe import check_instance
 from .abstract import AbstractGaussianMixture
 
 
@@ -25,6 +26,9 @@ def stack(mixtures: Sequence[_Mixture]) -> _Mixture:
         raise ValueError("`mixtures` is empty.")
     first = mixtures[0]
     for index, mixture in enumerate(mixtures):
+        example = "GaussianMixture.create(2, 3)"
+        name = f"mixtures[{index}]"
+        check_instance(mixture, AbstractGaussianMixture, name, example)
         same_tree = jax.tree.structure(mixture) == jax.tree.structure(first)
         shapes = [leaf.shape for leaf in jax.tree.leaves(mixture)]
         if not same_tree or shapes != [leaf.shape for leaf in jax.tree.leaves(first)]:

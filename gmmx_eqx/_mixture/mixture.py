@@ -7,8 +7,20 @@ import numpy as np
 from .._core import entry_points, inputs
 from .._core.aliases import check_array, Means, Weights
 from .._core.axes import Axis, CovarianceType
+from .._core.describe import check_instance
+from .._core.likes import (
+    CovariancesLike,
+    DataLike,
+    KeyLike,
+    LabelsLike,
+    MeansLike,
+    ResponsibilitiesLike,
+    SampleWeightLike,
+    WeightsLike,
+)
 from .._covariances import AbstractCovariances, covariance_class
 from .._initialisers import AbstractInitialiser, KMeans
+from .._priors import RidgeLike
 from . import construct
 from .abstract import AbstractGaussianMixture
 
@@ -31,9 +43,11 @@ class GaussianMixture(AbstractGaussianMixture):
     means: Means
     covariances: AbstractCovariances
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_array("weights", self.weights, Weights)
         check_array("means", self.means, Means)
+        example = "FullCovariances.create(2, 3)"
+        check_instance(self.covariances, AbstractCovariances, "covariances", example)
         parts = {"weights": self.weights, "covariances": self.covariances.values}
         for name, part in parts.items():
             shared = (Axis.features,) if name == "weights" else ()
@@ -41,8 +55,9 @@ class GaussianMixture(AbstractGaussianMixture):
             for axis in {Axis.components, Axis.features} - set(shared):
                 if part.shape[axis] != self.means.shape[axis]:
                     raise ValueError(
-                        f"`{name}` and `means` disagree on the {axis.name} axis: "
-                        f"shapes {part.shape} and {self.means.shape}."
+                        f"`{name}` must have as many {axis.name} as `means`, "
+                        f"{self.means.shape[axis]}; got {part.shape[axis]}. With all "
+                        f"axes their shapes are {part.shape} and {self.means.shape}."
                     )
             if part.dtype != self.means.dtype:
                 raise ValueError(
@@ -73,9 +88,9 @@ class GaussianMixture(AbstractGaussianMixture):
     @classmethod
     def from_squeezed(
         cls,
-        means: Any,
-        covariances: Any,
-        weights: Any,
+        means: MeansLike,
+        covariances: CovariancesLike,
+        weights: WeightsLike,
         covariance_type: str = CovarianceType.full,
     ) -> "GaussianMixture":
         """A mixture from arrays without size-one axes, in scikit-learn's shapes.
@@ -99,13 +114,13 @@ class GaussianMixture(AbstractGaussianMixture):
     def from_initialiser(
         cls,
         initialiser: AbstractInitialiser,
-        x: Any,
+        x: DataLike,
         n_components: int,
         *,
-        key: Any,
+        key: KeyLike,
         covariance_type: str = CovarianceType.full,
-        reg_covar: Any = None,
-        sample_weight: Any = None,
+        reg_covar: RidgeLike = None,
+        sample_weight: SampleWeightLike | None = None,
     ) -> "GaussianMixture":
         """A start for EM: the parameters that fit a random partition of the data.
 
@@ -129,13 +144,13 @@ class GaussianMixture(AbstractGaussianMixture):
     @classmethod
     def from_k_means(
         cls,
-        x: Any,
+        x: DataLike,
         n_components: int,
         *,
-        key: Any,
+        key: KeyLike,
         covariance_type: str = CovarianceType.full,
-        reg_covar: Any = None,
-        sample_weight: Any = None,
+        reg_covar: RidgeLike = None,
+        sample_weight: SampleWeightLike | None = None,
     ) -> "GaussianMixture":
         """A start for EM from k-means on scaled features; see `from_initialiser`."""
         return cls.from_initialiser(
@@ -151,12 +166,12 @@ class GaussianMixture(AbstractGaussianMixture):
     @classmethod
     def from_responsibilities(
         cls,
-        x: Any,
-        resp: Any,
+        x: DataLike,
+        resp: ResponsibilitiesLike,
         *,
         covariance_type: str = CovarianceType.full,
-        reg_covar: Any = None,
-        sample_weight: Any = None,
+        reg_covar: RidgeLike = None,
+        sample_weight: SampleWeightLike | None = None,
     ) -> "GaussianMixture":
         """The most likely mixture given responsibilities, shape
         `(n_samples, n_components)`, whose rows sum to one."""
@@ -168,13 +183,13 @@ class GaussianMixture(AbstractGaussianMixture):
     @classmethod
     def from_labels(
         cls,
-        x: Any,
-        labels: Any,
+        x: DataLike,
+        labels: LabelsLike,
         n_components: int | None = None,
         *,
         covariance_type: str = CovarianceType.full,
-        reg_covar: Any = None,
-        sample_weight: Any = None,
+        reg_covar: RidgeLike = None,
+        sample_weight: SampleWeightLike | None = None,
     ) -> "GaussianMixture":
         """The most likely mixture given each sample's component, `0 <= label <
         n_components`; the number of components is the largest label plus one if not
@@ -190,7 +205,12 @@ class GaussianMixture(AbstractGaussianMixture):
         )
 
     def update_parameters(
-        self, x: Any, resp: Any, reg_covar: Any = None, *, sample_weight: Any = None
+        self,
+        x: DataLike,
+        resp: ResponsibilitiesLike,
+        reg_covar: RidgeLike = None,
+        *,
+        sample_weight: SampleWeightLike | None = None,
     ) -> "GaussianMixture":
         """The M-step: the most likely mixture of this family given responsibilities,
         shape `(n_samples, n_components)`."""

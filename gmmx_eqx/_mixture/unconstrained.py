@@ -9,6 +9,7 @@ from .._core.axes import Axis
 from .._core.cholesky import cholesky
 from .._covariances import AbstractCovariances, constrain, factor, unconstrain
 from .abstract import AbstractGaussianMixture
+from .checks import check_mixture
 from .mixture import GaussianMixture
 
 
@@ -43,7 +44,7 @@ class UnconstrainedMixture(AbstractGaussianMixture):
     shapes: Values
     bits: GaussianMixture
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_array("log_ratios", self.log_ratios, Weights)
         check_array("shifts", self.shifts, Means)
         check_array("shapes", self.shapes, Values)
@@ -67,7 +68,7 @@ class UnconstrainedMixture(AbstractGaussianMixture):
         `NotImplementedError` if the family has no rule; `ValueError` if the reference
         has another shape.
         """
-        mixture.check_one()
+        check_mixture(mixture)
         mixture = GaussianMixture(mixture.weights, mixture.means, mixture.covariances)
         start: GaussianMixture = mixture if reference is None else reference
         same = jax.tree.map(jnp.shape, mixture) == jax.tree.map(jnp.shape, start)

@@ -1,15 +1,16 @@
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._mixture import AbstractGaussianMixture, GaussianMixture
+from .._core.likes import MapLike, VectorLike
+from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .arguments import as_array, as_map, as_vector, common_dtype
 from .gaussian import push
 from .maps import AbstractMap, Observations
 
 
-def affine(mixture: AbstractGaussianMixture, A: Any, b: Any = 0) -> GaussianMixture:
+def affine(
+    mixture: AbstractGaussianMixture, A: MapLike, b: VectorLike = 0
+) -> GaussianMixture:
     r"""The distribution of $A x + b$, where $x$ is distributed as the mixture.
 
     **Arguments:**
@@ -29,7 +30,7 @@ def affine(mixture: AbstractGaussianMixture, A: Any, b: Any = 0) -> GaussianMixt
 
     `ValueError` if a shape does not match, or if there are more outputs than features.
     """
-    mixture.check_one()
+    check_mixture(mixture)
     operator = as_map(A, "A", mixture)
     n_outputs = operator.n_outputs(mixture.n_features)
     if n_outputs > mixture.n_features:
@@ -37,9 +38,10 @@ def affine(mixture: AbstractGaussianMixture, A: Any, b: Any = 0) -> GaussianMixt
             f"`A` maps {mixture.n_features} features to {n_outputs}: the result lies "
             "in a subspace and has no density."
         )
-    if jnp.ndim(b) == 0:
-        b = jnp.broadcast_to(as_array(b, "b", mixture), (n_outputs,))
-    return _affine(mixture, operator, as_vector(b, "b", mixture, n_outputs))
+    offset = as_array(b, "b", mixture)
+    if offset.ndim == 0:
+        offset = jnp.broadcast_to(offset, (n_outputs,))
+    return _affine(mixture, operator, as_vector(offset, "b", mixture, n_outputs))
 
 
 @eqx.filter_jit

@@ -12,12 +12,15 @@ from jaxtyping import Array, Float
 from .._core import inputs
 from .._core.aliases import Values
 from .._core.axes import Axis
-from .._mixture import AbstractGaussianMixture
+from .._mixture import AbstractGaussianMixture, check_mixture
 from .features import Features
 from .maps import AbstractMap, DenseMap, DiagonalMap, MatrixFreeMap, Observations
 
 
 _Mixture = TypeVar("_Mixture", bound=AbstractGaussianMixture)
+
+
+_SELECT = "To select features use `gmmx_eqx.Features`."
 
 
 def as_array(value: Any, name: str, mixture: AbstractGaussianMixture) -> Array:
@@ -38,10 +41,11 @@ def as_map(value: Any, name: str, mixture: AbstractGaussianMixture) -> AbstractM
         return DiagonalMap(array.reshape(1, 1, -1, 1))
     if array.ndim == 2 and array.shape[1] == n_features and array.shape[0] > 0:
         return DenseMap(array[None, None])
+    transposed = array.ndim == 2 and array.shape[0] == n_features
     raise ValueError(
         f"`{name}` must have shape (outputs, {n_features}), ({n_features},) for a "
-        f"diagonal matrix, or () for a multiple of the identity; got {array.shape}. To "
-        "select features use `gmmx_eqx.Features`."
+        f"diagonal matrix, or () for a multiple of the identity; got {array.shape}. "
+        + (f"Transposed? Use `{name}.T`." if transposed else _SELECT)
     )
 
 
@@ -91,15 +95,23 @@ def as_noise(
 
 def _check_covariance(numbers: np.ndarray, name: str) -> None:
     if numbers.ndim < 2:
-        is_right = np.all(numbers >= 0)
+        lowest, tolerance = np.min(numbers), 0.0
+        what = "variance"
     else:
         tolerance = 100 * float(np.finfo(numbers.dtype).eps) * np.abs(numbers).max()
-        is_right = np.all(np.abs(numbers - numbers.T) <= tolerance)
-        is_right = is_right and np.all(np.linalg.eigvalsh(numbers) >= -tolerance)
-    if not is_right:
+        asymmetry = np.abs(numbers - numbers.T)
+        if np.any(asymmetry > tolerance):
+            i, j = np.unravel_index(np.argmax(asymmetry), numbers.shape)
+            raise ValueError(
+                f"`{name}` must be symmetric: the elements ({i}, {j}) and ({j}, {i}) "
+                f"are {numbers[i, j]:.6g} and {numbers[j, i]:.6g}."
+            )
+        lowest = np.min(np.linalg.eigvalsh(numbers))
+        what = "eigenvalue"
+    if lowest < -tolerance:
         raise ValueError(
             f"`{name}` must be a covariance: variances at least zero, a matrix "
-            f"symmetric and positive semidefinite; got {numbers}."
+            f"positive semidefinite; got the {what} {lowest:.6g}."
         )
 
 
@@ -109,19 +121,23 @@ def as_vector(
     array = as_array(value, name, mixture)
     array = array[None] if array.ndim == 0 and size == 1 else array
     if array.shape != (size,):
-        raise ValueError(f"`{name}` must have shape ({size},); got {array.shape}.")
+        many = array.ndim == 2 and array.shape[1] == size
+        raise ValueError(
+            f"`{name}` must have shape ({size},); got {array.shape}."
+            + (" For many use `jax.vmap`." if many else "")
+        )
     return jnp.expand_dims(array, (Axis.batch, Axis.components, Axis.features_covar))
 
 
 def check_pair(
-    first: _Mixture, second: _Mixture, names: str = "`first` and `second`"
+    first: _Mixture, second: _Mixture, names: tuple[str, str] = ("first", "second")
 ) -> tuple[_Mixture, _Mixture]:
     """Both in the wider of their two types, or a `ValueError`."""
-    first.check_one()
-    second.check_one()
+    check_mixture(first, names[0])
+    check_mixture(second, names[1])
     if first.n_features != second.n_features:
         raise ValueError(
-            f"{names} must have the same number of features; got "
+            f"`{names[0]}` and `{names[1]}` must have the same number of features; got "
             f"{first.n_features} and {second.n_features}."
         )
     return inputs.common_dtype(first, second)

@@ -1,9 +1,8 @@
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._mixture import AbstractGaussianMixture, GaussianMixture
+from .._core.likes import FeaturesLike, VectorLike
+from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .arguments import as_vector, common_dtype
 from .families import is_independent
 from .features import as_features, Features
@@ -13,7 +12,7 @@ from .posterior import posterior
 
 
 def condition(
-    mixture: AbstractGaussianMixture, features: Any, values: Any
+    mixture: AbstractGaussianMixture, features: FeaturesLike, values: VectorLike
 ) -> GaussianMixture:
     """The distribution of the other features, given the values of some.
 
@@ -32,7 +31,7 @@ def condition(
     `ValueError` if a feature does not exist or is named twice, if none is left, or if
     there are not as many values.
     """
-    mixture.check_one()
+    check_mixture(mixture)
     given = as_features(features, mixture.n_features)
     others = given.others(mixture.n_features)
     y = as_vector(values, "values", mixture, len(given.indices))

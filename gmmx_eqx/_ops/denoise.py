@@ -1,17 +1,18 @@
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 
 from .._core import inputs
 from .._core.aliases import Data, Values
-from .._mixture import AbstractGaussianMixture, densities
+from .._core.likes import DataLike, NoiseLike
+from .._mixture import AbstractGaussianMixture, check_mixture, densities
 from .arguments import as_noise, common_dtype
 from .maps import DiagonalMap
 from .posterior import posterior
 
 
-def denoise(mixture: AbstractGaussianMixture, y: Any, noise_covariance: Any) -> Data:
+def denoise(
+    mixture: AbstractGaussianMixture, y: DataLike, noise_covariance: NoiseLike
+) -> Data:
     r"""The posterior means $E[x | y_n]$ of noisy samples $y_n = x_n + ε_n$, where $x_n$
     is distributed as the mixture and $ε_n \sim N(0, R)$.
 
@@ -27,7 +28,7 @@ def denoise(mixture: AbstractGaussianMixture, y: Any, noise_covariance: Any) -> 
     The means, shape `(n_samples, n_features)`. No estimate has a smaller mean squared
     error.
     """
-    mixture.check_one()
+    check_mixture(mixture)
     n_features = mixture.n_features
     y, _ = inputs.as_data(y, name="y", n_features=n_features)
     noise = as_noise(noise_covariance, "noise_covariance", mixture, n_features)

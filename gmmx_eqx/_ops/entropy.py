@@ -7,7 +7,7 @@ from .._core import linalg
 from .._core.aliases import Scalar
 from .._core.axes import Axis
 from .._covariances import factor
-from .._mixture import AbstractGaussianMixture
+from .._mixture import AbstractGaussianMixture, check_mixture
 from . import gaussians, pairwise
 from .gaussians import Gaussians
 
@@ -43,7 +43,7 @@ def entropy_bounds(mixture: AbstractGaussianMixture) -> Bounds:
         Kolchinsky, Tracey (2017), Estimating Mixture Entropy with Pairwise Distances.
         Entropy 19(7), 361.
     """
-    mixture.check_one()
+    check_mixture(mixture)
     return _entropy_bounds(mixture)
 
 

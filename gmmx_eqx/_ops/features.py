@@ -5,6 +5,7 @@ import numpy as np
 
 from .._core import inputs
 from .._core.axes import Axis
+from .._core.describe import describe
 from .maps import AbstractMap, Columns, Images
 
 
@@ -29,7 +30,7 @@ def _as_indices(indices: Any) -> tuple[int, ...] | _Slice:
     if numbers.dtype.kind not in "iu" or numbers.ndim > 1:
         raise ValueError(
             "`features` must be an integer, a sequence of integers or a slice; got "
-            f"{indices!r}. For a mask use `np.flatnonzero(mask)`."
+            f"{describe(indices)}. For a mask use `np.flatnonzero(mask)`."
         )
     return tuple(numbers.reshape(-1).tolist())
 
@@ -74,7 +75,10 @@ class Features(AbstractMap):
         """The features that are not among these, in their order."""
         rest = sorted(set(range(n_features)) - set(self.resolve(n_features).indices))
         if not rest:
-            raise ValueError("`features` names all features: none is left.")
+            raise ValueError(
+                f"`features` must leave at least one of the {n_features} features; got "
+                "all features."
+            )
         return Features(rest)
 
     def __call__(self, x: Columns) -> Images:

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from .._core import inputs, linalg
 from .._core.aliases import PerSample, PerSampleTotal, Samples, Weights
 from .._core.axes import Axis
-from .._mixture import AbstractGaussianMixture
+from .._core.likes import PointsLike
+from .._mixture import AbstractGaussianMixture, check_mixture
 from .normal import log_ndtr
 
 
@@ -66,7 +67,7 @@ def as_line_samples(x: Points) -> Samples:
 
 
 def check_line(mixture: AbstractGaussianMixture) -> None:
-    mixture.check_one()
+    check_mixture(mixture)
     if mixture.n_features != 1:
         raise ValueError(
             "`mixture` must have one feature for a cumulative probability; it has "
@@ -85,7 +86,7 @@ def as_points(x: Any, mixture: AbstractGaussianMixture, name: str) -> Points:
     return x.astype(inputs.widest([x, mixture.means]))
 
 
-def cdf(mixture: AbstractGaussianMixture, x: Any) -> Points:
+def cdf(mixture: AbstractGaussianMixture, x: PointsLike) -> Points:
     r"""The cumulative probability $F(x) = \sum_k w_k Φ((x - μ_k) / σ_k)$ of a mixture
     of one feature.
 
@@ -99,19 +100,19 @@ def cdf(mixture: AbstractGaussianMixture, x: Any) -> Points:
     return _cumulative(mixture, x, upper=False, log=False)
 
 
-def survival(mixture: AbstractGaussianMixture, x: Any) -> Points:
+def survival(mixture: AbstractGaussianMixture, x: PointsLike) -> Points:
     r"""$1 - F(x)$ of a mixture of one feature, of small relative error however far out
     on the right `x` is; see [`gmmx_eqx.cdf`][]."""
     return _cumulative(mixture, x, upper=True, log=False)
 
 
-def log_cdf(mixture: AbstractGaussianMixture, x: Any) -> Points:
+def log_cdf(mixture: AbstractGaussianMixture, x: PointsLike) -> Points:
     r"""$\log F(x)$ of a mixture of one feature, finite where $F(x)$ underflows; see
     [`gmmx_eqx.cdf`][]."""
     return _cumulative(mixture, x, upper=False, log=True)
 
 
-def log_survival(mixture: AbstractGaussianMixture, x: Any) -> Points:
+def log_survival(mixture: AbstractGaussianMixture, x: PointsLike) -> Points:
     r"""$\log(1 - F(x))$ of a mixture of one feature; see [`gmmx_eqx.log_cdf`][]."""
     return _cumulative(mixture, x, upper=True, log=True)
 

@@ -1,11 +1,12 @@
-from typing import Any
-
-from .._mixture import AbstractGaussianMixture, GaussianMixture
+from .._core.likes import FeaturesLike
+from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .affine import push_mixture
 from .features import as_features
 
 
-def marginal(mixture: AbstractGaussianMixture, features: Any) -> GaussianMixture:
+def marginal(
+    mixture: AbstractGaussianMixture, features: FeaturesLike
+) -> GaussianMixture:
     """The distribution of some of the features, in the given order. The family is kept.
 
     **Arguments:**
@@ -17,5 +18,5 @@ def marginal(mixture: AbstractGaussianMixture, features: Any) -> GaussianMixture
 
     `ValueError` if a feature does not exist or is named twice.
     """
-    mixture.check_one()
+    check_mixture(mixture)
     return push_mixture(mixture, as_features(features, mixture.n_features))

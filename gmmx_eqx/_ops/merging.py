@@ -1,7 +1,6 @@
 """Groups of components, each put into one component."""
 
 import functools as ft
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,6 +9,7 @@ import numpy as np
 from .._core import inputs
 from .._core.aliases import Labels, PerSample, Residuals, Values
 from .._core.axes import Axis
+from .._core.likes import GroupsLike
 from .._covariances import (
     AbstractCovariances,
     DiagCovariances,
@@ -17,7 +17,7 @@ from .._covariances import (
     SphericalCovariances,
     TiedCovariances,
 )
-from .._mixture import AbstractGaussianMixture, GaussianMixture
+from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .._moments import Moments
 from .gaussians import as_batch
 
@@ -52,7 +52,7 @@ def _(covariances, n_components):
     return FullCovariances(jnp.broadcast_to(covariances.values, shape))
 
 
-def merge(mixture: AbstractGaussianMixture, groups: Any) -> GaussianMixture:
+def merge(mixture: AbstractGaussianMixture, groups: GroupsLike) -> GaussianMixture:
     """The mixture in which every group of components is one component, with the weight,
     mean and covariance that the group has as a mixture.
 
@@ -71,7 +71,7 @@ def merge(mixture: AbstractGaussianMixture, groups: Any) -> GaussianMixture:
 
     `ValueError` if `groups` is anything else.
     """
-    mixture.check_one()
+    check_mixture(mixture)
     numbers = inputs.concrete(groups)
     if numbers is None:
         raise ValueError(

@@ -10,12 +10,13 @@ from jaxtyping import Array, Float
 
 from .._core import inputs
 from .._core.aliases import Data, PerDatum
-from .._mixture import AbstractGaussianMixture, densities
+from .._core.likes import DataLike
+from .._mixture import AbstractGaussianMixture, check_mixture, densities
 from .maps import DiagonalMap
 from .posterior import Posterior, posterior
 
 
-def impute(mixture: AbstractGaussianMixture, x: Any) -> Data:
+def impute(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
     r"""Samples with their missing values filled in: the mean of what is missing, given
     what is there.
 
@@ -31,7 +32,7 @@ def impute(mixture: AbstractGaussianMixture, x: Any) -> Data:
     return _per_row(mixture, _as_data(mixture, x), _fill)
 
 
-def log_prob_observed(mixture: AbstractGaussianMixture, x: Any) -> PerDatum:
+def log_prob_observed(mixture: AbstractGaussianMixture, x: DataLike) -> PerDatum:
     r"""The log-density of what is there of every sample, in nats: that of the marginal
     over its features.
 
@@ -47,8 +48,8 @@ def log_prob_observed(mixture: AbstractGaussianMixture, x: Any) -> PerDatum:
     return _per_row(mixture, _as_data(mixture, x), _log_prob)
 
 
-def _as_data(mixture: AbstractGaussianMixture, x: Any) -> Data:
-    mixture.check_one()
+def _as_data(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
+    check_mixture(mixture)
     x = inputs.as_float(x, "x")
     present = jnp.where(jnp.isnan(x), 0, x)
     inputs.as_data(present, n_features=mixture.n_features)
@@ -65,7 +66,9 @@ def _log_prob(row: Float[Array, " features"], posterior: Posterior) -> Array:
 
 
 @eqx.filter_jit
-def _per_row(mixture: AbstractGaussianMixture, x: Data, fn: Callable) -> Array:
+def _per_row(
+    mixture: AbstractGaussianMixture, x: Data, fn: Callable[..., Any]
+) -> Array:
     mixture, x = inputs.common_dtype(mixture, x)
 
     def of_row(row: Float[Array, " features"]) -> Array:

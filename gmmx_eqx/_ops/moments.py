@@ -7,13 +7,13 @@ from jaxtyping import Array, Float
 from .._core import linalg
 from .._core.aliases import Means
 from .._core.axes import Axis
-from .._mixture import AbstractGaussianMixture
+from .._mixture import AbstractGaussianMixture, check_mixture
 from .families import as_dense
 
 
 def mean(mixture: AbstractGaussianMixture) -> Float[Array, " features"]:
     r"""The mean $\bar μ = \sum_k w_k μ_k$ of a mixture, shape `(n_features,)`."""
-    mixture.check_one()
+    check_mixture(mixture)
     return _mean(mixture)
 
 
@@ -21,7 +21,7 @@ def covariance(mixture: AbstractGaussianMixture) -> Float[Array, "features featu
     r"""The covariance of a mixture as a whole, within components and between them:
     $\sum_k w_k (Σ_k + (μ_k - \bar μ)(μ_k - \bar μ)^T)$, shape
     `(n_features, n_features)`, in squared data units."""
-    mixture.check_one()
+    check_mixture(mixture)
     return _covariance(mixture)
 
 

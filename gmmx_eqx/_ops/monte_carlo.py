@@ -8,7 +8,9 @@ import jax.numpy as jnp
 
 from .._core import inputs
 from .._core.aliases import PerDatum, Scalar
-from .._mixture import AbstractGaussianMixture
+from .._core.describe import check_key
+from .._core.likes import KeyLike
+from .._mixture import AbstractGaussianMixture, check_mixture
 from .arguments import check_pair
 
 
@@ -27,7 +29,7 @@ class Estimate(eqx.Module):
 
 
 def entropy_monte_carlo(
-    mixture: AbstractGaussianMixture, key: Any, n_samples: int
+    mixture: AbstractGaussianMixture, key: KeyLike, n_samples: int
 ) -> Estimate:
     r"""The differential entropy $-\int p \log p$ from samples, in nats.
 
@@ -40,7 +42,8 @@ def entropy_monte_carlo(
     the samples in means and covariances, through the weight of each sample's component
     in the weights.
     """
-    mixture.check_one()
+    check_mixture(mixture)
+    check_key(key)
     n_samples = _check_n_samples(n_samples)
     return _entropy(mixture, key, n_samples)
 
@@ -48,7 +51,7 @@ def entropy_monte_carlo(
 def kl_monte_carlo(
     first: AbstractGaussianMixture,
     second: AbstractGaussianMixture,
-    key: Any,
+    key: KeyLike,
     n_samples: int,
 ) -> Estimate:
     r"""The Kullback-Leibler divergence $D(p \| q) = \int p \log (p / q)$ from samples
@@ -58,6 +61,7 @@ def kl_monte_carlo(
     unbiased, and so may be negative where the divergence is small.
     """
     first, second = check_pair(first, second)
+    check_key(key)
     n_samples = _check_n_samples(n_samples)
     return _kl(first, second, key, n_samples)
 

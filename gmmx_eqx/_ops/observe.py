@@ -1,16 +1,15 @@
-from typing import Any
-
 import equinox as eqx
 
 from .._core.aliases import Scalar, Values
-from .._mixture import AbstractGaussianMixture, GaussianMixture
+from .._core.likes import MapLike, NoiseLike, VectorLike
+from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .arguments import as_map, as_noise, as_vector, common_dtype
 from .maps import AbstractMap, Observations
 from .posterior import posterior
 
 
 def observe(
-    mixture: AbstractGaussianMixture, H: Any, R: Any, y: Any
+    mixture: AbstractGaussianMixture, H: MapLike, R: NoiseLike, y: VectorLike
 ) -> tuple[GaussianMixture, Scalar]:
     r"""Bayes' rule for an observation $y = H x + ε$, where $x$ is distributed as the
     mixture and $ε \sim N(0, R)$.
@@ -43,7 +42,7 @@ def observe(
         Alspach, Sorenson (1972), Nonlinear Bayesian Estimation Using Gaussian Sum
         Approximations. IEEE Transactions on Automatic Control 17(4), 439-448.
     """
-    mixture.check_one()
+    check_mixture(mixture)
     operator = as_map(H, "H", mixture)
     n_outputs = operator.n_outputs(mixture.n_features)
     noise = as_noise(R, "R", mixture, n_outputs)

@@ -26,7 +26,7 @@ def product(
 
     `ValueError` if the numbers of features differ.
     """
-    return _product(*check_pair(p, q, "`p` and `q`"))
+    return _product(*check_pair(p, q, ("p", "q")))
 
 
 @eqx.filter_jit

@@ -1,7 +1,7 @@
 """The quantiles of a mixture of one feature."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,6 +12,7 @@ from jax.scipy.special import ndtr, ndtri
 from .._core import inputs, linalg
 from .._core.aliases import Count, PerSample, PerSampleTotal, Samples
 from .._core.axes import Axis
+from .._core.likes import PointsLike
 from .._mixture import AbstractGaussianMixture
 from . import line
 from .line import Line, Points
@@ -22,7 +23,7 @@ from .line import Line, Points
 _MOST_STEPS = 200
 
 
-def quantile(mixture: AbstractGaussianMixture, q: Any) -> Points:
+def quantile(mixture: AbstractGaussianMixture, q: PointsLike) -> Points:
     r"""The $x$ with $F(x) = q$, of a mixture of one feature, in the units of the data.
 
     **Arguments:**

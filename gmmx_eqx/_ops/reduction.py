@@ -11,7 +11,7 @@ from .._core import inputs, linalg
 from .._core.aliases import Count, Labels, Means, Values, Weights
 from .._core.axes import Axis
 from .._covariances import AbstractCovariances
-from .._mixture import AbstractGaussianMixture, GaussianMixture
+from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from . import merging
 
 
@@ -42,7 +42,7 @@ def reduce(mixture: AbstractGaussianMixture, n_components: int) -> GaussianMixtu
         Runnalls (2007), Kullback-Leibler Approach to Gaussian Mixture Reduction. IEEE
         Trans. Aerospace and Electronic Systems 43(3), 989-999.
     """
-    mixture.check_one()
+    check_mixture(mixture)
     n_components = inputs.check_count(n_components, "n_components")
     if n_components > mixture.n_components:
         raise ValueError(

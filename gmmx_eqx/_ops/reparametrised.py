@@ -10,13 +10,17 @@ import jax.random as jr
 from .._core import inputs
 from .._core.aliases import Data, Samples, Scalar
 from .._core.axes import as_columns, Axis
+from .._core.describe import check_key
+from .._core.likes import AmountLike, KeyLike
 from .._covariances import factor
-from .._mixture import AbstractGaussianMixture
+from .._mixture import AbstractGaussianMixture, check_mixture
 from . import gaussians, line, quantiles
 from .families import is_independent
 
 
-def sample_implicit(mixture: AbstractGaussianMixture, key: Any, n_samples: int) -> Data:
+def sample_implicit(
+    mixture: AbstractGaussianMixture, key: KeyLike, n_samples: int
+) -> Data:
     r"""The samples of `mixture.sample`, of one feature, with unbiased pathwise
     derivatives in the weights too.
 
@@ -42,6 +46,7 @@ def sample_implicit(mixture: AbstractGaussianMixture, key: Any, n_samples: int) 
         arXiv:1607.05690.
     """
     line.check_line(mixture)
+    check_key(key)
     n_samples = inputs.check_count(n_samples, "n_samples")
     return _sample_implicit(mixture, key, n_samples)
 
@@ -58,7 +63,10 @@ def _sample_implicit(
 
 
 def sample_relaxed(
-    mixture: AbstractGaussianMixture, key: Any, n_samples: int, temperature: Any
+    mixture: AbstractGaussianMixture,
+    key: KeyLike,
+    n_samples: int,
+    temperature: AmountLike,
 ) -> Data:
     r"""Samples of which each is a mean over components, so that they are differentiable
     in the weights; shape `(n_samples, n_features)`.
@@ -81,7 +89,8 @@ def sample_relaxed(
 
         Maddison, Mnih, Teh (2017), The Concrete Distribution. ICLR.
     """
-    mixture.check_one()
+    check_mixture(mixture)
+    check_key(key)
     n_samples = inputs.check_count(n_samples, "n_samples")
     temperature = inputs.as_nonnegative(temperature, "temperature")
     number = inputs.concrete(temperature)

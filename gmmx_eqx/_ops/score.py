@@ -1,18 +1,17 @@
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 
 from .._core import inputs, linalg
 from .._core.aliases import Data
 from .._core.axes import as_columns, Axis
+from .._core.likes import DataLike
 from .._covariances import factor
-from .._mixture import AbstractGaussianMixture, densities
+from .._mixture import AbstractGaussianMixture, check_mixture, densities
 from .gaussian import log_density_of
 
 
 # `GaussianMixture.score` is scikit-learn's: a mean log-likelihood.
-def score_function(mixture: AbstractGaussianMixture, x: Any) -> Data:
+def score_function(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
     r"""The score $\nabla_x \log p(x_n) = \sum_k r_{nk} Σ_k^{-1} (μ_k - x_n)$, in
     inverse data units.
 
@@ -27,7 +26,7 @@ def score_function(mixture: AbstractGaussianMixture, x: Any) -> Data:
 
     The gradients, shape `(n_samples, n_features)`; finite far from all modes, too.
     """
-    mixture.check_one()
+    check_mixture(mixture)
     x, _ = inputs.as_data(x, n_features=mixture.n_features)
     return _score(mixture, x)
 

@@ -3,4 +3,5 @@ from .ridge import (
     as_ridge as as_ridge,
     RelativeRidge as RelativeRidge,
     Ridge as Ridge,
+    RidgeLike as RidgeLike,
 )

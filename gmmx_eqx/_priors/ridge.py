@@ -1,11 +1,12 @@
 import abc
-from typing import Any
+from typing import Annotated, Any, TYPE_CHECKING, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
 
 from .._core import inputs
 from .._core.aliases import PerFeature, Scalar
+from .._core.likes import AmountLike
 
 
 class AbstractRidge(eqx.Module):
@@ -44,6 +45,13 @@ class RelativeRidge(AbstractRidge):
 
     def resolve(self, variances: PerFeature) -> PerFeature:
         return variances * self.fraction.astype(variances.dtype)
+
+
+# What is taken for `reg_covar`. Checked by hand: see `likes`.
+if TYPE_CHECKING:
+    RidgeLike: TypeAlias = AmountLike | AbstractRidge | None
+else:
+    RidgeLike = Annotated[Any, ""]
 
 
 def as_ridge(reg_covar: Any) -> AbstractRidge:

@@ -1,9 +1,8 @@
 import abc
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
-from jaxtyping import PyTree
 
 from .._core import inputs
 from .._core.aliases import (
@@ -17,7 +16,7 @@ from .._core.aliases import (
 from .._core.axes import as_columns, Axis
 
 
-_Monoid = TypeVar("_Monoid", bound=PyTree)
+_Monoid = TypeVar("_Monoid")
 
 
 class Chunk(eqx.Module):
@@ -59,7 +58,7 @@ class AbstractSource(eqx.Module):
         return self.pivot.shape[Axis.features]
 
     @abc.abstractmethod
-    def reduce(self, fn: Callable[..., _Monoid], *extras: PyTree) -> _Monoid:
+    def reduce(self, fn: Callable[..., _Monoid], *extras: Any) -> _Monoid:
         """The sum of `fn(chunk, *extra_chunks)` over all chunks.
 
         `extras` are pytrees of arrays that were split like the samples, with a leading

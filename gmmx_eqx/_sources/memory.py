@@ -1,7 +1,7 @@
 import math
 import operator
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from .._core.axes import Axis
 from .abstract import AbstractSource, Chunk
 
 
-_Monoid = TypeVar("_Monoid", bound=PyTree)
+_Monoid = TypeVar("_Monoid")
 
 # Packed features of one chunk should stay in a core's cache; measured on a CPU with
 # 2 MiB of it, where twice that was best. Rows are long enough to fill vector units.
@@ -85,7 +85,7 @@ class InMemory(AbstractSource):
         padding = [(0, chunks * size - x.shape[0])] + [(0, 0)] * (x.ndim - 1)
         return jnp.pad(x, padding).reshape(chunks, size, *x.shape[1:])
 
-    def reduce(self, fn: Callable[..., _Monoid], *extras: PyTree) -> _Monoid:
+    def reduce(self, fn: Callable[..., _Monoid], *extras: Any) -> _Monoid:
         chunks = (Chunk(self.columns[0], self.weights[0]), *_take(extras, 0))
         if self.columns.shape[0] == 1:
             return fn(*chunks)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core.aliases import Scalar
-from .._mixture import AbstractGaussianMixture
+from .._mixture import AbstractGaussianMixture, check_mixture
 from .._ops import (
     cdf,
     covariance,
@@ -56,7 +56,7 @@ class MixtureDistribution(
     mixture: AbstractGaussianMixture
 
     def __check_init__(self):
-        self.mixture.check_one()
+        check_mixture(self.mixture)
 
     @property
     def event_shape(self) -> tuple[int]:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 
 from .._core.aliases import Scalar
-from .._mixture import AbstractGaussianMixture
+from .._mixture import AbstractGaussianMixture, check_mixture
 from . import points
 from .points import Point
 
@@ -39,7 +39,7 @@ class MixtureDistribution(AbstractDistribution):
     cond_shape: ClassVar[None] = None
 
     def __init__(self, mixture: AbstractGaussianMixture):
-        mixture.check_one()
+        check_mixture(mixture)
         self.mixture = mixture
         # Not a property: arrays that are not to be trained are hidden from it.
         self.shape = (mixture.n_features,)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from .._core import inputs
 from .._core.axes import Axis
 from .._core.cholesky import cholesky
-from .._mixture import AbstractGaussianMixture, GaussianMixture
+from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .._ops import covariance, mean
 from .._ops.families import as_dense
 
@@ -127,7 +127,7 @@ class MixtureDistribution(dist.Distribution):
 def to_numpyro(mixture: AbstractGaussianMixture) -> dist.MixtureSameFamily:
     """The same distribution of NumPyro's own parts: `MixtureSameFamily` of a
     `Categorical` and a `MultivariateNormal`."""
-    mixture.check_one()
+    check_mixture(mixture)
     values = as_dense(mixture.covariances, mixture.n_features)
     shape = (mixture.n_components, mixture.n_features, mixture.n_features)
     lower = jnp.broadcast_to(cholesky(values)[0], shape)

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from .._core import inputs
 from .._core.aliases import check_shape, Scalar
-from .._mixture import AbstractGaussianMixture
+from .._mixture import AbstractGaussianMixture, check_mixture
 
 
 Point = Float[Array, " features"]
@@ -16,7 +16,7 @@ Point = Float[Array, " features"]
 
 def log_prob(mixture: AbstractGaussianMixture, x: Any) -> Scalar:
     """The log-density of one point, shape `(n_features,)`."""
-    mixture.check_one()
+    check_mixture(mixture)
     x = inputs.as_float(x, "x")
     if x.shape != (mixture.n_features,):
         raise ValueError(
@@ -48,7 +48,7 @@ def log_density(
     $\log p(x) + \log p(y | x)$, which is the posterior's log-density but for a
     constant. Its negative is NumPyro's `potential_fn`.
     """
-    mixture.check_one()
+    check_mixture(mixture)
 
     def of_point(x: Any) -> Scalar:
         value = log_prob(mixture, x)

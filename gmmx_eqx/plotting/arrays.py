@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .._core import inputs
-from .._mixture import AbstractGaussianMixture
+from .._mixture import AbstractGaussianMixture, check_mixture
 from .._ops.features import as_features
 
 
@@ -20,7 +20,7 @@ class Components(NamedTuple):
 
     @classmethod
     def of(cls, mixture: AbstractGaussianMixture) -> "Components":
-        mixture.check_one()
+        check_mixture(mixture)
         n_components, n_features = mixture.n_components, mixture.n_features
         dense = np.asarray(mixture.covariances.values_dense, float)[0]
         if dense.shape[-1] != n_features:
@@ -69,7 +69,7 @@ class Points(NamedTuple):
         cls, mixture: AbstractGaussianMixture, x: Any, sample_weight: Any = None
     ) -> "Points":
         """No samples at all if `x` is `None`."""
-        mixture.check_one()
+        check_mixture(mixture)
         if x is None:
             if sample_weight is not None:
                 raise ValueError("`sample_weight` is given, but `x` is not.")

@@ -2,11 +2,11 @@
 
 try:
     import sklearn.mixture  # noqa: F401  # so that its absence is explained once, here
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "This needs scikit-learn, which is an optional extra: "
         '`pip install "gmmx_eqx[sklearn]"`.'
-    ) from error
+    ) from _error
 
 from .conversion import from_sklearn as from_sklearn, to_sklearn as to_sklearn
 from .estimator import GaussianMixture as GaussianMixture

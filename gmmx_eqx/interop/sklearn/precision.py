@@ -5,7 +5,7 @@ import jax
 import numpy as np
 
 
-def precision(dtype: Any) -> contextlib.AbstractContextManager:
+def precision(dtype: Any) -> contextlib.AbstractContextManager[Any]:
     """Where arrays of this type stay what they are, whether JAX's x64 mode is on or
     off. Of this thread alone; programs compiled inside are kept apart from others."""
     if dtype == np.float64:

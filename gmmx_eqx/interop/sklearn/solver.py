@@ -4,7 +4,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
 
 from ..._core import inputs
 from ..._core.aliases import Count, Scalar
@@ -42,12 +41,12 @@ class CountedEM(AbstractEM):
 
     def init(
         self,
-        fn: Callable,
+        fn: Callable[..., Any],
         y: GaussianMixture,
-        args: PyTree,
+        args: Any,
         options: dict[str, Any],
-        f_struct: PyTree,
-        aux_struct: PyTree,
+        f_struct: Any,
+        aux_struct: Any,
         tags: frozenset[object],
     ) -> EMState:
         del fn, options, f_struct, aux_struct, tags, args
@@ -55,9 +54,9 @@ class CountedEM(AbstractEM):
 
     def step(
         self,
-        fn: Callable,
+        fn: Callable[..., Any],
         y: GaussianMixture,
-        args: PyTree,
+        args: Any,
         options: dict[str, Any],
         state: EMState,
         tags: frozenset[object],

@@ -1,0 +1,32 @@
+from typing import Any
+
+from .._core.axes import Axis
+from .._core.describe import describe
+from .abstract import AbstractGaussianMixture
+from .mixture import GaussianMixture
+
+
+def check_mixture(value: Any, name: str = "mixture") -> None:
+    """Raises a `ValueError` unless `value` is one mixture, rather than an ensemble or
+    something else."""
+    if not isinstance(value, AbstractGaussianMixture):
+        raise ValueError(
+            f"`{name}` must be a mixture, such as a `gmmx_eqx.GaussianMixture`; got "
+            f"{describe(value)}."
+        )
+    n_axes = len(value._means_shape)
+    if n_axes != len(Axis):
+        raise ValueError(
+            f"`{name}` must be one mixture; got an ensemble of them, with leading axes "
+            f"{value._means_shape[: -len(Axis)]}. Use `eqx.filter_vmap`."
+        )
+
+
+def check_plain(value: Any, name: str = "mixture") -> None:
+    """The same, for what needs the parameters of a mixture to be its fields."""
+    check_mixture(value, name)
+    if not isinstance(value, GaussianMixture):
+        raise ValueError(
+            f"`{name}` must be a `gmmx_eqx.GaussianMixture`; got an object of type "
+            f"`{type(value).__name__}`. Make one of its weights, means and covariances."
+        )
