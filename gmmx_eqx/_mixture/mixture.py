@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core import entry_points, inputs
-from .._core.aliases import check_array, Means, Weights
-from .._core.axes import Axis, CovarianceType
-from .._core.describe import check_instance
+from .._core.aliases import Means, Weights
+from .._core.axes import CovarianceType
 from .._core.likes import (
     CovariancesLike,
     DataLike,
@@ -23,6 +22,7 @@ from .._initialisers import AbstractInitialiser, KMeans
 from .._priors import RidgeLike
 from . import construct
 from .abstract import AbstractGaussianMixture
+from .parts import check_parts
 
 
 class GaussianMixture(AbstractGaussianMixture):
@@ -44,26 +44,7 @@ class GaussianMixture(AbstractGaussianMixture):
     covariances: AbstractCovariances
 
     def __check_init__(self) -> None:
-        check_array("weights", self.weights, Weights)
-        check_array("means", self.means, Means)
-        example = "FullCovariances.create(2, 3)"
-        check_instance(self.covariances, AbstractCovariances, "covariances", example)
-        parts = {"weights": self.weights, "covariances": self.covariances.values}
-        for name, part in parts.items():
-            shared = (Axis.features,) if name == "weights" else ()
-            shared = shared or self.covariances.shared_axes
-            for axis in {Axis.components, Axis.features} - set(shared):
-                if part.shape[axis] != self.means.shape[axis]:
-                    raise ValueError(
-                        f"`{name}` must have as many {axis.name} as `means`, "
-                        f"{self.means.shape[axis]}; got {part.shape[axis]}. With all "
-                        f"axes their shapes are {part.shape} and {self.means.shape}."
-                    )
-            if part.dtype != self.means.dtype:
-                raise ValueError(
-                    f"`{name}` and `means` must have the same dtype; got {part.dtype} "
-                    f"and {self.means.dtype}."
-                )
+        check_parts(self.weights, self.means, self.covariances)
 
     @classmethod
     def create(
