@@ -25,7 +25,9 @@ NOTATION = pathlib.Path(__file__).parents[1] / "docs" / "notation.md"
 NOT_ARRAYS = {
     "args",  # of a solver's function, unused
     "aux_struct",
+    "components",  # of SciPy
     "device",
+    "dtype",
     "estimator",
     "extras",
     "f_struct",
@@ -36,9 +38,17 @@ NOT_ARRAYS = {
     "other",
     "solver",
     "tags",
+    "what",
 }
 # What returns something of another package, or what a function given to it returns.
-RETURNS_ANYTHING = {"to_sklearn", "to_pandas", "to_dict", "reduce", "postprocess"}
+RETURNS_ANYTHING = {
+    "to_sklearn",
+    "to_scipy",
+    "to_pandas",
+    "to_dict",
+    "reduce",
+    "postprocess",
+}
 
 
 def public_objects() -> dict[str, Any]:

@@ -5,7 +5,7 @@ runs they say nothing: what cannot be right is to be a `ValueError` that names t
 argument (see `inputs`), not a `TypeError` of a checker that few users have.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TYPE_CHECKING, TypeAlias
 
 
@@ -35,6 +35,8 @@ WeightsLike: TypeAlias = Annotated[ArrayLike, "components"]
 MeansLike: TypeAlias = Annotated[ArrayLike, "components features"]
 # As the family has them, such as `components features features` for `full`.
 CovariancesLike: TypeAlias = Annotated[ArrayLike, "..."]
+# All of these by name, and the name of the family.
+ParametersLike: TypeAlias = Annotated[Mapping[str, ArrayLike], "..."]
 GroupsLike: TypeAlias = Annotated[ArrayLike, "components"]
 MaskLike: TypeAlias = Annotated[ArrayLike, "#components"]
 

@@ -13,6 +13,7 @@ from .._core.likes import (
     KeyLike,
     LabelsLike,
     MeansLike,
+    ParametersLike,
     ResponsibilitiesLike,
     SampleWeightLike,
     WeightsLike,
@@ -212,10 +213,8 @@ class GaussianMixture(AbstractGaussianMixture):
         return jax.device_put(self, device)
 
     def to_sklearn(self, **kwargs: Any) -> Any:
-        """A fitted `sklearn.mixture.GaussianMixture` with these parameters.
-
-        `kwargs` go to its constructor. Needs the extra `sklearn`.
-        """
+        """A fitted `sklearn.mixture.GaussianMixture` with these parameters; `kwargs` go
+        to its constructor. Needs the extra `sklearn`."""
         self.check_one()
         return entry_points.load("interop.sklearn", "to_sklearn")(self, **kwargs)
 
@@ -229,7 +228,7 @@ class GaussianMixture(AbstractGaussianMixture):
         return entry_points.load("interop.numpy", "to_numpy")(self)
 
     @classmethod
-    def from_numpy(cls, arrays: Any) -> "GaussianMixture":
+    def from_numpy(cls, arrays: ParametersLike) -> "GaussianMixture":
         """The mixture of a dictionary from `to_numpy`."""
         return entry_points.load("interop.numpy", "from_numpy")(arrays)
 
@@ -239,9 +238,12 @@ class GaussianMixture(AbstractGaussianMixture):
 
     @classmethod
     def from_scipy(
-        cls, weights: Any, components: Any, covariance_type: str = CovarianceType.full
+        cls,
+        weights: WeightsLike,
+        components: Any,
+        covariance_type: str = CovarianceType.full,
     ) -> "GaussianMixture":
-        """The mixture of frozen `scipy.stats.multivariate_normal`; a `ValueError`
-        unless their covariances have the form of the family."""
-        load = entry_points.load("interop.scipy", "from_scipy")
-        return load(weights, components, covariance_type)
+        """The mixture of frozen `scipy.stats.multivariate_normal`; a `ValueError` if
+        their covariances are not of the family."""
+        from_scipy = entry_points.load("interop.scipy", "from_scipy")
+        return from_scipy(weights, components, covariance_type)

@@ -1,8 +1,6 @@
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
+from .._core.likes import ParametersLike
 from .._mixture import GaussianMixture
 
 
@@ -29,7 +27,7 @@ def to_numpy(mixture: GaussianMixture) -> dict[str, np.ndarray]:
     }
 
 
-def from_numpy(arrays: Mapping[str, Any]) -> GaussianMixture:
+def from_numpy(arrays: ParametersLike) -> GaussianMixture:
     """The mixture of a dictionary as `to_numpy` makes them, or of what `np.load` makes
     of a file of one.
 
