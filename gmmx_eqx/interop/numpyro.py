@@ -161,5 +161,5 @@ def from_numpyro(distribution: dist.Distribution) -> GaussianMixture:
     return GaussianMixture.from_squeezed(
         means=jnp.broadcast_to(parts.loc, shape),
         covariances=jnp.broadcast_to(covariances, shape + shape[-1:]),
-        weights=distribution.mixing_distribution.probs,
+        weights=distribution.mixing_distribution.probs,  # pyright: ignore[reportArgumentType]  # lazy there
     )
