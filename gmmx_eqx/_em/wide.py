@@ -1,8 +1,6 @@
 """The E-step of full covariances with the matrices of all components as one: faster
 than packed features for few components, and more accurate."""
 
-import math
-
 import jax.numpy as jnp
 
 from .._core import linalg
@@ -11,13 +9,9 @@ from .._core.axes import Axis
 from .._covariances import factor, FullCovariances
 from .._mixture import GaussianMixture
 from .._moments import Moments
-from .._sources import AbstractSource, Chunk
+from .._sources import AbstractSource, Chunk, reduce_parts
 from .guard import amplification, is_accurate
-from .residual import Expectation, responsibilities
-
-
-# Measured on two cores with 1 MiB of cache each.
-_CHUNK_BYTES = 4 * 2**20
+from .residual import Expectation, part_size, responsibilities
 
 
 def is_fastest(mixture: GaussianMixture) -> bool:
@@ -37,12 +31,6 @@ def is_second(mixture: GaussianMixture) -> bool:
 
 def _is_full(mixture: GaussianMixture) -> bool:
     return isinstance(mixture.covariances, FullCovariances)
-
-
-def largest_chunk(mixture: GaussianMixture) -> int:
-    """How many samples of all components' residuals stay in a core's cache."""
-    size = mixture.n_components * mixture.n_features * mixture.means.dtype.itemsize
-    return 2 ** int(math.log2(max(_CHUNK_BYTES / size, 1)))
 
 
 def expect_wide(
@@ -81,7 +69,9 @@ def expect_wide(
         products = linalg.matmul(weighted.reshape(n_components * d, -1), factors.T)
         return jnp.sum(resp, axis=1), products, log_likelihood
 
-    count, products, log_likelihood = source.reduce(of_chunk)
+    size = part_size(mixture)
+    parts = source.reduce(lambda chunk: reduce_parts(of_chunk, chunk, size))
+    count, products, log_likelihood = parts
     products = products.reshape(1, n_components, d, d + 1)
     products, first = products[..., :d], products[..., d:]
     outer = first * jnp.swapaxes(mixture.means, Axis.features, Axis.features_covar)

@@ -12,7 +12,6 @@ from .._core.likes import DataLike, SampleWeightLike
 from .._core.results import RESULTS
 from .._em import EM, EMStep, Frozen, Kernel, StepInfo
 from .._em.implicit import with_derivatives
-from .._em.wide import is_fastest, is_second, largest_chunk
 from .._mixture import check_plain, GaussianMixture
 from .._priors import AbstractRidge, as_ridge, RidgeLike
 from .._sources import chunk_size, InMemory
@@ -113,8 +112,7 @@ def _fit(
 ) -> Solution:
     mixture, x = inputs.common_dtype(mixture, x)
     if size is None:
-        is_wide = is_fastest(mixture) or is_second(mixture)
-        size = chunk_size(x, largest_chunk(mixture)) if is_wide else chunk_size(x)
+        size = chunk_size(x)
     source = InMemory.from_data(x, weight, size)
     step = EMStep.create(mixture.covariances, source, ridge, kernel, frozen)
     start = moved(mixture, -source.pivot)

@@ -1,2 +1,6 @@
 from .abstract import AbstractSource as AbstractSource, Chunk as Chunk
-from .memory import chunk_size as chunk_size, InMemory as InMemory
+from .memory import (
+    chunk_size as chunk_size,
+    InMemory as InMemory,
+    reduce_parts as reduce_parts,
+)
