@@ -190,10 +190,10 @@ WRONG_MIXTURES = {
     "no kind": (drop("kind"), "kind is ''"),
     "another kind": (put_metadata("kind", "tree"), "kind is 'tree'; known are"),
     "other arrays": (put_metadata("kind", "solution"), "those of a solution are"),
-    "no family": (drop("covariance_type"), "Unknown `covariance_type` ''"),
+    "no family": (drop("covariance_type"), "must be one of .*; got ''"),
     "unknown family": (
         put_metadata("covariance_type", "banded"),
-        "Unknown `covariance_type` 'banded'; known are .*register_covariance",
+        "must be one of .*; got 'banded'. Register .*register_covariance",
     ),
     "diag": (put_metadata("covariance_type", "diag"), r"expected \(1, 3, 2, 1\)"),
     "tied": (put_metadata("covariance_type", "tied"), r"expected \(1, 1, 2, None\)"),
