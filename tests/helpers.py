@@ -17,6 +17,15 @@ FAMILIES = tuple(str(name) for name in gx.COVARIANCE)
 
 every_family = pytest.mark.parametrize("name", FAMILIES)
 
+# For what takes long to compile: half of them in each world.
+families_in_turn = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=(pytest.mark.x64, pytest.mark.x32)[i % 2])
+        for i, name in enumerate(FAMILIES)
+    ],
+)
+
 
 def make_values(name, n_components, n_features, seed=0) -> np.ndarray:
     """Well-conditioned squeezed covariances, in float64."""

@@ -9,7 +9,14 @@ import sklearn.mixture
 
 import gmmx_eqx as gx
 
-from .helpers import every_family, FAMILIES, make_data, old_faithful, start
+from .helpers import (
+    every_family,
+    FAMILIES,
+    families_in_turn,
+    make_data,
+    old_faithful,
+    start,
+)
 
 
 def sklearn_steps(mixture, x, n_steps, reg_covar):
@@ -161,7 +168,7 @@ def test_sample_weight_is_multiplicity(name, getkey):
     np.testing.assert_allclose(weighted.log_likelihood, repeated.log_likelihood, 1e-5)
 
 
-@every_family
+@families_in_turn
 def test_chunks_do_not_matter(name):
     x = make_data(333, n_features=3)
     mixture = start(name, x, 3)

@@ -11,7 +11,7 @@ import sklearn.datasets
 import gmmx_eqx as gx
 from gmmx_eqx._fit.lanes import fit_lanes
 
-from .helpers import every_family, leaves, make_data, make_mixture, old_faithful
+from .helpers import families_in_turn, leaves, make_data, make_mixture, old_faithful
 
 
 def assert_same(got, expected, rtol):
@@ -20,7 +20,7 @@ def assert_same(got, expected, rtol):
         np.testing.assert_allclose(a, b, rtol, rtol * scale)
 
 
-@every_family
+@families_in_turn
 def test_each_restart_is_the_fit_done_alone(name):
     x = jnp.asarray(make_data(120))
     keys = jr.split(jr.key(0), 6)
@@ -113,7 +113,7 @@ def test_chances_by_hand():
         population.chance_of_better(after=6)
 
 
-@every_family
+@families_in_turn
 def test_batches_are_a_loop(name):
     xs = np.stack([make_data(60, seed=seed) for seed in range(5)])
     key = jr.key(1)

@@ -14,7 +14,7 @@ import pytest
 
 import gmmx_eqx as gx
 
-from .helpers import every_family, leaves, make_data, make_mixture
+from .helpers import every_family, families_in_turn, leaves, make_data, make_mixture
 
 
 METHODS = "estimate_log_prob log_prob score_samples predict predict_proba score aic bic"
@@ -194,7 +194,7 @@ def make_lanes():
     )
 
 
-@every_family
+@families_in_turn
 def test_vmap_of_fits_is_a_loop(name):
     lanes = make_lanes()
     together = fit_lanes(name, *lanes)
