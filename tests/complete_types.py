@@ -12,10 +12,13 @@ import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# scikit-learn has no types, so that what is derived from its classes has none either.
+# These packages have no types, so that what is derived from their classes has none.
 UNTYPED = {
-    f"gmmx_eqx.{module}.GaussianMixture"
-    for module in ("sklearn", "interop.sklearn", "interop.sklearn.estimator")
+    "gmmx_eqx.sklearn.GaussianMixture",
+    "gmmx_eqx.interop.sklearn.GaussianMixture",
+    "gmmx_eqx.interop.sklearn.estimator.GaussianMixture",
+    "gmmx_eqx.interop.distreqx.MixtureDistribution",
+    "gmmx_eqx.interop.numpyro.MixtureDistribution",
 }
 
 

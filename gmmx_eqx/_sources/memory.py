@@ -1,7 +1,7 @@
 import math
 import operator
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +85,7 @@ class InMemory(AbstractSource):
         padding = [(0, chunks * size - x.shape[0])] + [(0, 0)] * (x.ndim - 1)
         return jnp.pad(x, padding).reshape(chunks, size, *x.shape[1:])
 
-    def reduce(self, fn: Callable[..., _Monoid], *extras: PyTree) -> _Monoid:
+    def reduce(self, fn: Callable[..., _Monoid], *extras: Any) -> _Monoid:
         return _reduce(fn, self.columns, self.weights, *extras)
 
 
@@ -105,7 +105,7 @@ def _reduce(
     fn: Callable[..., _Monoid],
     columns: Float[Array, "chunks features batch"],
     weights: Float[Array, "chunks batch"],
-    *extras: PyTree,
+    *extras: Any,
 ) -> _Monoid:
     chunks = (Chunk(columns[0], weights[0]), *_take(extras, 0))
     if columns.shape[0] == 1:

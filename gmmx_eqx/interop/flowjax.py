@@ -12,11 +12,11 @@ from .points import Point
 
 try:
     from flowjax.distributions import AbstractDistribution
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "This needs FlowJAX, which is an optional extra: "
         '`pip install "gmmx_eqx[flowjax]"`.'
-    ) from error
+    ) from _error
 
 
 class MixtureDistribution(AbstractDistribution):

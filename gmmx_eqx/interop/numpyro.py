@@ -21,11 +21,11 @@ from .._ops.families import as_dense
 try:
     import numpyro.distributions as dist
     from numpyro.distributions.util import validate_sample
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "This needs NumPyro, which is an optional extra: "
         '`pip install "gmmx_eqx[numpyro]"`.'
-    ) from error
+    ) from _error
 
 
 Points = Float[Array, "... features"]
@@ -48,7 +48,7 @@ class MixtureDistribution(dist.Distribution):
     `False`, since samples have no derivative in the weights.
     """
 
-    pytree_data_fields = ("mixture",)
+    pytree_data_fields: tuple[str, ...] = ("mixture",)
 
     def __init__(
         self, mixture: AbstractGaussianMixture, *, validate_args: bool | None = None

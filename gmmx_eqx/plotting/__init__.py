@@ -2,10 +2,10 @@
 
 try:
     import matplotlib as _matplotlib
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "`gmmx_eqx.plotting` needs matplotlib: `pip install 'gmmx_eqx[plotting]'`."
-    ) from error
+    ) from _error
 
 from .convergence import plot_convergence as plot_convergence
 from .mixture import plot_mixture as plot_mixture

@@ -16,7 +16,7 @@ from .files import Arrays
 PARAMETERS = ("weights", "means", "covariances")
 COUNTS = ("n_steps", "n_residual_steps")
 SOLUTION = ("log_likelihood", "mean_log_likelihood", "log_likelihoods", *COUNTS)
-NAMES = {
+NAMES: dict[str, tuple[str, ...]] = {
     "mixture": PARAMETERS,
     "solution": (*PARAMETERS, *SOLUTION, "result"),
     "population": (*PARAMETERS, *SOLUTION, "result", "n_pool_steps"),
