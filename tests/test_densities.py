@@ -209,23 +209,6 @@ def test_weight_of_zero_is_a_component_less(name):
     is_close(mixture)(resp.sum(axis=1), 1)
 
 
-@pytest.mark.parametrize("n_samples", [192, 203, 33])
-def test_map_chunks_puts_samples_in_order(n_samples, monkeypatch):
-    monkeypatch.setattr(densities, "_LARGEST", 16)
-    monkeypatch.setattr(densities, "_SMALLEST", 16)
-    sizes = []
-
-    def of_chunk(x):
-        sizes.append(x.shape[0])
-        return {"same": x, "sum": jnp.sum(x, axis=1)}
-
-    x = jnp.arange(2.0 * n_samples).reshape(n_samples, 2)
-    got = densities.map_chunks(of_chunk, x, n_components=3)
-    np.testing.assert_array_equal(got["same"], x)
-    np.testing.assert_array_equal(got["sum"], x.sum(axis=1))
-    assert max(sizes) <= 16
-
-
 @every_family
 def test_chunks_do_not_matter(name):
     mixture = make_mixture(name)

@@ -1,12 +1,8 @@
 """What the families of full matrices share, as functions of 4-D arrays."""
 
-import math
-
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._core import linalg
+from .._core import chunks, linalg
 from .._core.aliases import (
     FullValues,
     PerSample,
@@ -54,16 +50,7 @@ def colour_by_label(
         noise, labels = chunk
         return linalg.matmul(lower[labels[:, 0, 0, 0]][:, None], noise)
 
-    n_samples, _, n_features, _ = noise.shape
-    limit = _CHUNK_BYTES / (n_features**2 * noise.dtype.itemsize)
-    size = max(2 ** int(math.log2(max(limit, 1))), _SMALLEST)
-    if n_samples <= 2 * size:
-        return of_chunk((noise, labels))
-    n_whole = n_samples // size * size
-    parts = (noise, labels)
-    chunks = jax.tree.map(lambda x: x[:n_whole].reshape(-1, size, *x.shape[1:]), parts)
-    # Without `checkpoint`, reverse mode would keep every chunk's factors.
-    whole = jax.lax.map(jax.checkpoint(of_chunk), chunks)
-    whole = whole.reshape(n_whole, *whole.shape[2:])
-    rest = of_chunk(jax.tree.map(lambda x: x[n_whole:], parts))
-    return jnp.concatenate([whole, rest])
+    n_features = lower.shape[-1]
+    bytes_per_sample = n_features**2 * lower.dtype.itemsize
+    size = chunks.length(bytes_per_sample, _CHUNK_BYTES, _SMALLEST)
+    return chunks.map_chunks(of_chunk, (noise, labels), size)

@@ -12,6 +12,7 @@ from .guard import packed_is_accurate
 from .packed import expect_packed
 from .packings import AbstractPacking
 from .residual import Expectation
+from .split import can_split, Split
 from .wide import expect_wide, is_fastest, is_second, wide_is_accurate
 
 
@@ -41,6 +42,13 @@ def fast_kernels(
     wide = FastKernel(
         lambda: expect_wide(mixture, source, u), mixture.means, wide_is_accurate
     )
-    if guarded and is_fastest(mixture):
+    if not guarded:
+        return [packed]
+    if is_fastest(mixture):
         return [wide]
-    return [packed, wide] if guarded and is_second(mixture) else [packed]
+    kernels = [packed]
+    if can_split(mixture):
+        split = Split.of(mixture, u)
+        run = lambda: split.expect(mixture, source, packing, u)
+        kernels.append(FastKernel(run, split.pivot(mixture), split.is_accurate))
+    return [*kernels, wide] if is_second(mixture) else kernels

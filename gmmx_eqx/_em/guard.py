@@ -1,7 +1,8 @@
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from .._core import linalg
-from .._core.aliases import Flag, Means, Scalar, Values
+from .._core.aliases import Flag, Means, Scalar, Values, Weights
 from .._core.axes import Axis
 from .._covariances import factor
 from .._mixture import GaussianMixture
@@ -24,6 +25,14 @@ def amplification(
     - `offsets`: $o$, the means about the pivot, shape `(1, components, features, 1)`.
     - `u`: the `precisions_cholesky` of its covariances, if they are at hand.
     """
+    norms = amplifications(mixture, offsets, u)
+    return jnp.max(jnp.where(mixture.weights > 0, norms, 0))
+
+
+def amplifications(
+    mixture: GaussianMixture, offsets: Means, u: Values | None = None
+) -> Weights:
+    """That of each component, shape `(1, components, 1, 1)`."""
     covariances = mixture.covariances
     spread = jnp.sqrt(offsets**2 + covariances.variances)
     u = covariances.precisions_cholesky if u is None else u
@@ -34,11 +43,10 @@ def amplification(
         scaled = spread * u
         scaled = linalg.matmul(scaled, jnp.swapaxes(scaled, -1, -2))
     axes = (Axis.features, Axis.features_covar)
-    norms = jnp.sqrt(jnp.sum(scaled**2, axis=axes, keepdims=True))
-    return jnp.max(jnp.where(mixture.weights > 0, norms, 0))
+    return jnp.sqrt(jnp.sum(scaled**2, axis=axes, keepdims=True))
 
 
-def is_accurate(amplification: Scalar) -> Flag:
+def is_accurate(amplification: Float[Array, "..."]) -> Bool[Array, "..."]:
     """Whether errors of covariances stay below eps to the power 0.6, which is 7e-5 in
     float32 and 4e-10 in float64. False for NaN."""
     eps = float(jnp.finfo(amplification.dtype).eps)

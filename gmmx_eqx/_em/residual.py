@@ -1,11 +1,9 @@
 """The E-step by residuals: for every family, exact at any separation of components."""
 
-import math
-
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._core import linalg
+from .._core import chunks, linalg
 from .._core.aliases import ColumnWeights, Pivot, Rows, Scalar
 from .._core.axes import as_columns
 from .._mixture import GaussianMixture
@@ -70,8 +68,8 @@ def part_size(mixture: GaussianMixture) -> int:
     """How many samples to take at once, so that the residuals of all components are
     not far from fitting in a cache."""
     n_residuals = mixture.n_components * mixture.n_features
-    most = _PART_BYTES / (n_residuals * mixture.means.dtype.itemsize)
-    return max(2 ** int(math.log2(max(most, 1))), _SMALLEST)
+    itemsize = mixture.means.dtype.itemsize
+    return chunks.length(n_residuals * itemsize, _PART_BYTES, _SMALLEST)
 
 
 def responsibilities(joint: Rows, weights: ColumnWeights) -> tuple[Rows, Scalar]:

@@ -1,14 +1,12 @@
 """The mathematics of a mixture, as functions of its parameters and 4-D samples."""
 
-import math
 from collections.abc import Callable
 from typing import TypeVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from .._core import linalg
+from .._core import chunks, linalg
 from .._core.aliases import (
     Data,
     Labels,
@@ -78,20 +76,8 @@ def map_chunks(
     n_components: int,
     smallest: int = _SMALLEST,
 ) -> _PerDatum:
-    """`fn(x)` for an `fn` that treats every sample alone, a chunk of samples at a time,
-    so that memory stays bounded."""
-    n_samples, n_features = x.shape
-    most = min(_CHUNK_BYTES / n_components, _COMPONENT_BYTES)
-    size = 2 ** int(math.log2(max(most / (n_features * x.dtype.itemsize), 1)))
-    size = min(max(size, smallest), _LARGEST)
-    if n_samples <= 2 * size:
-        return fn(x)
-    # Whole chunks and a rest, rather than padding: no copy of the data.
-    n_whole = n_samples // size * size
-    chunks = x[:n_whole].reshape(-1, size, n_features)
-    # Without `checkpoint`, reverse mode would keep every chunk's residuals.
-    whole = jax.lax.map(jax.checkpoint(fn), chunks)
-    whole = jax.tree.map(lambda leaf: leaf.reshape(n_whole, *leaf.shape[2:]), whole)
-    if n_whole == n_samples:
-        return whole
-    return jax.tree.map(lambda *parts: jnp.concatenate(parts), whole, fn(x[n_whole:]))
+    """As `chunks.map_chunks`, for an `fn` that makes residuals of all components."""
+    most = min(_CHUNK_BYTES // n_components, _COMPONENT_BYTES)
+    bytes_per_sample = x.shape[1] * x.dtype.itemsize
+    size = chunks.length(bytes_per_sample, most, smallest, _LARGEST)
+    return chunks.map_chunks(fn, x, size)

@@ -1,4 +1,3 @@
-import math
 import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -7,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from .._core import chunks
 from .._core.aliases import Data, PerFeature, SampleWeight, Scalar
 from .._core.axes import Axis
 from .abstract import AbstractSource, Chunk
@@ -133,7 +133,7 @@ def chunk_size(x: Data, largest: int = _LARGEST) -> int:
     """How many samples to take at once: a power of two, or all of a small data set."""
     n_samples, n_features = x.shape
     packed_length = n_features * (n_features + 1) // 2 + n_features + 1
-    size = 2 ** int(math.log2(_CHUNK_BYTES / (packed_length * x.dtype.itemsize)))
-    size = max(min(size, largest, _LARGEST), _SMALLEST)
+    bytes_per_sample = packed_length * x.dtype.itemsize
+    size = chunks.length(bytes_per_sample, _CHUNK_BYTES, _SMALLEST, largest)
     # One chunk is cheapest: up to twice the size, do not split.
     return n_samples if n_samples <= 2 * size else size
