@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gmmx_eqx._core import cholesky as module
 from gmmx_eqx._core.cholesky import inverse_cholesky
 
 
@@ -87,3 +88,15 @@ def test_derivatives(d):
     curvature = (second(values + step) - second(values - step)) / 2e-7
     _, forward = jax.jvp(second, (values,), (direction,))
     np.testing.assert_allclose(forward, curvature, rtol=1e-4)
+
+
+@pytest.mark.parametrize("d", [1, 3, 8, 20])
+def test_other_devices_get_the_same_from_their_library(d, dtype, monkeypatch):
+    values = jnp.asarray(make((5, d), dtype)).at[2].multiply(-1)
+    plain = module._eliminated(values)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    got = module._eliminated(values)
+    scale = np.nanmax(np.abs(plain))
+    rtol = 1e4 * np.finfo(dtype).eps
+    np.testing.assert_allclose(got, plain, rtol, rtol * scale)
+    assert np.isnan(got[2]).all() and np.isfinite(got[:2]).all()

@@ -4,7 +4,8 @@ LAPACK, which `jnp.linalg` calls on a CPU, is a good way to factorise one large 
 EM has a few dozen small ones per step, between two matrix products that need all cores.
 There LAPACK costs half of the speed: the threads of its BLAS spin after every call.
 Moreover, two batched calls at the same time can wait for each other for ever (jaxlib
-0.10.2). Neither happens to plain operations.
+0.10.2). Neither happens to plain operations. Other devices have batched routines of
+their own, and would spend more time on starting plain operations than on doing them.
 """
 
 import functools as ft
@@ -79,7 +80,10 @@ def _eliminated(values: Matrices) -> Matrices:
     """$L^{-1}$ on and below the diagonal, $L^T$ above it."""
     *_, d, _ = values.shape
     matrices = values.reshape(-1, d, d)
-    eliminate = _eliminate if d <= _BLOCK else _eliminate_blocks
+    if jax.default_backend() != "cpu":
+        eliminate = _eliminate_by_library
+    else:
+        eliminate = _eliminate if d <= _BLOCK else _eliminate_blocks
     eliminated = eliminate(matrices)
     # A pivot that is not positive spoils only the rows below it.
     sound = jnp.all(jnp.isfinite(eliminated), axis=(1, 2), keepdims=True)
@@ -91,6 +95,13 @@ def _(axis_size, in_batched, values):
     # Lanes are more matrices.
     del axis_size, in_batched
     return _eliminated(values), True
+
+
+def _eliminate_by_library(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
+    lower = lax.linalg.cholesky(matrices, symmetrize_input=False)
+    eye = jnp.broadcast_to(jnp.eye(matrices.shape[-1], dtype=lower.dtype), lower.shape)
+    inverse = lax.linalg.triangular_solve(lower, eye, left_side=True, lower=True)
+    return jnp.tril(inverse) + jnp.triu(linalg.transpose(lower), 1)
 
 
 def _eliminate(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:

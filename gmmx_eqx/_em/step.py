@@ -26,8 +26,8 @@ _MAX_ATTEMPTS = 3
 class Kernel(enum.StrEnum):
     """How the E-step computes moments.
 
-    - `auto`: `packed`, or the wide kernel, where they are accurate, and `residual` in
-        the steps where they are not.
+    - `auto`: `packed`, or the split or the wide kernel, where they are accurate, and
+        `residual` in the steps where they are not.
     - `packed`: two matrix products per chunk, whatever the accuracy.
     - `residual`: about each component's own mean.
     """
