@@ -2,11 +2,14 @@
 all, and fits in float32 against float64."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import gmmx_eqx as gx
+from gmmx_eqx._em import choice
+from gmmx_eqx._em.guard import all_that_count
 from gmmx_eqx._em.maximisation import maximise
 from gmmx_eqx._em.split import can_split, Split
 
@@ -74,24 +77,26 @@ def test_components_that_are_not_numbers_are_the_worst():
     empty = eqx.tree_at(lambda m: m.weights, mixture, weights / weights.sum())
     split = Split.of(empty, u)
     assert 5 not in split.worst
-    assert split.is_accurate(empty, 0 * empty.means, u)
-    assert not split.is_accurate(mixture, 0 * mixture.means, u)
+    good = split.is_accurate(mixture, 0 * mixture.means, u)
+    assert not good[0, 5] and good.sum() == 15
+    assert all_that_count(empty, good) and not all_that_count(mixture, good)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name, d", [(name, 3) for name in FAMILIES] + [("full", 32)])
 @pytest.mark.parametrize("size", [64, 200])
-def test_moments_are_those_of_residuals(name, size, dtype):
-    x = jnp.asarray(make_data(150, 3), dtype)
+def test_moments_are_those_of_residuals(name, d, size, dtype):
+    x = jnp.asarray(make_data(150, d), dtype)
     weight = jnp.asarray(np.arange(150) % 3, dtype)
     source = gx.InMemory.from_data(x, weight, size)
-    mixture = make_mixture(name, 19, 3)
+    mixture = make_mixture(name, 19, d)
     mixture = eqx.tree_at(lambda m: m.means, mixture, mixture.means - source.pivot)
     u = mixture.covariances.precisions_cholesky
     split = Split.of(mixture, u)
     pivot = split.pivot(mixture)
     rule = gx.packing(mixture.covariances, source)
-    got = split.expect(mixture, source, rule, u)
-    expected = gx.expect(mixture, source, pivot)
+    run = eqx.filter_jit(lambda fn, *args: fn(*args))
+    got = run(split.expect, mixture, source, rule, u)
+    expected = run(gx.expect, mixture, source, pivot)
     tol = 1e-10 if dtype == np.float64 else 3e-4
     for a, b in zip(leaves(got), leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, tol, tol * np.abs(b).max())
@@ -114,3 +119,57 @@ def test_many_narrow_components_do(name):
     got, expected = fits(name, 5)
     assert got.n_residual_steps == got.n_steps
     assert error(got, expected) < 2e-4
+
+
+@pytest.mark.x64
+def test_many_features():
+    """Two of sixteen components far for their widths, in 32 dimensions."""
+    rng = np.random.default_rng(0)
+    label = np.arange(4800) % 16
+    width = np.where(label < 2, 0.05, 1.0)[:, None]
+    x = 2 * rng.normal(size=(16, 32))[label] + width * rng.normal(size=(4800, 32))
+    x = x.astype(np.float32)
+    solver = gx.EM(tol=0.0, max_steps=3)
+    got, packed, expected = (
+        gx.fit(
+            gx.GaussianMixture.from_labels(jnp.asarray(x, dtype), label),
+            jnp.asarray(x, dtype),
+            solver=solver,
+            reg_covar=0.0,
+            throw=False,
+            kernel=kernel,
+        )
+        for dtype, kernel in (
+            (np.float32, "auto"),
+            (np.float32, "packed"),
+            (np.float64, "residual"),
+        )
+    )
+    assert got.n_residual_steps == 0
+    assert error(got, expected) < 5e-5 < error(packed, expected)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_it_does_the_work_where_packed_features_cannot(name, monkeypatch):
+    x, label = narrow_components(1)
+    start = gx.GaussianMixture.from_labels(jnp.asarray(x), label, covariance_type=name)
+    source = gx.InMemory.from_data(jnp.asarray(x), None, len(x))
+    start = eqx.tree_at(lambda m: m.means, start, start.means - source.pivot)
+    step = gx.EMStep.create(start.covariances, source, gx.Ridge(0.0))
+    used = []
+
+    def mark(owner, attribute, label):
+        kernel = getattr(owner, attribute)
+
+        def marked(*args):
+            jax.debug.callback(lambda: used.append(label))
+            return kernel(*args)
+
+        monkeypatch.setattr(owner, attribute, marked)
+
+    mark(choice, "expect_packed", "packed")
+    mark(Split, "expect", "split")
+    # A function of its own, which nothing is known of yet.
+    jax.block_until_ready(eqx.filter_jit(lambda m: step(m))(start))
+    jax.effects_barrier()
+    assert used == ["split"]

@@ -38,6 +38,9 @@ LogDensityTotal: TypeAlias = Float[
 PerColumn: TypeAlias = Float[Array, "batch=1 components features=1 features_covar"]
 SampleLabels: TypeAlias = Int[Array, "batch components=1 features=1 features_covar=1"]
 Weights: TypeAlias = Float[Array, "batch=1 components features=1 features_covar=1"]
+PerComponentFlag: TypeAlias = Bool[
+    Array, "batch=1 components features=1 features_covar=1"
+]
 Means: TypeAlias = Float[Array, "batch=1 components features features_covar=1"]
 PerFeature: TypeAlias = Float[Array, "batch=1 components=1 features features_covar=1"]
 Pivot: TypeAlias = Float[Array, "batch=1 _ features features_covar=1"]

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from .._core.aliases import Flag, Means, Pivot, Values
+from .._core.aliases import Flag, Means, PerComponentFlag, Pivot, Values
 from .._mixture import GaussianMixture
 from .._sources import AbstractSource
-from .guard import packed_is_accurate
+from .guard import all_that_count, amplifications, is_accurate
 from .packed import expect_packed
 from .packings import AbstractPacking
 from .residual import Expectation
@@ -22,8 +22,13 @@ class FastKernel(NamedTuple):
     run: Callable[[], Expectation]
     # The point that the moments are about.
     pivot: Pivot
-    # Of a mixture, its means about the pivot, and its `precisions_cholesky`.
-    is_accurate: Callable[[GaussianMixture, Means, Values], Flag]
+    # For each component of a mixture, given its means about the pivot and its
+    # `precisions_cholesky`.
+    is_good: Callable[[GaussianMixture, Means, Values], PerComponentFlag]
+
+    def is_accurate(self, mixture: GaussianMixture, u: Values) -> Flag:
+        good = self.is_good(mixture, mixture.means - self.pivot, u)
+        return all_that_count(mixture, good)
 
 
 def fast_kernels(
@@ -37,7 +42,7 @@ def fast_kernels(
     packed = FastKernel(
         lambda: expect_packed(mixture, source, packing, u),
         jnp.zeros_like(source.pivot),
-        packed_is_accurate,
+        lambda *args: is_accurate(amplifications(*args)),
     )
     wide = FastKernel(
         lambda: expect_wide(mixture, source, u), mixture.means, wide_is_accurate

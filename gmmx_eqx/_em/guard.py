@@ -2,7 +2,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from .._core import linalg
-from .._core.aliases import Flag, Means, Scalar, Values, Weights
+from .._core.aliases import Flag, Means, PerComponentFlag, Scalar, Values, Weights
 from .._core.axes import Axis
 from .._covariances import factor
 from .._mixture import GaussianMixture
@@ -53,6 +53,14 @@ def is_accurate(amplification: Float[Array, "..."]) -> Bool[Array, "..."]:
     return amplification <= eps**-0.4
 
 
-def packed_is_accurate(mixture: GaussianMixture, offsets: Means, u: Values) -> Flag:
-    """Whether the packed kernel is, with means at `offsets` from the source's pivot."""
-    return is_accurate(amplification(mixture, offsets, u))
+def cannot_be_less(
+    mixture: GaussianMixture, lost: Weights, u: Values
+) -> PerComponentFlag:
+    """Whether residuals about the right means would hardly lose less: what strong
+    correlation loses, no pivot gives back."""
+    return lost <= 2 * amplifications(mixture, jnp.zeros_like(mixture.means), u)
+
+
+def all_that_count(mixture: GaussianMixture, good: PerComponentFlag) -> Flag:
+    """Whether all components of some weight are good."""
+    return jnp.all(good | ~(mixture.weights > 0))

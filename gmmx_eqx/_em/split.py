@@ -3,18 +3,21 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, PyTree
 
 from .._core import linalg
-from .._core.aliases import Flag, Means, Pivot, Values
+from .._core.aliases import Means, PerComponentFlag, Pivot, Rows, Values, Weights
 from .._core.axes import as_columns, Axis
 from .._core.batching import rows_product
+from .._covariances import AbstractCovariances
 from .._mixture import GaussianMixture
 from .._mixture.densities import log_density
+from .._moments import Moments
 from .._sources import AbstractSource, Chunk
-from .guard import amplifications, is_accurate
+from .guard import amplifications, cannot_be_less, is_accurate
 from .packings import AbstractPacking, moments, parameters
 from .residual import Expectation, responsibilities
+from .wide import is_full, Wide, wide_is_accurate
 
 
 # One component in so many is taken by residuals.
@@ -25,6 +28,12 @@ def can_split(mixture: GaussianMixture) -> bool:
     """Whether there are enough components, each with a covariance of its own."""
     tied = Axis.components in mixture.covariances.shared_axes
     return not tied and mixture.n_components >= _ONE_IN
+
+
+def _by_products(mixture: GaussianMixture) -> bool:
+    """Whether residuals of each component take so much longer than products of all that
+    it is worth not being accurate at any distance."""
+    return is_full(mixture) and mixture.n_features >= 32
 
 
 class Split(eqx.Module):
@@ -65,37 +74,61 @@ class Split(eqx.Module):
 
         **Arguments:** as for [`gmmx_eqx.expect_packed`][].
         """
-        family = type(mixture.covariances)
-        worst, n_rest = self.worst, self.rest.size
+        n_rest = self.rest.size
         theta = parameters(packing, mixture, u)[self.rest]
-        means, log_weights = mixture.means[:, worst], mixture.log_weights[:, worst]
-        worst_u = u[:, worst]
+        worst = self._parts(mixture, u)
 
         def of_chunk(chunk: Chunk):
-            samples = chunk.samples
             features = jax.lax.optimization_barrier(packing.features(chunk.columns))
             rest = linalg.matmul(theta, features) + packing.shared(u, chunk.columns)
-            density = log_density(worst_u, means, samples) + log_weights
-            joint = jnp.concatenate([rest, density[0, :, 0]])
+            joint = jnp.concatenate([rest, worst.joint(chunk)])
             resp, log_likelihood = responsibilities(joint, chunk.weights)
-            residuals = as_columns(as_columns(samples) - means)
-            resp_of_worst = as_columns(resp[None, n_rest:, None])
-            near = family.moments(residuals, resp_of_worst)
-            return rows_product(features, resp[:n_rest]), near, log_likelihood
+            sums = worst.sums(chunk, resp[n_rest:])
+            return rows_product(features, resp[:n_rest]), sums, log_likelihood
 
-        statistics, near, log_likelihood = source.reduce(of_chunk)
+        statistics, sums, log_likelihood = source.reduce(of_chunk)
+        near = worst.moments(sums)
         far = moments(packing, statistics, mixture.n_features)
-        back = jnp.argsort(jnp.concatenate([self.rest, worst]))
+        back = jnp.argsort(jnp.concatenate([self.rest, self.worst]))
         join = lambda *parts: jnp.concatenate(parts, axis=Axis.components)[:, back]
         return Expectation(
             moments=jax.tree.map(join, far, near), log_likelihood=log_likelihood
         )
 
-    def is_accurate(self, mixture: GaussianMixture, offsets: Means, u: Values) -> Flag:
-        """Whether errors are small, or as small as they get: what strong correlation
-        loses, no pivot gives back."""
-        lost = amplifications(mixture, offsets, u)[0, :, 0, 0]
-        least = amplifications(mixture, jnp.zeros_like(offsets), u)[0, :, 0, 0]
-        by_residuals = jnp.zeros_like(lost, dtype=bool).at[self.worst].set(True)
-        good = is_accurate(lost) | by_residuals & (lost <= 2 * least)
-        return jnp.all(good | ~(mixture.weights[0, :, 0, 0] > 0))
+    def is_accurate(
+        self, mixture: GaussianMixture, offsets: Means, u: Values
+    ) -> PerComponentFlag:
+        """Whether errors of each component are small, or as small as they get."""
+        lost = amplifications(mixture, offsets, u)
+        near = is_accurate(lost) | cannot_be_less(mixture, lost, u)
+        if _by_products(mixture):
+            near = wide_is_accurate(mixture, offsets, u)
+        is_worst = jnp.zeros_like(near).at[:, self.worst].set(True)
+        return jnp.where(is_worst, near, is_accurate(lost))
+
+    def _parts(self, mixture: GaussianMixture, u: Values) -> "Wide | _Residuals":
+        worst = self.worst
+        parts = u[:, worst], mixture.means[:, worst], mixture.log_weights[:, worst]
+        if _by_products(mixture):
+            return Wide.of(*parts)
+        return _Residuals(*parts, family=type(mixture.covariances))
+
+
+class _Residuals(eqx.Module):
+    """As `Wide`, for the other families."""
+
+    u: Values
+    means: Means
+    log_weights: Weights
+    family: type[AbstractCovariances] = eqx.field(static=True)
+
+    def joint(self, chunk: Chunk) -> Rows:
+        density = log_density(self.u, self.means, chunk.samples)
+        return (density + self.log_weights)[0, :, 0]
+
+    def sums(self, chunk: Chunk, resp: Rows) -> PyTree:
+        residuals = as_columns(as_columns(chunk.samples) - self.means)
+        return self.family.moments(residuals, as_columns(resp[None, :, None]))
+
+    def moments(self, sums: PyTree) -> Moments:
+        return sums

@@ -140,7 +140,7 @@ class EMStep(eqx.Module):
             return self._by(kernels[0], mixture)
         attempt = start
         for kernel in kernels:
-            good = kernel.is_accurate(mixture, mixture.means - kernel.pivot, u)
+            good = kernel.is_accurate(mixture, u)
             # A loop that runs once or not at all, rather than a condition: under `vmap`
             # a condition would copy the data, and its features, for every lane.
             attempt, _ = jax.lax.while_loop(
@@ -161,7 +161,7 @@ class EMStep(eqx.Module):
             u=u,
             log_likelihood=expectation.log_likelihood,
             pivot=jnp.where(finite, new.means, mixture.means),
-            accurate=kernel.is_accurate(new, new.means - kernel.pivot, u),
+            accurate=kernel.is_accurate(new, u),
         )
 
     def _refine(self, mixture: GaussianMixture, attempt: "_Attempt") -> "_Attempt":

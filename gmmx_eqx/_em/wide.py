@@ -1,16 +1,23 @@
 """The E-step of full covariances with the matrices of all components as one: faster
 than packed features for few components, and more accurate."""
 
+import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
 
 from .._core import linalg
-from .._core.aliases import Flag, Means, Scalar, Values
-from .._core.axes import Axis
+from .._core.aliases import (
+    Means,
+    PerComponentFlag,
+    Rows,
+    Values,
+    Weights,
+)
 from .._covariances import factor, FullCovariances
 from .._mixture import GaussianMixture
 from .._moments import Moments
 from .._sources import AbstractSource, Chunk, reduce_parts
-from .guard import amplification, is_accurate
+from .guard import amplifications, cannot_be_less, is_accurate
 from .residual import Expectation, part_size, responsibilities
 
 
@@ -19,10 +26,14 @@ from .residual import Expectation, part_size, responsibilities
 _MARGIN = 8
 
 
+def is_full(mixture: GaussianMixture) -> bool:
+    return isinstance(mixture.covariances, FullCovariances)
+
+
 def is_fastest(mixture: GaussianMixture) -> bool:
     """Whether this kernel is the fastest, as measured on a CPU: there are few
     components for that many features."""
-    return _is_full(mixture) and mixture.n_components <= mixture.n_features // 8
+    return is_full(mixture) and mixture.n_components <= mixture.n_features // 8
 
 
 def is_second(mixture: GaussianMixture) -> bool:
@@ -31,22 +42,70 @@ def is_second(mixture: GaussianMixture) -> bool:
     residuals several times."""
     d = mixture.n_features
     often_wanted = mixture.means.dtype == jnp.float32 and d >= 32
-    return _is_full(mixture) and often_wanted and mixture.n_components <= 2 * d
+    return is_full(mixture) and often_wanted and mixture.n_components <= 2 * d
 
 
-def _is_full(mixture: GaussianMixture) -> bool:
-    return isinstance(mixture.covariances, FullCovariances)
+class Wide(eqx.Module):
+    r"""Components of full covariances, with the rows of all their matrices as one.
+
+    Whitened residuals are $U_k^T x - U_k^T μ_k$, and second moments $\sum_n r_{nk} (x_n
+    - μ_k) x_n^T$ less what the pivots account for: one product each. Rounding errors
+    grow with the distance of components, where those of packed features grow with its
+    square.
+    """
+
+    rows: Float[Array, "rows features"]
+    shift: Float[Array, "components features one=1"]
+    constant: Float[Array, "components one=1"]
+    means: Means
+
+    @classmethod
+    def of(cls, u: Values, means: Means, log_weights: Weights) -> "Wide":
+        """From `precisions_cholesky`."""
+        *_, n_components, d, _ = means.shape
+        transposed = linalg.transpose(u)[0]
+        constant = (factor.log_det(u) + log_weights)[0, :, 0]
+        return cls(
+            rows=transposed.reshape(n_components * d, d),
+            shift=linalg.matmul(transposed, means[0]),
+            constant=constant - 0.5 * d * linalg.LOG_2PI,
+            means=means,
+        )
+
+    def joint(self, chunk: Chunk) -> Rows:
+        """The joint log-densities, shape `(components, batch)`."""
+        products = linalg.matmul(self.rows, chunk.columns)
+        whitened = products.reshape(*self.shift.shape[:2], -1) - self.shift
+        return self.constant - 0.5 * jnp.sum(whitened**2, axis=1)
+
+    def sums(self, chunk: Chunk, resp: Rows) -> PyTree:
+        """What `moments` needs of the samples. It adds over chunks."""
+        columns = chunk.columns
+        weighted = resp[:, None] * (columns[None] - self.means[0])
+        # First moments come from the same product: those from sums of x would differ
+        # by a rounding error, which the pivots then multiply.
+        factors = jnp.concatenate([columns, jnp.ones_like(columns[:1])])
+        weighted = weighted.reshape(self.rows.shape[0], -1)
+        return jnp.sum(resp, axis=1), linalg.matmul(weighted, factors.T)
+
+    def moments(self, sums: PyTree) -> Moments:
+        """About the means."""
+        count, products = sums
+        _, n_components, d, _ = self.means.shape
+        products = products.reshape(1, n_components, d, d + 1)
+        products, first = products[..., :d], products[..., d:]
+        outer = first * linalg.transpose(self.means)
+        return Moments(
+            count=count[None, :, None, None],
+            first=first,
+            second=linalg.symmetrise(products - outer),
+        )
 
 
 def expect_wide(
     mixture: GaussianMixture, source: AbstractSource, u: Values
 ) -> Expectation:
-    r"""The E-step, with moments about the mixture's means.
-
-    Whitened residuals are $U_k^T x - U_k^T μ_k$, and second moments $\sum_n r_{nk} (x_n
-    - μ_k) x_n^T$ less what the pivots account for: one product each, with the rows of
-    all components. Rounding errors grow with the distance of components, where those of
-    packed features grow with its square.
+    """The E-step, with moments about the mixture's means.
 
     **Arguments:**
 
@@ -54,58 +113,35 @@ def expect_wide(
     - `source`: the data.
     - `u`: the `precisions_cholesky` of its covariances.
     """
-    n_components, d = mixture.n_components, mixture.n_features
-    transposed = jnp.swapaxes(u, Axis.features, Axis.features_covar)
-    rows = transposed.reshape(n_components * d, d)
-    means = mixture.means[0]
-    shift = linalg.matmul(transposed[0], means)
-    constant = (factor.log_det(u) + mixture.log_weights)[0, :, 0]
-    constant = constant - 0.5 * d * linalg.LOG_2PI
+    wide = Wide.of(u, mixture.means, mixture.log_weights)
 
     def of_chunk(chunk: Chunk):
-        columns = chunk.columns
-        whitened = linalg.matmul(rows, columns).reshape(n_components, d, -1) - shift
-        joint = constant - 0.5 * jnp.sum(whitened**2, axis=1)
-        resp, log_likelihood = responsibilities(joint, chunk.weights)
-        weighted = resp[:, None] * (columns[None] - means)
-        # First moments come from the same product: those from sums of x would differ
-        # by a rounding error, which the pivots then multiply.
-        factors = jnp.concatenate([columns, jnp.ones_like(columns[:1])])
-        products = linalg.matmul(weighted.reshape(n_components * d, -1), factors.T)
-        return jnp.sum(resp, axis=1), products, log_likelihood
+        resp, log_likelihood = responsibilities(wide.joint(chunk), chunk.weights)
+        return wide.sums(chunk, resp), log_likelihood
 
     size = part_size(mixture)
-    parts = source.reduce(lambda chunk: reduce_parts(of_chunk, chunk, size))
-    count, products, log_likelihood = parts
-    products = products.reshape(1, n_components, d, d + 1)
-    products, first = products[..., :d], products[..., d:]
-    outer = first * jnp.swapaxes(mixture.means, Axis.features, Axis.features_covar)
-    moments = Moments(
-        count=count[None, :, None, None],
-        first=first,
-        second=linalg.symmetrise(products - outer),
-    )
-    return Expectation(moments=moments, log_likelihood=log_likelihood)
+    reduced = source.reduce(lambda chunk: reduce_parts(of_chunk, chunk, size))
+    sums, log_likelihood = reduced
+    return Expectation(moments=wide.moments(sums), log_likelihood=log_likelihood)
 
 
-def wide_amplification(
-    mixture: GaussianMixture, offsets: Means, u: Values | None = None
-) -> Scalar:
-    """As [`gmmx_eqx.amplification`][], of this kernel: the geometric mean of that about
-    the source's pivot and that about the kernel's own pivots.
+def wide_amplifications(mixture: GaussianMixture, offsets: Means, u: Values) -> Weights:
+    """As [`gmmx_eqx.amplification`][], of each component and of this kernel: the
+    geometric mean of that about the source's pivot and that about the kernel's own
+    pivots.
 
     **Arguments:**
 
     - `offsets`: of the mixture's means from the kernel's pivots.
     """
-    far = amplification(mixture, mixture.means, u)
-    near = amplification(mixture, offsets, u)
+    far = amplifications(mixture, mixture.means, u)
+    near = amplifications(mixture, offsets, u)
     return jnp.sqrt(far) * jnp.sqrt(near)
 
 
-def wide_is_accurate(mixture: GaussianMixture, offsets: Means, u: Values) -> Flag:
-    """Whether errors are small, or residuals would not have much smaller ones: what
-    strong correlation loses, no pivot gives back."""
-    lost = wide_amplification(mixture, offsets, u)
-    least = amplification(mixture, jnp.zeros_like(offsets), u)
-    return is_accurate(lost / _MARGIN) | (lost <= 2 * least)
+def wide_is_accurate(
+    mixture: GaussianMixture, offsets: Means, u: Values
+) -> PerComponentFlag:
+    """Whether errors of each component are small, or as small as they get."""
+    lost = wide_amplifications(mixture, offsets, u)
+    return is_accurate(lost / _MARGIN) | cannot_be_less(mixture, lost, u)
