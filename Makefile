@@ -12,8 +12,8 @@ demo: .venv/.plotting
 # compiled as users compile it; the workflows do so with everything.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 QUICK := --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0
-NUMERICS := $(addprefix tests/test_,$(addsuffix .py,degenerate densities em_reference \
-	float32 gradients laws many split starts transforms wide))
+NUMERICS := $(addprefix tests/test_,$(addsuffix .py,densities em_reference float32 \
+	gradients split wide))
 
 test: .venv/.test
 	JAX_ENABLE_X64=1 XLA_FLAGS="$(QUICK) $$XLA_FLAGS" $(PYTEST)

@@ -56,9 +56,9 @@ def is_accurate(amplification: Float[Array, "..."]) -> Bool[Array, "..."]:
 def cannot_be_less(
     mixture: GaussianMixture, lost: Weights, u: Values
 ) -> PerComponentFlag:
-    """Whether residuals about the right means would hardly lose less: what strong
-    correlation loses, no pivot gives back."""
-    return lost <= 2 * amplifications(mixture, jnp.zeros_like(mixture.means), u)
+    """Whether a component hardly loses more than the worst one would by residuals about
+    the right means: what strong correlation loses, no pivot gives back."""
+    return lost <= 2 * amplification(mixture, jnp.zeros_like(mixture.means), u)
 
 
 def all_that_count(mixture: GaussianMixture, good: PerComponentFlag) -> Flag:
