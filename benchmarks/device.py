@@ -13,6 +13,7 @@ import gmmx_eqx as gx
 
 from . import contenders
 from .problem import Problem
+from .timing import seconds_per_step
 
 
 STEPS = [
@@ -29,22 +30,14 @@ SCORES = [(64, 16), (64, 128), (8, 128)]
 FEW, MANY, REPEATS = 4, 20, 7
 
 
-def seconds_per_step(problem: Problem) -> float:
+def step(problem: Problem) -> float:
     run = contenders.gmmx_eqx(problem)
     run(FEW)
     run(MANY)
-    seconds = []
-    for _ in range(REPEATS):
-        times = []
-        for n_steps in (FEW, MANY):
-            begin = time.perf_counter()
-            run(n_steps)
-            times.append(time.perf_counter() - begin)
-        seconds.append((times[1] - times[0]) / (MANY - FEW))
-    return statistics.median(seconds)
+    return statistics.median(seconds_per_step(run, FEW, MANY, REPEATS))
 
 
-def seconds_to_score(problem: Problem) -> float:
+def score(problem: Problem) -> float:
     weights, means, covariances = problem.start()
     mixture = gx.GaussianMixture.from_squeezed(means, covariances, weights)
     x = jax.numpy.asarray(problem.data())
@@ -64,10 +57,10 @@ def main() -> None:
     print(f"{'samples':>9} {'features':>8} {'components':>10} {'':>13} {'ms':>8}")
     line = "{:9} {:8} {:10} {:>13} {:8.2f}"
     for n, d, k, family in STEPS:
-        seconds = seconds_per_step(Problem(n, d, k, dtype, family))
+        seconds = step(Problem(n, d, k, dtype, family))
         print(line.format(n, d, k, family, 1e3 * seconds), flush=True)
     for d, k in SCORES:
-        seconds = seconds_to_score(Problem(100_000, d, k, dtype))
+        seconds = score(Problem(100_000, d, k, dtype))
         print(line.format(100_000, d, k, "score_samples", 1e3 * seconds), flush=True)
 
 

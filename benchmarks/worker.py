@@ -7,6 +7,7 @@ import time
 from .contenders import CONTENDERS
 from .problem import Problem
 from .processes import peak_mib
+from .timing import seconds_per_step
 
 
 def main() -> None:
@@ -15,15 +16,7 @@ def main() -> None:
     run = CONTENDERS[name](Problem(**request))
     # Compile, and show that all contenders do the same work.
     log_likelihood = [run(few), run(many)]
-    seconds = []
-    for _ in range(repeats):
-        times = []
-        for n_steps in (few, many):
-            begin = time.perf_counter()
-            run(n_steps)
-            times.append(time.perf_counter() - begin)
-        # The difference leaves out what does not grow with the steps.
-        seconds.append((times[1] - times[0]) / (many - few))
+    seconds = seconds_per_step(run, few, many, repeats)
     result = {"s": seconds, "log_likelihood": log_likelihood, "MiB": peak_mib()}
     if name == "gmmx_eqx":
         result["flops"] = matmul_rate(request["dtype"])

@@ -6,13 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._core import linalg
-from .._core.aliases import (
-    Means,
-    PerComponentFlag,
-    Rows,
-    Values,
-    Weights,
-)
+from .._core.aliases import Means, PerComponentFlag, Rows, Values, Weights
 from .._covariances import factor, FullCovariances
 from .._mixture import GaussianMixture
 from .._moments import Moments
