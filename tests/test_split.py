@@ -59,12 +59,12 @@ def test_the_worst_are_found():
     mixture = eqx.tree_at(lambda m: m.covariances.values, mixture, values)
     split = Split.of(mixture, mixture.covariances.precisions_cholesky)
     assert set(split.worst.tolist()) == {3, 11}
-    both = jnp.concatenate([split.rest, split.worst])
-    assert sorted(both.tolist()) == list(range(17))
+    assert np.flatnonzero(split.is_worst).tolist() == [3, 11]
+    assert split.position[split.worst].tolist() == [0, 1]
     pivot = split.pivot(mixture)[0, :, :, 0]
     means = mixture.means[0, :, :, 0]
     np.testing.assert_array_equal(pivot[split.worst], means[split.worst])
-    assert not pivot[split.rest].any()
+    assert not pivot[~split.is_worst].any()
 
 
 def test_components_that_are_not_numbers_are_the_worst():

@@ -19,10 +19,6 @@ from jaxtyping import Array, Float
 from . import linalg
 
 
-# Matrices of up to this size are eliminated column by column; larger ones in blocks of
-# this size, by matrix products. Measured on a CPU.
-_BLOCK = 8
-
 Matrices = Float[Array, "... d d"]
 
 
@@ -80,11 +76,8 @@ def _eliminated(values: Matrices) -> Matrices:
     """$L^{-1}$ on and below the diagonal, $L^T$ above it."""
     *_, d, _ = values.shape
     matrices = values.reshape(-1, d, d)
-    if jax.default_backend() != "cpu":
-        eliminate = _eliminate_by_library
-    else:
-        eliminate = _eliminate if d <= _BLOCK else _eliminate_blocks
-    eliminated = eliminate(matrices)
+    on_cpu = jax.default_backend() == "cpu"
+    eliminated = (_eliminate if on_cpu else _eliminate_by_library)(matrices)
     # A pivot that is not positive spoils only the rows below it.
     sound = jnp.all(jnp.isfinite(eliminated), axis=(1, 2), keepdims=True)
     return jnp.where(sound, eliminated, jnp.nan).reshape(values.shape)
@@ -108,47 +101,37 @@ def _eliminate(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
     """Gaussian elimination in place. Before column `j`, the rows from `j` on hold what
     is left of the matrix in the columns from `j` on, and rows of the inverse in those
     before; above the diagonal of the rows before `j` is the factor, transposed."""
-    d = matrices.shape[-1]
-    index = jnp.arange(d)[:, None]
-    is_row = lambda j: (index == j)[:, None]
-    # Of the rows that are not done; the others keep the factor there.
-    is_column = lambda j: (index == j)[None] & (index >= j)[:, None]
-
-    def step(j, m):
-        row = lax.dynamic_index_in_dim(m, j, axis=0, keepdims=False)
-        pivot = lax.dynamic_index_in_dim(row, j, axis=0, keepdims=True)
-        scale = linalg.inverse_sqrt(pivot)
-        row = jnp.where(index == j, scale, row * scale)
-        column = jnp.where(index > j, row, 0)
-        rest = jnp.where(is_column(j), 0, m) - column[:, None] * row[None]
-        return jnp.where(is_row(j), row[None], rest)
-
-    # Matrices last: they fill the vector units, however small each of them is.
-    last = jnp.moveaxis(matrices, 0, -1)
-    return jnp.moveaxis(lax.fori_loop(0, d, step, last), -1, 0)
-
-
-def _eliminate_blocks(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
-    """The same, with blocks for numbers."""
     n, d, _ = matrices.shape
-    padding = -d % _BLOCK
-    padded = jnp.pad(matrices, ((0, 0), (0, padding), (0, padding)))
-    unit = jnp.where(jnp.arange(d + padding) < d, 0, 1).astype(matrices.dtype)
-    padded = padded + jnp.diag(unit)[None]
-    block = jnp.arange(d + padding) // _BLOCK
+    # The longer axis last: it fills the vector units.
+    if n <= d:
+        return _eliminate_in_place(matrices, 1)
+    eliminated = _eliminate_in_place(jnp.moveaxis(matrices, 0, -1), 0)
+    return jnp.moveaxis(eliminated, -1, 0)
 
-    def step(j, m):
-        start = j * _BLOCK
-        rows = lax.dynamic_slice_in_dim(m, start, _BLOCK, axis=1)
-        pivot = lax.dynamic_slice_in_dim(rows, start, _BLOCK, axis=2)
-        eliminated = _eliminate(pivot)
-        scale = jnp.tril(eliminated)
-        rows = linalg.matmul(scale, rows)
-        columns = linalg.transpose(jnp.where(block > j, rows, 0))
-        row_of_inverse = lax.dynamic_update_slice_in_dim(rows, scale, start, axis=2)
-        is_column = (block == j)[None] & (block >= j)[:, None]
-        rest = jnp.where(is_column, 0, m) - linalg.matmul(columns, row_of_inverse)
-        rows = lax.dynamic_update_slice_in_dim(rows, eliminated, start, axis=2)
-        return lax.dynamic_update_slice_in_dim(rest, rows, start, axis=1)
 
-    return lax.fori_loop(0, (d + padding) // _BLOCK, step, padded)[:, :d, :d]
+def _eliminate_in_place(m: Float[Array, "_ _ _"], axis: int) -> Float[Array, "_ _ _"]:
+    """With rows along `axis`, columns along the next, and matrices along the other."""
+    d = m.shape[axis]
+    index = jnp.expand_dims(jnp.arange(d), 1 - axis)
+    as_row = lambda row: jnp.expand_dims(row, axis)
+    as_column = lambda row: jnp.expand_dims(row, axis + 1)
+
+    def pivot_row(m, j):
+        row = lax.dynamic_index_in_dim(m, j, axis, keepdims=False)
+        pivot = lax.dynamic_index_in_dim(row, j, axis)
+        scale = linalg.inverse_sqrt(pivot)
+        return jnp.where(index == j, scale, row * scale)
+
+    def step(j, carry):
+        # What a loop carries is computed once; everything else XLA may compute once
+        # for every number that needs it.
+        m, row = carry
+        column = jnp.where(index > j, row, 0)
+        # Rows that are not done begin anew there; the others keep the factor.
+        is_column = as_row(index == j) & as_column(index >= j)
+        rest = jnp.where(is_column, 0, m) - as_column(column) * as_row(row)
+        m = lax.dynamic_update_index_in_dim(rest, row, j, axis)
+        return m, pivot_row(m, j + 1)
+
+    m, row = lax.fori_loop(0, d - 1, step, (m, pivot_row(m, 0)))
+    return lax.dynamic_update_index_in_dim(m, row, d - 1, axis)

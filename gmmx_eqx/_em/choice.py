@@ -13,7 +13,7 @@ from .packed import expect_packed
 from .packings import AbstractPacking
 from .residual import Expectation
 from .split import can_split, Split
-from .wide import expect_wide, is_fastest, is_second, wide_is_accurate
+from .wide import expect_wide, is_worth_trying, wide_is_accurate
 
 
 class FastKernel(NamedTuple):
@@ -44,16 +44,14 @@ def fast_kernels(
         jnp.zeros_like(source.pivot),
         lambda *args: is_accurate(amplifications(*args)),
     )
-    wide = FastKernel(
-        lambda: expect_wide(mixture, source, u), mixture.means, wide_is_accurate
-    )
-    if not guarded:
-        return [packed]
-    if is_fastest(mixture):
-        return [wide]
     kernels = [packed]
+    if not guarded:
+        return kernels
     if can_split(mixture):
         split = Split.of(mixture, u)
         run = lambda: split.expect(mixture, source, packing, u)
         kernels.append(FastKernel(run, split.pivot(mixture), split.is_accurate))
-    return [*kernels, wide] if is_second(mixture) else kernels
+    if is_worth_trying(mixture):
+        run = lambda: expect_wide(mixture, source, u)
+        kernels.append(FastKernel(run, mixture.means, wide_is_accurate))
+    return kernels

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Bool, Int, PyTree
 
 from .._core import linalg
 from .._core.aliases import Means, PerComponentFlag, Pivot, Rows, Values, Weights
@@ -42,11 +42,12 @@ class Split(eqx.Module):
     **Attributes:**
 
     - `worst`: their indices, shape `(worst,)`.
-    - `rest`: those of all others, shape `(rest,)`.
+    - `position`: for each component its place among them, or one beyond, shape
+        `(components,)`.
     """
 
     worst: Int[Array, " worst"]
-    rest: Int[Array, " rest"]
+    position: Int[Array, " components"]
 
     @classmethod
     def of(cls, mixture: GaussianMixture, u: Values) -> "Split":
@@ -54,14 +55,17 @@ class Split(eqx.Module):
         lost = amplifications(mixture, mixture.means, u)
         lost = jnp.where(mixture.weights > 0, lost, 0)[0, :, 0, 0]
         # NaN comes last in a sort, so it is among the worst.
-        order = jnp.argsort(lost)
-        n_rest = order.size - order.size // _ONE_IN
-        return cls(worst=order[n_rest:], rest=order[:n_rest])
+        worst = jnp.argsort(lost)[-(lost.size // _ONE_IN) :]
+        beyond = jnp.full(lost.shape, worst.size)
+        return cls(worst=worst, position=beyond.at[worst].set(jnp.arange(worst.size)))
+
+    @property
+    def is_worst(self) -> Bool[Array, " components"]:
+        return self.position < self.worst.size
 
     def pivot(self, mixture: GaussianMixture) -> Pivot:
         """The means of the worst components, and the source's pivot for the rest."""
-        means = mixture.means
-        return jnp.zeros_like(means).at[:, self.worst].set(means[:, self.worst])
+        return jnp.where(self.is_worst[None, :, None, None], mixture.means, 0)
 
     def expect(
         self,
@@ -74,25 +78,26 @@ class Split(eqx.Module):
 
         **Arguments:** as for [`gmmx_eqx.expect_packed`][].
         """
-        n_rest = self.rest.size
-        theta = parameters(packing, mixture, u)[self.rest]
+        theta = parameters(packing, mixture, u)
         worst = self._parts(mixture, u)
 
         def of_chunk(chunk: Chunk):
             features = jax.lax.optimization_barrier(packing.features(chunk.columns))
-            rest = linalg.matmul(theta, features) + packing.shared(u, chunk.columns)
-            joint = jnp.concatenate([rest, worst.joint(chunk)])
+            # By packed features for all, since it takes longer to put parts together
+            # than to do some work in vain.
+            joint = linalg.matmul(theta, features) + packing.shared(u, chunk.columns)
+            better = worst.joint(chunk).at[self.position].get(mode="clip")
+            joint = jnp.where(self.is_worst[:, None], better, joint)
             resp, log_likelihood = responsibilities(joint, chunk.weights)
-            sums = worst.sums(chunk, resp[n_rest:])
-            return rows_product(features, resp[:n_rest]), sums, log_likelihood
+            sums = worst.sums(chunk, resp[self.worst])
+            return rows_product(features, resp), sums, log_likelihood
 
         statistics, sums, log_likelihood = source.reduce(of_chunk)
-        near = worst.moments(sums)
         far = moments(packing, statistics, mixture.n_features)
-        back = jnp.argsort(jnp.concatenate([self.rest, self.worst]))
-        join = lambda *parts: jnp.concatenate(parts, axis=Axis.components)[:, back]
+        near = worst.moments(sums)
+        replace = lambda far, near: far.at[:, self.worst].set(near)
         return Expectation(
-            moments=jax.tree.map(join, far, near), log_likelihood=log_likelihood
+            moments=jax.tree.map(replace, far, near), log_likelihood=log_likelihood
         )
 
     def is_accurate(
@@ -103,8 +108,7 @@ class Split(eqx.Module):
         near = is_accurate(lost) | cannot_be_less(mixture, lost, u)
         if _by_products(mixture):
             near = wide_is_accurate(mixture, offsets, u)
-        is_worst = jnp.zeros_like(near).at[:, self.worst].set(True)
-        return jnp.where(is_worst, near, is_accurate(lost))
+        return jnp.where(self.is_worst[None, :, None, None], near, is_accurate(lost))
 
     def _parts(self, mixture: GaussianMixture, u: Values) -> "Wide | _Residuals":
         worst = self.worst

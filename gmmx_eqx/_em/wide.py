@@ -1,5 +1,5 @@
-"""The E-step of full covariances with the matrices of all components as one: faster
-than packed features for few components, and more accurate."""
+"""The E-step of full covariances with the matrices of all components as one: slower
+than packed features, and more accurate."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -24,15 +24,9 @@ def is_full(mixture: GaussianMixture) -> bool:
     return isinstance(mixture.covariances, FullCovariances)
 
 
-def is_fastest(mixture: GaussianMixture) -> bool:
-    """Whether this kernel is the fastest, as measured on a CPU: there are few
-    components for that many features."""
-    return is_full(mixture) and mixture.n_components <= mixture.n_features // 8
-
-
-def is_second(mixture: GaussianMixture) -> bool:
-    """Whether it is to be tried where packed features are not accurate, which is often
-    so in float32 and many dimensions. It then takes at most twice as long as those, and
+def is_worth_trying(mixture: GaussianMixture) -> bool:
+    """Whether to try this kernel where packed features are not accurate, which is often
+    so in float32 and many dimensions. It then takes about twice as long as those, and
     residuals several times."""
     d = mixture.n_features
     often_wanted = mixture.means.dtype == jnp.float32 and d >= 32
