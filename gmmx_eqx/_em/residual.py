@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._core import chunks, linalg
-from .._core.aliases import ColumnWeights, Pivot, Rows, Scalar
+from .._core.aliases import ColumnWeights, Pivot, Rows, Scalar, Values
 from .._core.axes import as_columns
 from .._mixture import GaussianMixture
 from .._mixture.densities import log_density
@@ -31,7 +31,10 @@ class Expectation(eqx.Module):
 
 
 def expect(
-    mixture: GaussianMixture, source: AbstractSource, pivot: Pivot
+    mixture: GaussianMixture,
+    source: AbstractSource,
+    pivot: Pivot,
+    u: Values | None = None,
 ) -> Expectation:
     r"""The E-step: moments of the samples, weighted with their responsibilities.
 
@@ -42,6 +45,7 @@ def expect(
     - `pivot`: the point that each component's moments are taken about, shape
         `(1, components or 1, features, 1)`. The nearer to the new means, the smaller
         the rounding error: it grows with the square of their distance.
+    - `u`: the `precisions_cholesky` of its covariances, if they are at hand.
 
     ??? cite "Reference"
 
@@ -49,11 +53,11 @@ def expect(
         EM Algorithm. JRSS B 39(1), 1-38.
     """
     family = type(mixture.covariances)
-    u = mixture.covariances.precisions_cholesky
+    factors = mixture.covariances.precisions_cholesky if u is None else u
 
     def of_chunk(chunk: Chunk) -> Expectation:
         samples = chunk.samples
-        density = log_density(u, mixture.means, samples)
+        density = log_density(factors, mixture.means, samples)
         joint = (density + mixture.log_weights)[0, :, 0]
         resp, log_likelihood = responsibilities(joint, chunk.weights)
         residuals = as_columns(as_columns(samples) - pivot)

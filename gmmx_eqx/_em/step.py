@@ -109,12 +109,9 @@ class EMStep(eqx.Module):
         zero = jnp.zeros((), mixture.means.dtype)
         u = mixture.covariances.precisions_cholesky
         attempt = _Attempt(mixture, u, zero, mixture.means, jnp.array(False))
-        if self.packing is None:
-            # So that it need not be computed.
-            attempt = eqx.tree_at(lambda a: a.u, attempt, jnp.zeros_like(u))
-        else:
+        if self.packing is not None:
             attempt = self._fast(attempt, self.packing)
-        final = self._refine(mixture, attempt) if self.guarded else attempt
+        final = self._refine(mixture, u, attempt) if self.guarded else attempt
         info = StepInfo(
             log_likelihood=final.log_likelihood,
             total_weight=self.source.total,
@@ -164,7 +161,9 @@ class EMStep(eqx.Module):
             accurate=kernel.is_accurate(new, u),
         )
 
-    def _refine(self, mixture: GaussianMixture, attempt: "_Attempt") -> "_Attempt":
+    def _refine(
+        self, mixture: GaussianMixture, u: Values, attempt: "_Attempt"
+    ) -> "_Attempt":
         """The attempt, or if it is not accurate, residuals about ever better pivots."""
 
         # A loop that may run zero times, rather than a condition: under `vmap` a
@@ -177,12 +176,12 @@ class EMStep(eqx.Module):
         def again(carry):
             # Tied to the carry: what does not change XLA computes before the loop, even
             # if the loop then runs zero times.
-            carry, still, source = jax.lax.optimization_barrier(
-                (carry, mixture, self.source)
+            carry, still, still_u, source = jax.lax.optimization_barrier(
+                (carry, mixture, u, self.source)
             )
             attempt, n_attempts = carry
             pivot = attempt.pivot
-            expectation = expect(still, source, pivot)
+            expectation = expect(still, source, pivot, still_u)
             new = self._maximise(expectation, still, pivot)
             new_u = new.covariances.precisions_cholesky
             lost = amplification(new, new.means - pivot, new_u)
