@@ -9,7 +9,7 @@ from gmmx_eqx._core import cholesky as module
 from gmmx_eqx._core.cholesky import inverse_cholesky
 
 
-SIZES = [1, 2, 7, 8, 9, 16, 33]
+SIZES = [1, 2, 7, 16, 33]
 
 
 def make(shape, dtype, seed=0):
@@ -27,7 +27,8 @@ def exact(values):
 
 
 @pytest.mark.parametrize("d", SIZES)
-@pytest.mark.parametrize("batch", [(), (3,), (1, 4)])
+# More matrices than rows, and fewer.
+@pytest.mark.parametrize("batch", [(), (1, 4), (20,)])
 def test_it_is_the_inverse_factor(d, batch, dtype):
     values = make((*batch, d), dtype)
     u = np.asarray(inverse_cholesky(jnp.asarray(values)))

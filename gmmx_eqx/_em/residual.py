@@ -14,7 +14,7 @@ from .._sources import AbstractSource, Chunk, reduce_parts
 
 # Measured with 512 KiB of cache for each core: four times as much takes up to 1.8 times
 # as long. With 1 MiB of cache it would not.
-_PART_BYTES, _SMALLEST = 2**20, 128
+_PART_BYTES, _SMALLEST = 2 * 2**20, 128
 
 
 class Expectation(eqx.Module):
@@ -64,14 +64,15 @@ def expect(
         moments = family.moments(residuals, as_columns(resp[None, :, None]))
         return Expectation(moments=moments, log_likelihood=log_likelihood)
 
-    size = part_size(mixture)
+    # Residuals are needed with their weights and without.
+    size = part_size(mixture, n_copies=2)
     return source.reduce(lambda chunk: reduce_parts(of_chunk, chunk, size))
 
 
-def part_size(mixture: GaussianMixture) -> int:
-    """How many samples to take at once, so that the residuals of all components are
-    not far from fitting in a cache."""
-    n_residuals = mixture.n_components * mixture.n_features
+def part_size(mixture: GaussianMixture, n_copies: int) -> int:
+    """How many samples to take at once, so that `n_copies` of the residuals of all
+    components are not far from fitting in a cache."""
+    n_residuals = n_copies * mixture.n_components * mixture.n_features
     itemsize = mixture.means.dtype.itemsize
     return chunks.length(n_residuals * itemsize, _PART_BYTES, _SMALLEST)
 

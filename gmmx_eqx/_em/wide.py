@@ -107,7 +107,7 @@ def expect_wide(
         resp, log_likelihood = responsibilities(wide.joint(chunk), chunk.weights)
         return wide.sums(chunk, resp), log_likelihood
 
-    size = part_size(mixture)
+    size = part_size(mixture, n_copies=1)
     reduced = source.reduce(lambda chunk: reduce_parts(of_chunk, chunk, size))
     sums, log_likelihood = reduced
     return Expectation(moments=wide.moments(sums), log_likelihood=log_likelihood)
