@@ -2,13 +2,16 @@ from ._core.aliases import check_shape as check_shape
 from ._core.axes import Axis as Axis, CovarianceType as CovarianceType
 from ._core.results import RESULTS as RESULTS
 from ._covariances import (
+    AbstractCholesky as AbstractCholesky,
     AbstractCovariances as AbstractCovariances,
     constrain as constrain,
     COVARIANCE as COVARIANCE,
     DiagCovariances as DiagCovariances,
+    FullCholesky as FullCholesky,
     FullCovariances as FullCovariances,
     register_covariance as register_covariance,
     SphericalCovariances as SphericalCovariances,
+    TiedCholesky as TiedCholesky,
     TiedCovariances as TiedCovariances,
     unconstrain as unconstrain,
 )

@@ -52,7 +52,7 @@ def relative_imports(path: pathlib.Path) -> list[tuple[ast.AST, str]]:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_file_keeps_the_rules(path):
     text = path.read_text()
-    assert len(text.splitlines()) <= 250
+    assert len(text.splitlines()) <= 400
     assert "from __future__ import annotations" not in text
     own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     if own == "__init__":

@@ -35,12 +35,13 @@ def test_labels_and_samples_belong_together(name, getkey):
 @pytest.mark.x64
 def test_chunks_do_not_matter(getkey, monkeypatch):
     values = make_mixture("full", 4, 3).covariances.values
+    factors = jnp.linalg.cholesky(values)
     noise = jr.normal(getkey(), (1000, 1, 3, 1))
     labels = jr.randint(getkey(), (1000, 1, 1, 1), 0, 4)
-    whole = matrices.colour_by_label(values, noise, labels)
+    whole = matrices.colour_by_label(factors, noise, labels)
     monkeypatch.setattr(matrices, "_CHUNK_BYTES", 1)
-    fn = lambda values: matrices.colour_by_label(values, noise, labels)
-    chunked, vjp = jax.vjp(fn, values)
+    fn = lambda factors: matrices.colour_by_label(factors, noise, labels)
+    chunked, vjp = jax.vjp(fn, factors)
     np.testing.assert_allclose(chunked, whole, 1e-5, 1e-6)
     lower = np.linalg.cholesky(np.float64(values[0]))
     expected = lower[labels[:, 0, 0, 0]] @ np.float64(noise[:, 0])

@@ -100,6 +100,11 @@ class AbstractCovariances(eqx.Module):
         positive definite."""
 
     @property
+    def whitener(self) -> Values | factor.Substitution:
+        # A subclass that holds a factor solves equations with it.
+        return self.precisions_cholesky
+
+    @property
     @abc.abstractmethod
     def variances(self) -> Values:
         """The diagonal of each matrix, on the features axis."""
@@ -126,6 +131,25 @@ class AbstractCovariances(eqx.Module):
         `ValueError` if the shape or a value cannot be a covariance of this family.
         """
         return squeezed.as_family(cls, values, "covariances")
+
+    @classmethod
+    def from_cholesky(cls, scale_tril: CovariancesLike) -> "AbstractCovariances":
+        r"""The family from lower triangular factors, $Σ = L L^T$, without size-one
+        axes: full `(components, features, features)`, tied `(features, features)`; for
+        diag `(components, features)` and spherical `(components,)` from standard
+        deviations.
+
+        Full and tied covariances keep the factors: densities, gradients and samples
+        have the digits that a product of them would lose.
+
+        **Raises:**
+
+        `ValueError` if the shape or a value cannot be right; `NotImplementedError` for
+        a family of your own that does not define it.
+        """
+        raise NotImplementedError(
+            f"`{cls.__name__}` has no `from_cholesky`; use `from_squeezed`."
+        )
 
     @classmethod
     def moments(cls, residuals: Residuals, resp: PerSample) -> Moments:
@@ -173,24 +197,29 @@ class AbstractCovariances(eqx.Module):
 
         Not a log-probability, in spite of its name, which is gmmx's.
         """
-        u = self.precisions_cholesky
+        u = self.whitener
         return as_columns(factor.squared_mahalanobis(u, x, means))
 
     @property
     def log_det_cholesky(self) -> Weights:
         r"""$\log |U| = -\frac{1}{2} \log |Σ|$, in nats; of one feature where the
         features axis is shared."""
-        return factor.log_det(self.precisions_cholesky)
+        return factor.log_det(self.whitener)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        # A subclass whose values are computed knows their shape without that.
+        return self.values.shape
 
     @property
     def n_components(self) -> int:
         """The size of the components axis: 1 where it is shared."""
-        return self.values.shape[Axis.components]
+        return self._shape[Axis.components]
 
     @property
     def n_features(self) -> int:
         """The size of the features axis: 1 where it is shared."""
-        return self.values.shape[Axis.features]
+        return self._shape[Axis.features]
 
     @property
     def values_numpy(self) -> np.ndarray:

@@ -51,6 +51,11 @@ class DiagCovariances(AbstractCovariances):
         return cls(values=1 / inverse.values)
 
     @classmethod
+    def from_cholesky(cls, scale_tril: CovariancesLike) -> "DiagCovariances":
+        deviations = squeezed.as_family(cls, scale_tril, "scale_tril")
+        return cls(values=deviations.values**2)
+
+    @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> DiagValues:
         squares = as_columns(residuals) ** 2
         return linalg.matmul(squares, linalg.transpose(as_columns(resp)))

@@ -15,11 +15,12 @@ from .._core.aliases import (
     Samples,
 )
 from .._core.axes import Axis, CovarianceType
-from .._core.cholesky import inverse_cholesky
+from .._core.cholesky import cholesky, inverse_cholesky
 from .._core.likes import CovariancesLike
 from .._moments import Moments
 from . import matrices, squeezed
 from .abstract import AbstractCovariances
+from .factored import AbstractCholesky, as_cholesky, as_scale_tril
 
 
 class FullCovariances(AbstractCovariances):
@@ -52,6 +53,10 @@ class FullCovariances(AbstractCovariances):
         return cls(values=matrices.inverse(inverse.values))
 
     @classmethod
+    def from_cholesky(cls, scale_tril: CovariancesLike) -> "FullCholesky":
+        return FullCholesky(as_scale_tril(scale_tril, cls.squeezed_axes))
+
+    @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> FullValues:
         return matrices.scatter(residuals, resp)
 
@@ -63,7 +68,7 @@ class FullCovariances(AbstractCovariances):
         return cls(values=linalg.symmetrise(values) + linalg.diagonal(reg_covar))
 
     def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
-        return matrices.colour_by_label(self.values, noise, labels)
+        return matrices.colour_by_label(cholesky(self.values), noise, labels)
 
     @property
     def precisions_cholesky(self) -> FullValues:
@@ -80,3 +85,35 @@ class FullCovariances(AbstractCovariances):
     @property
     def n_parameters(self) -> int:
         return self.n_components * self.n_features * (self.n_features + 1) // 2
+
+
+class FullCholesky(AbstractCholesky):
+    """One Cholesky factor per component, of [`gmmx_eqx.FullCovariances`][].
+
+    **Attributes:**
+
+    - `scale_tril`: lower triangular, shape `(1, components, features, features)`, in
+        the units of the data.
+    """
+
+    scale_tril: FullValues
+    family: ClassVar[type[AbstractCovariances]] = FullCovariances
+    type: ClassVar[str] = FullCovariances.type
+    squeezed_axes: ClassVar[tuple[Axis, ...]] = FullCovariances.squeezed_axes
+    shared_axes: ClassVar[tuple[Axis, ...]] = FullCovariances.shared_axes
+
+    def __check_init__(self) -> None:
+        check_array("scale_tril", self.scale_tril, FullValues)
+
+    @property
+    def plain(self) -> FullCovariances:
+        return FullCovariances(self.values)
+
+    def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
+        return matrices.colour_by_label(self.scale_tril, noise, labels)
+
+
+@as_cholesky.register(FullCovariances)
+def _(covariances, scale_tril=None):
+    lower = cholesky(covariances.values) if scale_tril is None else scale_tril
+    return FullCholesky(lower)

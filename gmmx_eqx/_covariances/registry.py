@@ -4,9 +4,10 @@ from typing import Any, TypeVar
 from .._core.describe import describe
 from .abstract import AbstractCovariances
 from .diag import DiagCovariances
-from .full import FullCovariances
+from .factored import AbstractCholesky
+from .full import FullCholesky, FullCovariances
 from .spherical import SphericalCovariances
-from .tied import TiedCovariances
+from .tied import TiedCholesky, TiedCovariances
 
 
 _Family = TypeVar("_Family", bound=type[AbstractCovariances])
@@ -22,6 +23,11 @@ COVARIANCE: dict[str, type[AbstractCovariances]] = {
     )
 }
 """The covariance families by name; see [`gmmx_eqx.register_covariance`][]."""
+
+# How members of a family are held as factors.
+CHOLESKY: dict[type[AbstractCovariances], type[AbstractCholesky]] = {
+    cls.family: cls for cls in (FullCholesky, TiedCholesky)
+}
 
 
 def register_covariance(family: _Family) -> _Family:

@@ -56,6 +56,11 @@ class SphericalCovariances(AbstractCovariances):
         return cls(values=1 / inverse.values)
 
     @classmethod
+    def from_cholesky(cls, scale_tril: CovariancesLike) -> "SphericalCovariances":
+        deviations = squeezed.as_family(cls, scale_tril, "scale_tril")
+        return cls(values=deviations.values**2)
+
+    @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> SphericalValues:
         squares = jnp.sum(as_columns(residuals) ** 2, axis=Axis.features, keepdims=True)
         return linalg.matmul(squares, linalg.transpose(as_columns(resp)))

@@ -14,11 +14,12 @@ from .._core.aliases import (
     TiedValues,
 )
 from .._core.axes import Axis, CovarianceType
-from .._core.cholesky import inverse_cholesky
+from .._core.cholesky import cholesky, inverse_cholesky
 from .._core.likes import CovariancesLike
 from .._moments import Moments
 from . import matrices, squeezed
 from .abstract import AbstractCovariances
+from .factored import AbstractCholesky, as_cholesky, as_scale_tril
 
 
 class TiedCovariances(AbstractCovariances):
@@ -51,6 +52,10 @@ class TiedCovariances(AbstractCovariances):
         return cls(values=matrices.inverse(inverse.values))
 
     @classmethod
+    def from_cholesky(cls, scale_tril: CovariancesLike) -> "TiedCholesky":
+        return TiedCholesky(as_scale_tril(scale_tril, cls.squeezed_axes))
+
+    @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> TiedValues:
         by_component = matrices.scatter(residuals, resp)
         return jnp.sum(by_component, axis=Axis.components, keepdims=True)
@@ -67,7 +72,7 @@ class TiedCovariances(AbstractCovariances):
 
     def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
         del labels
-        return matrices.colour(self.values, noise)
+        return matrices.colour(cholesky(self.values), noise)
 
     @property
     def precisions_cholesky(self) -> TiedValues:
@@ -84,3 +89,36 @@ class TiedCovariances(AbstractCovariances):
     @property
     def n_parameters(self) -> int:
         return self.n_features * (self.n_features + 1) // 2
+
+
+class TiedCholesky(AbstractCholesky):
+    """One Cholesky factor for all components, of [`gmmx_eqx.TiedCovariances`][].
+
+    **Attributes:**
+
+    - `scale_tril`: lower triangular, shape `(1, 1, features, features)`, in the units
+        of the data.
+    """
+
+    scale_tril: TiedValues
+    family: ClassVar[type[AbstractCovariances]] = TiedCovariances
+    type: ClassVar[str] = TiedCovariances.type
+    squeezed_axes: ClassVar[tuple[Axis, ...]] = TiedCovariances.squeezed_axes
+    shared_axes: ClassVar[tuple[Axis, ...]] = TiedCovariances.shared_axes
+
+    def __check_init__(self) -> None:
+        check_array("scale_tril", self.scale_tril, TiedValues)
+
+    @property
+    def plain(self) -> TiedCovariances:
+        return TiedCovariances(self.values)
+
+    def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
+        del labels
+        return matrices.colour(self.scale_tril, noise)
+
+
+@as_cholesky.register(TiedCovariances)
+def _(covariances, scale_tril=None):
+    lower = cholesky(covariances.values) if scale_tril is None else scale_tril
+    return TiedCholesky(lower)

@@ -4,6 +4,7 @@ $Σ = L_0 R R^T L_0^T$, where $L_0 L_0^T$ is the reference and $R$ is lower tria
 with logarithms of its diagonal for coordinates. A factor of the covariance, not of the
 precision: products of it round each element to within eps of the variances, however
 near to singular the matrix is, where an inverse multiplies errors by its condition.
+Covariances that hold their factor, `AbstractCholesky`, go from factor to factor.
 Relative to a reference, so that a step of any size is that many widths: in the units of
 the data it would be nothing to one feature and far too much to the next.
 """
@@ -19,9 +20,10 @@ from .._core.aliases import Values
 from .._core.cholesky import cholesky, inverse_cholesky
 from .abstract import AbstractCovariances
 from .diag import DiagCovariances
-from .full import FullCovariances
+from .factored import AbstractCholesky
+from .full import FullCholesky, FullCovariances
 from .spherical import SphericalCovariances
-from .tied import TiedCovariances
+from .tied import TiedCholesky, TiedCovariances
 
 
 # `singledispatch` rather than methods, so that a family defined outside this package
@@ -81,29 +83,53 @@ def _triangle(
     covariances: AbstractCovariances, reference: AbstractCovariances
 ) -> Values:
     u = reference.precisions_cholesky
-    difference = covariances.values - reference.values
     eye = jnp.eye(u.shape[-1], dtype=u.dtype)[None, None]
+    difference = covariances.values - reference.values
     # Not of the covariances alone: at the reference it has no rounding errors.
     relative = eye + linalg.matmul(linalg.matmul(linalg.transpose(u), difference), u)
-    r = linalg.matmul(relative, inverse_cholesky(relative))
+    return _coordinates(linalg.matmul(relative, inverse_cholesky(relative)))
+
+
+def _triangle_of_factors(
+    covariances: AbstractCholesky, reference: AbstractCholesky
+) -> Values:
+    u = reference.precisions_cholesky
+    eye = jnp.eye(u.shape[-1], dtype=u.dtype)[None, None]
+    # As above.
+    difference = covariances.scale_tril - reference.scale_tril
+    return _coordinates(eye + linalg.matmul(linalg.transpose(u), difference))
+
+
+def _coordinates(r: Values) -> Values:
+    """Of a lower triangular $R$."""
     diagonal = linalg.diagonal_of(r)
     r = r + linalg.diagonal(jnp.log(diagonal) - diagonal)
     rows, cols = np.tril_indices(r.shape[-1])
     return r[..., rows, cols][..., None]
 
 
-def _matrices(
-    reference: AbstractCovariances, coordinates: Values
-) -> AbstractCovariances:
-    d = reference.n_features
+def _relative_factor(coordinates: Values, d: int) -> Values:
+    """$R$ of its coordinates."""
     rows, cols = np.tril_indices(d)
     r = jnp.zeros((*coordinates.shape[:-2], d, d), coordinates.dtype)
     r = r.at[..., rows, cols].set(coordinates[..., 0])
     diagonal = linalg.diagonal_of(r)
-    r = r + linalg.diagonal(jnp.exp(diagonal) - diagonal)
-    factor = linalg.matmul(cholesky(reference.values), r)
-    values = linalg.symmetrise(linalg.matmul(factor, linalg.transpose(factor)))
+    return r + linalg.diagonal(jnp.exp(diagonal) - diagonal)
+
+
+def _matrices(
+    reference: AbstractCovariances, coordinates: Values
+) -> AbstractCovariances:
+    r = _relative_factor(coordinates, reference.n_features)
+    lower = linalg.matmul(cholesky(reference.values), r)
+    values = linalg.symmetrise(linalg.matmul(lower, linalg.transpose(lower)))
     return eqx.tree_at(lambda c: c.values, reference, values)
+
+
+def _factors(reference: AbstractCholesky, coordinates: Values) -> AbstractCovariances:
+    r = _relative_factor(coordinates, reference.n_features)
+    lower = linalg.matmul(reference.scale_tril, r)
+    return eqx.tree_at(lambda c: c.scale_tril, reference, lower)
 
 
 for _family in (DiagCovariances, SphericalCovariances):
@@ -112,3 +138,6 @@ for _family in (DiagCovariances, SphericalCovariances):
 for _family in (FullCovariances, TiedCovariances):
     unconstrain.register(_family)(_triangle)
     constrain.register(_family)(_matrices)
+for _family in (FullCholesky, TiedCholesky):
+    unconstrain.register(_family)(_triangle_of_factors)
+    constrain.register(_family)(_factors)

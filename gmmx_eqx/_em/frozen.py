@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool
 from .._core import linalg
 from .._core.axes import Axis
 from .._core.likes import MaskLike
+from .._covariances import as_plain
 from .._mixture import GaussianMixture
 
 
@@ -86,18 +87,17 @@ class Frozen(eqx.Module):
         `frozen.pin(mixture, at).score(x)`.
         """
         held = column(self.weights)
+        new, old = as_plain(mixture.covariances), as_plain(at.covariances)
         # Added up rather than one minus the rest: that would cancel.
         left = jnp.sum(jnp.where(held, 0, at.weights), Axis.components, keepdims=True)
         free = jnp.where(held, 0, mixture.weights)
         total = jnp.sum(free, axis=Axis.components, keepdims=True)
         share = jnp.where(held, at.weights, free * linalg.safe_divide(left, total))
-        values = jnp.where(
-            column(self.covariances), at.covariances.values, mixture.covariances.values
-        )
+        values = jnp.where(column(self.covariances), old.values, new.values)
         return GaussianMixture(
             weights=share,
             means=jnp.where(column(self.means), at.means, mixture.means),
-            covariances=eqx.tree_at(lambda c: c.values, mixture.covariances, values),
+            covariances=eqx.tree_at(lambda c: c.values, new, values),
         )
 
 

@@ -10,7 +10,7 @@ from .._core.likes import DataLike, SampleWeightLike
 from .._em import EMStep, Frozen, Kernel
 from .._em.implicit import advance
 from .._em.metric import inner, Metric
-from .._mixture import check_plain, GaussianMixture
+from .._mixture import as_plain_mixture, GaussianMixture
 from .._priors import AbstractRidge, as_ridge, RidgeLike
 from .._sources import chunk_size, InMemory
 from .solution import moved
@@ -47,7 +47,7 @@ def contraction_rate(
         Properties of the EM Algorithm for Gaussian Mixtures. Neural Computation 8(1),
         129-151.
     """
-    check_plain(mixture)
+    mixture = as_plain_mixture(mixture)
     x, weight = inputs.as_data(x, sample_weight, n_features=mixture.n_features)
     frozen = Frozen() if frozen is None else frozen
     check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")

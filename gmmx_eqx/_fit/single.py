@@ -12,7 +12,7 @@ from .._core.likes import DataLike, SampleWeightLike
 from .._core.results import RESULTS
 from .._em import EM, EMStep, Frozen, Kernel, StepInfo
 from .._em.implicit import with_derivatives
-from .._mixture import check_plain, GaussianMixture
+from .._mixture import as_plain_mixture, GaussianMixture
 from .._priors import AbstractRidge, as_ridge, RidgeLike
 from .._sources import chunk_size, InMemory
 from .progress import AbstractProgress
@@ -70,7 +70,7 @@ def fit(
         Dempster, Laird, Rubin (1977), Maximum Likelihood from Incomplete Data via the
         EM Algorithm. JRSS B 39(1), 1-38.
     """
-    check_plain(mixture)
+    mixture = as_plain_mixture(mixture)
     x, weight = inputs.as_data(x, sample_weight, n_features=mixture.n_features)
     inputs.check_enough_samples(x, weight, mixture.n_components)
     if samples_per_chunk is not None:

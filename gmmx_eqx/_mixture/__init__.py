@@ -1,5 +1,8 @@
 from .abstract import AbstractGaussianMixture as AbstractGaussianMixture
-from .checks import check_mixture as check_mixture, check_plain as check_plain
+from .checks import (
+    as_plain_mixture as as_plain_mixture,
+    check_mixture as check_mixture,
+)
 from .ensemble import stack as stack
 from .mixture import GaussianMixture as GaussianMixture
 from .unconstrained import UnconstrainedMixture as UnconstrainedMixture

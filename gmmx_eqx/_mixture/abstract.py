@@ -197,7 +197,7 @@ def _per_datum(
 ) -> Any:
     mixture, x = inputs.common_dtype(mixture, x)
     # Once, not for every chunk.
-    u = mixture.covariances.precisions_cholesky
+    u = mixture.covariances.whitener
 
     def of_chunk(chunk):
         samples = inputs.as_samples(chunk)

@@ -2,6 +2,7 @@ from typing import Any
 
 from .._core.axes import Axis
 from .._core.describe import describe
+from .._covariances import as_plain
 from .abstract import AbstractGaussianMixture
 from .mixture import GaussianMixture
 
@@ -22,11 +23,14 @@ def check_mixture(value: Any, name: str = "mixture") -> None:
         )
 
 
-def check_plain(value: Any, name: str = "mixture") -> None:
-    """The same, for what needs the parameters of a mixture to be its fields."""
+def as_plain_mixture(value: Any, name: str = "mixture") -> GaussianMixture:
+    """The mixture with its parameters as fields and its covariances as values; refuses
+    what is not a `GaussianMixture`."""
     check_mixture(value, name)
     if not isinstance(value, GaussianMixture):
         raise ValueError(
             f"`{name}` must be a `gmmx_eqx.GaussianMixture`; got an object of type "
             f"`{type(value).__name__}`. Make one of its weights, means and covariances."
         )
+    covariances = as_plain(value.covariances)
+    return GaussianMixture(value.weights, value.means, covariances)

@@ -3,6 +3,7 @@
 from typing import Any, TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,7 +22,7 @@ Parameters: TypeAlias = tuple[Weights, Means, AbstractCovariances]
 
 
 def from_squeezed(
-    family: type[AbstractCovariances], means: Any, covariances: Any, weights: Any
+    covariances: AbstractCovariances, means: Any, weights: Any
 ) -> Parameters:
     means = inputs.as_float(means, "means")
     if means.ndim != 2 or 0 in means.shape:
@@ -37,14 +38,13 @@ def from_squeezed(
     inputs.check_finite(means, "means")
     inputs.check_finite(weights, "weights")
     _check_weights(weights)
-    values = family.from_squeezed(covariances)
-    dtype = inputs.widest([means, weights, values.values])
+    dtype = inputs.widest([means, weights, *jax.tree.leaves(covariances)])
     return (
         jnp.expand_dims(
             weights.astype(dtype), (Axis.batch, Axis.features, Axis.features_covar)
         ),
         jnp.expand_dims(means.astype(dtype), (Axis.batch, Axis.features_covar)),
-        eqx.tree_at(lambda c: c.values, values, values.values.astype(dtype)),
+        jax.tree.map(lambda leaf: leaf.astype(dtype), covariances),
     )
 
 

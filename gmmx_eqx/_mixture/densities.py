@@ -32,16 +32,18 @@ _CHUNK_BYTES, _COMPONENT_BYTES = 2 * 2**20, 128 * 2**10
 _SMALLEST, _LARGEST = 128, 2**13
 
 
-def log_density(u: Values, means: Means, samples: Samples) -> PerColumn:
+def log_density(
+    u: Values | factor.Substitution, means: Means, samples: Samples
+) -> PerColumn:
     r"""$\log N(x_n | μ_k, Σ_k)$, in nats, with samples as columns.
 
     **Arguments:**
 
-    - `u`: the `precisions_cholesky` of the covariances.
+    - `u`: the `whitener` of the covariances.
     """
     n_features = means.shape[Axis.features]
     # Spherical families hold one entry that serves all features.
-    n_served = n_features // u.shape[Axis.features]
+    n_served = factor.n_served(u, n_features)
     distance = factor.squared_mahalanobis(u, samples, means)
     constant = n_served * factor.log_det(u) - 0.5 * n_features * linalg.LOG_2PI
     return constant - 0.5 * distance

@@ -90,7 +90,36 @@ class GaussianMixture(AbstractGaussianMixture):
         `ValueError` if a shape or a value cannot be right.
         """
         family = covariance_class(covariance_type)
-        return cls(*construct.from_squeezed(family, means, covariances, weights))
+        values = family.from_squeezed(covariances)
+        return cls(*construct.from_squeezed(values, means, weights))
+
+    @classmethod
+    def from_cholesky(
+        cls,
+        means: MeansLike,
+        scale_tril: CovariancesLike,
+        weights: WeightsLike,
+        covariance_type: str = CovarianceType.full,
+    ) -> "GaussianMixture":
+        r"""A mixture from Cholesky factors of its covariances, $Σ = L L^T$, which it
+        keeps: densities, gradients and samples have the digits that a product of the
+        factors would lose where covariances are nearly singular.
+
+        **Arguments:**
+
+        - `means`: shape `(components, features)`.
+        - `scale_tril`: lower triangular, in the units of the data: full `(components,
+            features, features)`, tied `(features, features)`; or standard deviations,
+            diag `(components, features)`, spherical `(components,)`.
+        - `weights`: shape `(components,)`; non-negative, and their sum is one.
+
+        **Raises:**
+
+        `ValueError` if a shape or a value cannot be right.
+        """
+        family = covariance_class(covariance_type)
+        covariances = family.from_cholesky(scale_tril)
+        return cls(*construct.from_squeezed(covariances, means, weights))
 
     @classmethod
     def from_initialiser(

@@ -1,19 +1,25 @@
-from typing import TypeVar
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, UInt
 
 from .._core.aliases import check_array, Means, Values, Weights
 from .._core.axes import Axis
 from .._core.cholesky import cholesky
-from .._covariances import AbstractCovariances, constrain, factor, unconstrain
+from .._covariances import (
+    AbstractCholesky,
+    AbstractCovariances,
+    as_cholesky,
+    as_plain,
+    constrain,
+    factor,
+    unconstrain,
+)
 from .abstract import AbstractGaussianMixture
 from .checks import check_mixture
 from .mixture import GaussianMixture
-
-
-_Tree = TypeVar("_Tree", bound=PyTree)
 
 
 class UnconstrainedMixture(AbstractGaussianMixture):
@@ -26,7 +32,9 @@ class UnconstrainedMixture(AbstractGaussianMixture):
     positive and sum to one, covariances stay positive definite. A weight of zero stays
     zero, with gradients of zero.
 
-    Densities, samples and so on are those of any mixture; `mixture` is a plain one.
+    Densities, samples and so on are those of any mixture, from the Cholesky factors of
+    the covariances as they are. They stay finite and keep their digits where the
+    covariances themselves, in `mixture`, are singular to working precision.
 
     **Attributes:**
 
@@ -35,14 +43,17 @@ class UnconstrainedMixture(AbstractGaussianMixture):
     - `shifts`: of means, $\sqrt{P} L_0^{-1} (μ - μ_0)$ with $Σ_0 = L_0 L_0^T$, shape
         `(1, components, features, 1)`.
     - `shapes`: of covariances, $\sqrt{P}$ times their [`gmmx_eqx.unconstrain`][].
-    - `bits`: the reference. Not a parameter, and kept as integers for that reason: no
-        filter for floating-point arrays and no optimiser takes it for one.
+    - `not_trained`: the reference, and its widths. Kept as integers, so that no filter
+        for floating-point arrays takes them for parameters: partition a model, and
+        initialise an optimiser, with `eqx.is_inexact_array` rather than
+        `eqx.is_array`. Averages and casts that go over these integers too are refused
+        at the next use.
     """
 
     log_ratios: Weights
     shifts: Means
     shapes: Values
-    bits: GaussianMixture
+    not_trained: "_Reference"
 
     def __check_init__(self) -> None:
         check_array("log_ratios", self.log_ratios, Weights)
@@ -70,13 +81,9 @@ class UnconstrainedMixture(AbstractGaussianMixture):
         """
         check_mixture(mixture)
         mixture = GaussianMixture(mixture.weights, mixture.means, mixture.covariances)
-        start: GaussianMixture = mixture if reference is None else reference
-        same = jax.tree.map(jnp.shape, mixture) == jax.tree.map(jnp.shape, start)
-        if not same:
-            raise ValueError(
-                "`reference` must have the shape and family of `mixture`; got "
-                f"{start} and {mixture}."
-            )
+        start: GaussianMixture = mixture
+        if reference is not None:
+            start = _as_held(reference, mixture)
         start = jax.tree.map(lambda a, b: a.astype(b.dtype), start, mixture)
         # No number makes a weight of zero from another one, nor the other way round.
         weights = jnp.where(start.weights > 0, start.weights, mixture.weights)
@@ -93,7 +100,7 @@ class UnconstrainedMixture(AbstractGaussianMixture):
             log_ratios=units * jnp.log(ratio),
             shifts=units * factor.whiten(u, difference),
             shapes=units * unconstrain(mixture.covariances, start.covariances),
-            bits=_to_bits(start),
+            not_trained=_Reference.of(start),
         )
 
     @property
@@ -103,17 +110,20 @@ class UnconstrainedMixture(AbstractGaussianMixture):
     @property
     def reference(self) -> GaussianMixture:
         """The mixture that the parameters are relative to."""
+        return self._reference()[0]
+
+    def _reference(self) -> tuple[GaussianMixture, Values]:
         self.check_one()
-        return _from_bits(self.bits, self.shifts.dtype)
+        return self.not_trained.decode(self.shifts.dtype)
 
     @property
     def _unit(self) -> float:
-        return self.bits.n_parameters**-0.5
+        return self.not_trained.mixture.n_parameters**-0.5
 
     @property
     def mixture(self) -> GaussianMixture:
-        """A plain mixture."""
-        return GaussianMixture(self.weights, self.means, self.covariances)
+        """A plain mixture. What its covariances cannot hold is lost."""
+        return GaussianMixture(self.weights, self.means, as_plain(self.covariances))
 
     @property
     def weights(self) -> Weights:
@@ -130,30 +140,85 @@ class UnconstrainedMixture(AbstractGaussianMixture):
 
     @property
     def means(self) -> Means:
-        start = self.reference
-        covariances = start.covariances
-        if factor.is_diagonal(covariances.precisions_cholesky):
-            lower = jnp.sqrt(covariances.variances)
-        else:
-            lower = cholesky(covariances.values_dense)
-        return start.means + factor.multiply(lower, self._unit * self.shifts)
+        start, widths = self._reference()
+        return start.means + factor.multiply(widths, self._unit * self.shifts)
 
     @property
     def covariances(self) -> AbstractCovariances:
-        return constrain(self.reference.covariances, self._unit * self.shapes)
+        start, widths = self._reference()
+        held = start.covariances
+        if not factor.is_diagonal(widths):
+            held = as_cholesky(held, widths)
+        return constrain(held, self._unit * self.shapes)
 
 
-def _to_bits(tree: _Tree) -> _Tree:
-    def as_integers(leaf: Array) -> Array:
-        integer = jnp.uint64 if leaf.dtype == jnp.float64 else jnp.uint32
-        return jax.lax.bitcast_convert_type(leaf, integer)
+class _Reference(eqx.Module):
+    """A mixture and its widths, a factor of each covariance or its diagonal alone, as
+    integers."""
 
-    return jax.tree.map(as_integers, tree)
+    mixture: GaussianMixture
+    # Factorised once, not in every density.
+    widths: UInt[Array, "batch=1 _ _ _"]
+
+    @classmethod
+    def of(cls, start: GaussianMixture) -> "_Reference":
+        covariances = start.covariances
+        if factor.is_diagonal(covariances.precisions_cholesky):
+            widths = jnp.sqrt(covariances.variances)
+        else:
+            widths = cholesky(covariances.values_dense)
+        if isinstance(covariances, AbstractCholesky):
+            widths = covariances.scale_tril
+        return cls(*jax.tree.map(_as_integers, (start, widths)))
+
+    def decode(self, dtype: jnp.dtype) -> tuple[GaussianMixture, Values]:
+        leaves = jax.tree.leaves((self.mixture, self.widths))
+        for leaf in leaves:
+            if leaf.dtype not in (jnp.uint32, jnp.uint64):
+                raise ValueError(
+                    "The reference of this `UnconstrainedMixture`, which is not "
+                    f"trained, has become {leaf.dtype.name}: an average, a cast or an "
+                    "optimiser went over all arrays of the model. Let it go over "
+                    "`eqx.is_inexact_array` alone, as in `eqx.partition(model, "
+                    "eqx.is_inexact_array)`."
+                )
+        to_float = lambda leaf: _as_floats(leaf).astype(dtype)
+        return jax.tree.map(to_float, (self.mixture, self.widths))
 
 
-def _from_bits(tree: _Tree, dtype: jnp.dtype) -> _Tree:
-    def as_floats(leaf: Array) -> Array:
-        own = jnp.float64 if leaf.dtype == jnp.uint64 else jnp.float32
-        return jax.lax.bitcast_convert_type(leaf, own).astype(dtype)
+def _as_held(reference: GaussianMixture, mixture: GaussianMixture) -> GaussianMixture:
+    """The reference with covariances that are held as those of `mixture` are."""
+    covariances = reference.covariances
+    if isinstance(mixture.covariances, AbstractCholesky):
+        covariances = as_cholesky(covariances)
+    else:
+        covariances = as_plain(covariances)
+    held = GaussianMixture(reference.weights, reference.means, covariances)
+    if jax.tree.map(jnp.shape, mixture) != jax.tree.map(jnp.shape, held):
+        raise ValueError(
+            "`reference` must have the shape and family of `mixture`; got "
+            f"{reference} and {mixture}."
+        )
+    return held
 
-    return jax.tree.map(as_floats, tree)
+
+def _as_integers(leaf: Array) -> Array:
+    integer = jnp.uint64 if leaf.dtype == jnp.float64 else jnp.uint32
+    return jax.lax.bitcast_convert_type(leaf, integer) ^ _bits_of_one(leaf, integer)
+
+
+def _as_floats(leaf: Array) -> Array:
+    dtype = jnp.float64 if leaf.dtype == jnp.uint64 else jnp.float32
+    bits = leaf ^ _bits_of_one(leaf, leaf.dtype)
+    return jax.lax.bitcast_convert_type(bits, dtype)
+
+
+def _bits_of_one(leaf: Array, integer: Any) -> Array:
+    """The bits of ones or, for square matrices, of the identity. Reversed in the
+    integers, so that zeros in their place are a mixture that has a density."""
+    *_, rows, columns = leaf.shape
+    float_dtype = jnp.float64 if integer == jnp.uint64 else jnp.float32
+    is_square = rows == columns
+    one = jnp.eye(rows) if is_square else jnp.ones((rows, columns))
+    bits = jax.lax.bitcast_convert_type(one.astype(float_dtype), integer)
+    return jnp.expand_dims(bits, tuple(range(leaf.ndim - 2)))

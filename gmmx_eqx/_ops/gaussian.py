@@ -106,7 +106,9 @@ def _congruence(gain: Values, noise: Values) -> SquareValues:
 
 
 def log_density_of(
-    whitener: Values, residuals: ResidualColumns, n_observed: Scalar
+    whitener: Values | factor.Substitution,
+    residuals: ResidualColumns,
+    n_observed: Scalar,
 ) -> PerSample:
     r"""$\log N(r_{nk} | 0, S_k)$ with $S_k^{-1} = U_k U_k^T$.
 
@@ -117,6 +119,6 @@ def log_density_of(
     """
     whitened = factor.whiten(whitener, residuals)
     distance = jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
-    n_same = residuals.shape[Axis.features] // whitener.shape[Axis.features]
+    n_same = factor.n_served(whitener, residuals.shape[Axis.features])
     log_det = n_same * factor.log_det(whitener)
     return as_columns(log_det - 0.5 * (n_observed * linalg.LOG_2PI + distance))

@@ -11,6 +11,7 @@ from .._core.aliases import Labels, PerSample, Residuals, Values
 from .._core.axes import Axis
 from .._core.likes import GroupsLike
 from .._covariances import (
+    AbstractCholesky,
     AbstractCovariances,
     DiagCovariances,
     FullCovariances,
@@ -50,6 +51,11 @@ def _(covariances, n_components):
     _, _, *matrix = covariances.values.shape
     shape = (1, n_components, *matrix)
     return FullCovariances(jnp.broadcast_to(covariances.values, shape))
+
+
+@unshared.register(AbstractCholesky)
+def _(covariances, n_components):
+    return unshared(covariances.plain, n_components)
 
 
 def merge(mixture: AbstractGaussianMixture, groups: GroupsLike) -> GaussianMixture:

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 
 from .._core.aliases import Scalar, Values
 from .._core.axes import Axis
-from .._covariances import AbstractCovariances
+from .._covariances import AbstractCovariances, as_plain
 from .._mixture import AbstractGaussianMixture, GaussianMixture
 from .arguments import check_pair
 from .families import as_dense, is_independent
@@ -38,7 +38,7 @@ def _product(
     # A pair is a component of `p` that was observed at a mean of `q`, with the
     # covariance of `q` as noise.
     noise = _values(q.covariances, q.n_features)
-    prior = p.covariances
+    prior = as_plain(p.covariances)
     if prior.n_components > 1:
         prior = eqx.tree_at(lambda c: c.values, prior, repeat(prior.values))
     new = posterior(

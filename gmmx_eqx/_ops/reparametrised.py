@@ -12,7 +12,7 @@ from .._core.aliases import Data, Samples, Scalar
 from .._core.axes import as_columns, Axis
 from .._core.describe import check_key
 from .._core.likes import AmountLike, KeyLike
-from .._covariances import factor
+from .._covariances import AbstractCholesky, factor
 from .._mixture import AbstractGaussianMixture, check_mixture
 from . import gaussians, line, quantiles
 from .families import is_independent
@@ -114,8 +114,12 @@ def _sample_relaxed(
     logits = jnp.where(present, logits, -jnp.inf)
     share = jax.nn.softmax(logits, axis=Axis.components)
     noise = jr.normal(key_noise, (n_samples, 1, mixture.n_features, 1), dtype)
-    diagonal = is_independent(mixture.covariances)
-    lower = gaussians.as_gaussians(mixture, diagonal).lower
+    covariances = mixture.covariances
+    if isinstance(covariances, AbstractCholesky):
+        lower = covariances.scale_tril
+    else:
+        diagonal = is_independent(covariances)
+        lower = gaussians.as_gaussians(mixture, diagonal).lower
     lower = jnp.broadcast_to(lower, (1, mixture.n_components, *lower.shape[2:]))
 
     # One component at a time: a sample of each would be as many times the memory.

@@ -34,7 +34,7 @@ def score_function(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
 @eqx.filter_jit
 def _score(mixture: AbstractGaussianMixture, x: Data) -> Data:
     mixture, x = inputs.common_dtype(mixture, x)
-    u = mixture.covariances.precisions_cholesky
+    u = mixture.covariances.whitener
 
     n_features = jnp.asarray(mixture.n_features, x.dtype)
 

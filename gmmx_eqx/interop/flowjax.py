@@ -5,12 +5,13 @@ from typing import Any, ClassVar
 import equinox as eqx
 
 from .._core.aliases import Scalar
-from .._mixture import AbstractGaussianMixture, check_mixture
+from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from . import points
 from .points import Point
 
 
 try:
+    import paramax
     from flowjax.distributions import AbstractDistribution
 except ImportError as _error:
     raise ImportError(
@@ -24,13 +25,14 @@ class MixtureDistribution(AbstractDistribution):
     base of a flow, say.
 
     Trained together with the flow if the mixture is a
-    [`gmmx_eqx.UnconstrainedMixture`][]. A plain mixture's weights and covariances would
-    leave the set where they make sense: keep it fixed, with
-    `paramax.non_trainable(MixtureDistribution(mixture))`.
+    [`gmmx_eqx.UnconstrainedMixture`][]. A plain [`gmmx_eqx.GaussianMixture`][] is not
+    trained: gradients would take its weights off the simplex, and the "density" would
+    no longer integrate to one.
 
     **Attributes:**
 
-    - `mixture`: the mixture, of any kind.
+    - `mixture`: the mixture, of any kind. The arrays of a plain one are
+        `paramax.NonTrainable`; `paramax.unwrap` gives them back.
     - `shape`: `(n_features,)`.
     """
 
@@ -40,7 +42,8 @@ class MixtureDistribution(AbstractDistribution):
 
     def __init__(self, mixture: AbstractGaussianMixture):
         check_mixture(mixture)
-        self.mixture = mixture
+        is_plain = isinstance(mixture, GaussianMixture)
+        self.mixture = paramax.non_trainable(mixture) if is_plain else mixture
         # Not a property: arrays that are not to be trained are hidden from it.
         self.shape = (mixture.n_features,)
 

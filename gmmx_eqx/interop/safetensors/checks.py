@@ -8,12 +8,14 @@ import numpy as np
 from ..._core import linalg
 from ..._core.aliases import Flag
 from ..._core.axes import Axis
-from ..._covariances import AbstractCovariances
+from ..._covariances import AbstractCovariances, CHOLESKY
 from ..._mixture import GaussianMixture
 from .files import Arrays
 
 
 PARAMETERS = ("weights", "means", "covariances")
+# In the place of covariances that are held as Cholesky factors.
+FACTORS = "scale_tril"
 COUNTS = ("n_steps", "n_residual_steps")
 SOLUTION = ("log_likelihood", "mean_log_likelihood", "log_likelihoods", *COUNTS)
 NAMES: dict[str, tuple[str, ...]] = {
@@ -33,10 +35,12 @@ def check_arrays(
 ) -> tuple[int, ...]:
     """The leading axes of the ensemble, or an error if names, types or shapes
     are wrong."""
-    if set(arrays) != set(NAMES[kind]):
+    has_factors = FACTORS in arrays and family in CHOLESKY
+    held = FACTORS if has_factors else "covariances"
+    names = [held if name == "covariances" else name for name in NAMES[kind]]
+    if set(arrays) != set(names):
         raise WrongContent(
-            f"its arrays are {sorted(arrays)}; those of a {kind} are "
-            f"{sorted(NAMES[kind])}."
+            f"its arrays are {sorted(arrays)}; those of a {kind} are {sorted(names)}."
         )
     means = arrays["means"]
     if means.ndim < len(Axis) or 0 in means.shape:
@@ -56,7 +60,7 @@ def check_arrays(
     shapes = {
         "weights": (*lead, 1, k, 1, 1),
         "means": (*lead, 1, k, d, 1),
-        "covariances": (*lead, *values),
+        held: (*lead, *values),
         "log_likelihoods": (*lead, None),
         "n_pool_steps": tuple(lead[:-1]),
     }

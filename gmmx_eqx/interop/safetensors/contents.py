@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import Array
 
 from ..._core.results import RESULTS
-from ..._covariances import covariance_class
+from ..._covariances import AbstractCholesky, CHOLESKY, covariance_class
 from ..._fit import Population, Solution
 from ..._mixture import GaussianMixture
 from .checks import (
     check_arrays,
     check_parameters,
+    FACTORS,
     NAMES,
-    PARAMETERS,
     SOLUTION,
     WrongContent,
 )
@@ -45,17 +45,21 @@ def to_arrays(what: Any) -> Arrays:
 @to_arrays.register(GaussianMixture)
 def _(mixture: GaussianMixture) -> Arrays:
     covariances = mixture.covariances
-    if covariance_class(covariances.type) is not type(covariances):
+    own, held = type(covariances), "covariances"
+    if isinstance(covariances, AbstractCholesky):
+        own, held = covariances.family, FACTORS
+    if covariance_class(covariances.type) is not own:
         raise ValueError(
-            f"its family, `{type(covariances).__qualname__}`, is not the one that is "
+            f"its family, `{own.__qualname__}`, is not the one that is "
             f"registered as {str(covariances.type)!r}. Register it with "
             "`gmmx_eqx.register_covariance`."
         )
-    leaves = (mixture.weights, mixture.means, covariances.values)
-    return {
-        name: np.asarray(leaf, order="C")
-        for name, leaf in zip(PARAMETERS, leaves, strict=True)
+    leaves = {
+        "weights": mixture.weights,
+        "means": mixture.means,
+        held: jax.tree.leaves(covariances)[0],
     }
+    return {name: np.asarray(leaf, order="C") for name, leaf in leaves.items()}
 
 
 @to_arrays.register(Solution)
@@ -112,10 +116,14 @@ def from_arrays(
     n_pool_steps = leaves.pop("n_pool_steps", None)
 
     def build(leaves: dict[str, Array]) -> Any:
+        if FACTORS in leaves:
+            covariances = CHOLESKY[family](scale_tril=leaves[FACTORS])  # pyright: ignore[reportCallIssue]  # the field is abstract here
+        else:
+            covariances = family(values=leaves["covariances"])  # pyright: ignore[reportCallIssue]  # the same
         mixture = GaussianMixture(
             weights=leaves["weights"],
             means=leaves["means"],
-            covariances=family(values=leaves["covariances"]),  # pyright: ignore[reportCallIssue]  # the field is abstract here
+            covariances=covariances,
         )
         if kind == "mixture":
             return mixture
