@@ -1,14 +1,17 @@
 import equinox as eqx
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._core.aliases import Count, PerFeature, Scalar
+from .._core.pickling import Pickled
 from .._core.results import RESULTS
+from .._core.weights import unbalance
 from .._em import AbstractEMState
 from .._mixture import GaussianMixture
 from .._sources import AbstractSource
 
 
-class Solution(eqx.Module):
+class Solution(Pickled, eqx.Module):
     """What a fit returns.
 
     **Attributes:**
@@ -51,6 +54,13 @@ class Solution(eqx.Module):
     def converged(self) -> Bool[Array, "..."]:
         """Whether `result` is `successful`; of every lane if there are many."""
         return self.result == RESULTS.successful
+
+
+def in_unit(solution: Solution, exponent: np.ndarray) -> Solution:
+    """With log-likelihoods in the unit of weights that `inputs.balance` took out."""
+    own = lambda s: (s.log_likelihood, s.log_likelihoods)
+    values = tuple(unbalance(value, exponent) for value in own(solution))
+    return eqx.tree_at(own, solution, values)
 
 
 def moved(mixture: GaussianMixture, by: PerFeature) -> GaussianMixture:

@@ -176,7 +176,7 @@ class GaussianMixture(AbstractGaussianMixture):
         """The most likely mixture given each sample's component, `0 <= label <
         n_components`; the number of components is the largest label plus one if not
         given."""
-        x, sample_weight = inputs.as_data(x, sample_weight)
+        x, sample_weight = inputs.as_data(x, sample_weight, fits=True)
         resp = construct.one_hot(labels, n_components, x.shape[0])
         return cls.from_responsibilities(
             x,
@@ -205,6 +205,7 @@ class GaussianMixture(AbstractGaussianMixture):
                 reg_covar,
                 sample_weight,
                 n_features=self.n_features,
+                like=self,
             )
         )
 
