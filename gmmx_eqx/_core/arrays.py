@@ -41,7 +41,8 @@ def as_numbers(
         value = convert()
     if isinstance(value, jax.Array):
         if not is_real(value.dtype):
-            what = "real" if value.dtype.kind == "c" else "numeric"
+            is_complex = jnp.issubdtype(value.dtype, jnp.complexfloating)
+            what = "real" if is_complex else "numeric"
             raise ValueError(
                 f"`{name}` must be {what}; got an array of dtype {value.dtype}."
             )
@@ -135,7 +136,8 @@ def _of_numpy(array: np.ndarray, name: str, missing: bool) -> jax.Array | np.nda
 
 def _of_objects(array: np.ndarray, name: str) -> np.ndarray:
     """Python's numbers as integers or Booleans if all are, or as float64."""
-    types = {type(item): item for item in array.reshape(-1).tolist()}
+    # The first of each.
+    types = {type(item): item for item in reversed(array.reshape(-1).tolist())}
     for kind, item in types.items():
         if not issubclass(kind, _REAL):
             raise ValueError(

@@ -66,10 +66,9 @@ def as_nonnegative(value: Any, name: str, *, of_features: bool = False) -> Array
     """
     each = ", or one for each feature" if of_features else ""
     wanted = f"`{name}` must be a finite number of at least zero{each}; got "
-    try:
-        array = as_numbers(value, name)
-    except ValueError as error:
-        raise ValueError(f"{wanted}{describe(value)}.") from error
+    if isinstance(value, str | complex):
+        raise ValueError(f"{wanted}{describe(value)}.")
+    array = as_numbers(value, name)
     most_axes = 1 if of_features else 0
     if not isinstance(array, jax.core.Tracer) and not (
         array.ndim <= most_axes

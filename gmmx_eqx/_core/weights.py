@@ -1,14 +1,18 @@
 """Sample weights, in any unit."""
 
-from typing import Any
+import math
 
 import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from .describe import concrete
+
+
+# Of one set of weights, or of each: shape `()` or `(sets,)`.
+Unit = Float[np.ndarray, "..."]
 
 
 def check_weights(weight: Array) -> None:
@@ -27,47 +31,56 @@ def check_weights(weight: Array) -> None:
         raise ValueError("`sample_weight` is zero for every sample.")
 
 
-def balance(weight: Array | None) -> tuple[Array | None, np.ndarray]:
+def balance(weight: Array | None) -> tuple[Array | None, Unit]:
     """Weights whose sums, and whose products with squares, neither overflow nor
-    underflow, and the exponent of the power of two that was taken out: of each set of
-    them, along the last axis. It is zero, and nothing is changed, unless the largest
-    weight is extreme or while tracing."""
+    underflow, and the unit that they are in, of each set of them along the last axis.
+
+    The unit is one, and nothing is changed, unless the largest weight is extreme; or
+    while tracing. It is the mean of the positive weights then.
+    """
+    one = np.ones((), np.float64)
     numbers = None if weight is None else concrete(weight)
     if numbers is None:
-        return weight, np.zeros((), int)
-    exponent = np.frexp(np.max(numbers, axis=-1))[1]
+        return weight, one
+    _, exponent = np.frexp(np.max(numbers, axis=-1))
     extreme = np.abs(exponent) > np.finfo(numbers.dtype).maxexp // 4
-    exponent = np.where(extreme, exponent, 0)
     if not np.any(extreme):
-        return weight, exponent
-    return jnp.asarray(np.ldexp(numbers, -exponent[..., None])), exponent
+        return weight, one
+    # By the largest first: sums of float64 may overflow too.
+    largest = np.max(numbers, axis=-1, keepdims=True).astype(np.float64)
+    share = numbers / largest
+    mean = np.mean(share, axis=-1, keepdims=True, where=numbers > 0)
+    extreme = extreme[..., None]
+    balanced = np.where(extreme, share / mean, numbers).astype(numbers.dtype)
+    unit = np.where(extreme, largest * mean, 1.0)[..., 0]
+    return jnp.asarray(balanced), unit
 
 
-def unbalance(total: Array, exponent: np.ndarray) -> Array:
-    """A log-likelihood, or some for each set of weights, in the weights' own unit.
+def unbalance(total: Array, unit: Unit) -> Array:
+    """Log-likelihoods in the weights' own unit.
 
     **Raises:**
 
     `ValueError` if it cannot be held.
     """
-    if not np.any(exponent):
+    if np.all(unit == 1):
         return total
-    exponent = exponent.reshape(exponent.shape + (1,) * (total.ndim - exponent.ndim))
+    unit = unit.reshape(unit.shape + (1,) * (total.ndim - unit.ndim))
     if isinstance(total, jax.core.Tracer):
-        # In two steps: a power of two alone may underflow.
-        half = exponent // 2
-        for part in (half, exponent - half):
-            total = total * jnp.asarray(np.ldexp(1.0, part), total.dtype)
-        return total
-    # JAX would flush what is subnormal on the way to zero.
+        # In two steps: the unit itself may be too large or too small.
+        root = jnp.asarray(np.sqrt(unit), total.dtype)
+        return total * root * root
+    # With NumPy: JAX would take a unit that is subnormal for zero.
     numbers = np.asarray(total)
-    scaled = np.ldexp(numbers.astype(np.longdouble), exponent)
+    with np.errstate(all="ignore"):
+        scaled = numbers.astype(np.float64) * unit
     info = np.finfo(numbers.dtype)
+    known = np.isfinite(numbers) & (numbers != 0)
     for what, is_lost in (
         ("large", np.abs(scaled) > info.max),
-        ("small", (np.abs(scaled) < info.tiny) & (numbers != 0)),
+        ("small", np.abs(scaled) < info.tiny),
     ):
-        if np.any(is_lost & np.isfinite(numbers)):
+        if np.any(is_lost & known):
             raise ValueError(
                 f"`sample_weight` is so {what} that the log-likelihood, which is in "
                 f"its unit, is too {what} for {numbers.dtype.name}. Divide the weights "
@@ -76,6 +89,5 @@ def unbalance(total: Array, exponent: np.ndarray) -> Array:
     return jnp.asarray(scaled.astype(numbers.dtype))
 
 
-def log_unit(exponent: Any) -> float:
-    """The logarithm of the power of two."""
-    return float(exponent) * float(np.log(2))
+def log_unit(unit: Unit) -> float:
+    return math.log(float(unit))

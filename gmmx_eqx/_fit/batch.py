@@ -62,7 +62,7 @@ def fit_batch(
     width = inputs.check_count(width, "width")
     check_key(key)
     xs, weights = as_sets(xs, sample_weight)
-    weights, exponent = inputs.balance(weights)
+    weights, unit = inputs.balance(weights)
     if xs.shape[1] < n_components:
         raise ValueError(
             f"`xs` must have at least as many samples as there are components, "
@@ -81,7 +81,7 @@ def fit_batch(
     keys = jr.split(key, (n_sets, n_restarts))
     run = ft.partial(fit_sets, settings, xs, weights, keys)
     solutions, _ = watch(progress, "fit", n_sets * n_restarts, run)
-    return in_unit(_best_of_each(solutions), exponent)
+    return in_unit(_best_of_each(solutions), unit)
 
 
 _best_of_each = eqx.filter_jit(jax.vmap(take_best))

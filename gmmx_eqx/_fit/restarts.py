@@ -61,7 +61,7 @@ def fit_restarts(
     width = inputs.check_count(width, "width")
     check_key(key)
     inputs.check_enough_samples(x, weight, n_components)
-    weight, exponent = inputs.balance(weight)
+    weight, unit = inputs.balance(weight)
     settings = Settings.create(
         covariance_class(covariance_type),
         n_components,
@@ -75,5 +75,5 @@ def fit_restarts(
     n_active = jnp.full(n_restarts, n_components)
     run = ft.partial(fit_lanes, settings, x, weight, keys, n_active)
     solutions, n_pool_steps = watch(progress, "fit", n_restarts, run)
-    solutions = in_unit(solutions, exponent)
+    solutions = in_unit(solutions, unit)
     return Population(solutions, n_pool_steps, settings.width)

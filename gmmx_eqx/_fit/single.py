@@ -75,7 +75,7 @@ def fit(
         x, sample_weight, n_features=mixture.n_features, like=mixture, fits=True
     )
     inputs.check_enough_samples(x, weight, mixture.n_components)
-    weight, exponent = inputs.balance(weight)
+    weight, unit = inputs.balance(weight)
     if samples_per_chunk is not None:
         samples_per_chunk = inputs.check_count(samples_per_chunk, "samples_per_chunk")
     if solver is not None:
@@ -94,7 +94,7 @@ def fit(
         samples_per_chunk,
         frozen,
     )
-    solution = in_unit(watch(progress, "step", None, run), exponent)
+    solution = in_unit(watch(progress, "step", None, run), unit)
     if throw:
         failed = solution.result != RESULTS.successful
         solution = solution.result.error_if(solution, failed)

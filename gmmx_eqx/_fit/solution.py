@@ -1,11 +1,10 @@
 import equinox as eqx
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._core.aliases import Count, PerFeature, Scalar
 from .._core.pickling import Pickled
 from .._core.results import RESULTS
-from .._core.weights import unbalance
+from .._core.weights import unbalance, Unit
 from .._em import AbstractEMState
 from .._mixture import GaussianMixture
 from .._sources import AbstractSource
@@ -56,10 +55,10 @@ class Solution(Pickled, eqx.Module):
         return self.result == RESULTS.successful
 
 
-def in_unit(solution: Solution, exponent: np.ndarray) -> Solution:
-    """With log-likelihoods in the unit of weights that `inputs.balance` took out."""
+def in_unit(solution: Solution, unit: Unit) -> Solution:
+    """With log-likelihoods in the unit that `inputs.balance` took out."""
     own = lambda s: (s.log_likelihood, s.log_likelihoods)
-    values = tuple(unbalance(value, exponent) for value in own(solution))
+    values = tuple(unbalance(value, unit) for value in own(solution))
     return eqx.tree_at(own, solution, values)
 
 

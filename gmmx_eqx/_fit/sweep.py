@@ -78,9 +78,9 @@ def select(
         )
     check_key(key)
     inputs.check_enough_samples(x, weight, max(counts))
-    weight, exponent = inputs.balance(weight)
+    weight, unit = inputs.balance(weight)
     n_balanced = float(len(x) if weight is None else jnp.sum(weight))
-    n_samples = math.ldexp(n_balanced, int(exponent))
+    n_samples = n_balanced * float(unit)
     names = COVARIANCE if covariance_types is None else covariance_types
     names = _as_tuple(names, "covariance_types", "['full', 'diag']")
     families = [covariance_class(name, "covariance_types") for name in names]
@@ -103,12 +103,12 @@ def select(
         best, icl, n_converged = _best(lanes, x, weight, len(counts))
         largest = GaussianMixture.create(max(counts), x.shape[1], family.type)
         for i, count in enumerate(counts):
-            solution = in_unit(_without_empty(take(best, i), count), exponent)
+            solution = in_unit(_without_empty(take(best, i), count), unit)
             excess = largest.n_parameters - solution.mixture.n_parameters
             completed = float(icl[i])
-            if exponent:
+            if unit != 1:
                 completed -= largest.n_parameters * math.log(n_balanced)
-                completed = math.ldexp(completed, int(exponent))
+                completed *= float(unit)
                 completed += largest.n_parameters * math.log(n_samples)
             yield Cell.create(
                 solution,

@@ -22,7 +22,7 @@ from .._core.describe import check_key
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
 from .._core.pickling import Pickled
 from .._core.processes import check_process
-from .._core.weights import log_unit, unbalance
+from .._core.weights import log_unit, unbalance, Unit
 from .._covariances import AbstractCovariances
 from . import densities, sampling
 
@@ -129,8 +129,8 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
 
     def aic(self, x: DataLike, sample_weight: SampleWeightLike | None = None) -> Scalar:
         r"""Akaike's information criterion, $-2 \log L + 2 p$; lower is better."""
-        total, _, exponent = self._totals(x, sample_weight, densities.log_prob)
-        return -2 * unbalance(total, exponent) + 2 * self.n_parameters
+        total, _, unit = self._totals(x, sample_weight, densities.log_prob)
+        return -2 * unbalance(total, unit) + 2 * self.n_parameters
 
     def bic(self, x: DataLike, sample_weight: SampleWeightLike | None = None) -> Scalar:
         r"""The Bayesian information criterion, $-2 \log L + p \log n$ (Schwarz 1978);
@@ -189,22 +189,20 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         x: DataLike,
         sample_weight: SampleWeightLike | None,
         fn: Callable[..., PerDatum],
-    ) -> tuple[Scalar, Scalar, np.ndarray]:
-        """The sums of log-densities and of weights, and the exponent of their unit."""
+    ) -> tuple[Scalar, Scalar, Unit]:
+        """The sums of log-densities and of weights, and the weights' unit."""
         self.check_one()
         x, weight = inputs.as_data(
             x, sample_weight, n_features=self.n_features, like=self
         )
-        weight, exponent = inputs.balance(weight)
-        return *_weighted_sum(self, x, weight, fn), exponent
+        weight, unit = inputs.balance(weight)
+        return *_weighted_sum(self, x, weight, fn), unit
 
-    def _bayesian(
-        self, total: Scalar, n_samples: Scalar, exponent: np.ndarray
-    ) -> Scalar:
+    def _bayesian(self, total: Scalar, n_samples: Scalar, unit: Unit) -> Scalar:
         log_n_samples = jnp.log(n_samples)
-        if exponent:
-            log_n_samples = log_n_samples + log_unit(exponent)
-        return -2 * unbalance(total, exponent) + self.n_parameters * log_n_samples
+        if unit != 1:
+            log_n_samples = log_n_samples + log_unit(unit)
+        return -2 * unbalance(total, unit) + self.n_parameters * log_n_samples
 
 
 @eqx.filter_jit

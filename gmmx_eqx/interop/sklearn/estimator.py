@@ -195,7 +195,6 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def sample(self, n_samples: Integer = 1) -> tuple[np.ndarray, np.ndarray]:
         """Samples of the mixture, shape `(n_samples, n_features)`, and their
         components, shape `(n_samples,)`, which are in order."""
-        check_process()
         mixture = self.mixture_
         if n_samples < 1:
             raise ValueError(
@@ -213,6 +212,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         outside, JAX computes in float32.
         """
         check_is_fitted(self)
+        check_process()
         with precision(self.means_.dtype):
             return self._mixture(self.means_.dtype)
 
