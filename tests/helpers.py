@@ -1,7 +1,10 @@
 """Mixtures and data for tests. The only place that knows the shapes of the families."""
 
 import functools as ft
+import os
 import pathlib
+import subprocess
+import sys
 
 import equinox as eqx
 import jax
@@ -94,3 +97,17 @@ def leaves(tree) -> list[np.ndarray]:
     return [
         np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array))
     ]
+
+
+def run_python(code: str, *arguments: str, **environment: str) -> str:
+    """What a fresh interpreter prints."""
+    root = str(pathlib.Path(gx.__file__).parents[1])
+    run = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "PYTHONPATH": root, **environment},
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout

@@ -118,7 +118,7 @@ BAD_AMOUNTS = {
     "-1.0": -1.0,
     "nan": np.nan,
     "inf": np.inf,
-    r"\[1\. 2\.\]": np.array([1.0, 2.0]),
+    r"\[\[1\. 2\.\]\]": np.array([[1.0, 2.0]]),
     "'a'": "a",
     "1j": 1j,
 }
@@ -131,12 +131,20 @@ def test_reg_covar(method, shown):
     refused(call, "reg_covar", shown, "at least zero")
 
 
+@pytest.mark.parametrize("method", ESTIMATORS)
+def test_reg_covar_of_other_features(method):
+    call = lambda: ESTIMATORS[method](X, reg_covar=[1e-3] * 3)
+    refused(call, "reg_covar", r"\b2\b", r"\(3,\)")
+
+
 @pytest.mark.parametrize("shown", BAD_AMOUNTS)
 def test_ridge_and_tol(shown):
     value = BAD_AMOUNTS[shown]
     refused(lambda: gx.Ridge(value), "reg_covar", shown, "at least zero")
     refused(lambda: gx.RelativeRidge(value), "reg_covar", shown, "at least zero")
     refused(lambda: gx.EM(tol=value), "tol", shown, "at least zero")
+    vector = lambda: gx.EM(tol=[1e-3, 1e-3])
+    refused(vector, "tol", r"\[0\.001, 0\.001\]", "at least zero")
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, True, [1, 2], "a", None])

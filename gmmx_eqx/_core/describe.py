@@ -7,8 +7,15 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from .processes import check_process
+
 
 _MOST_NUMBERS, _LONGEST = 4, 60
+
+
+def concrete(array: Any) -> np.ndarray | None:
+    """The array's numbers, or `None` while tracing, when it has none yet."""
+    return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
 
 
 def describe(value: Any, *, most_numbers: int = _MOST_NUMBERS) -> str:
@@ -44,6 +51,7 @@ def check_instance(value: Any, cls: type, name: str, example: str) -> None:
 
 def check_key(key: Any, name: str = "key") -> None:
     """Raises a `ValueError` unless it is one `jax.random` key, of either kind."""
+    check_process()
     if isinstance(key, jax.Array | np.ndarray):
         is_new = jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0
         is_old = key.dtype == np.uint32 and key.ndim == 1

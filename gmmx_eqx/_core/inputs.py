@@ -3,63 +3,32 @@
 import enum
 from typing import Any, TypeVar
 
-import equinox as eqx
-import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from .aliases import Data, PerSampleTotal, Samples, SampleWeight
+from .arrays import as_numbers as as_numbers
 from .axes import Axis
-from .describe import describe
+from .describe import concrete as concrete, describe
+from .dtypes import (
+    check_range as check_range,
+    has_type as has_type,
+    widest as widest,
+)
+from .floats import (
+    as_float as as_float,
+    as_nonnegative as as_nonnegative,
+    as_type as as_type,
+    common_dtype as common_dtype,
+    float_type as float_type,
+)
+from .narrowing import check_narrowing as check_narrowing
+from .processes import check_process
+from .weights import balance as balance, check_weights as check_weights
 
 
 _Option = TypeVar("_Option", bound=enum.Enum)
-
-
-def concrete(array: Any) -> np.ndarray | None:
-    """The array's numbers, or `None` while tracing, when it has none yet."""
-    return None if isinstance(array, jax.core.Tracer) else np.asarray(array)
-
-
-def as_float(value: Any, name: str) -> Float[Array, "..."]:
-    """A floating-point JAX array of at least float32.
-
-    Integers and booleans become JAX's default float; float16 and bfloat16 are computed
-    in float32, since their squares overflow at 256.
-    """
-    if not isinstance(value, jax.Array):
-        try:
-            value = np.asarray(value)
-        except ValueError as error:
-            raise ValueError(f"`{name}` is not an array of numbers: {error}") from error
-        if value.dtype.kind not in "biuf" and value.dtype != jnp.bfloat16:
-            raise ValueError(
-                f"`{name}` must be numeric; got an array of dtype {value.dtype}."
-            )
-        _check_range(value, name)
-    if jnp.issubdtype(value.dtype, jnp.complexfloating):
-        raise ValueError(f"`{name}` must be real; got an array of dtype {value.dtype}.")
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        return jnp.asarray(value, dtype=float)
-    if jnp.finfo(value.dtype).bits < 32:
-        return jnp.asarray(value, dtype=jnp.float32)
-    return jnp.asarray(value)
-
-
-def _check_range(value: np.ndarray, name: str) -> None:
-    """Raises a `ValueError` if numbers overflow in JAX's type for them."""
-    if value.dtype.kind != "f" or not value.size:
-        return
-    narrow = jax.dtypes.canonicalize_dtype(value.dtype)
-    largest = float(np.max(np.abs(value), where=np.isfinite(value), initial=0))
-    # As Python floats: comparing with a float32 would round `largest` to an infinity.
-    if largest > float(jnp.finfo(narrow).max):
-        raise ValueError(
-            f"`{name}` reaches {largest:.3g}, too large for {narrow.name}. Rescale it, "
-            "or compute in float64: `jax.config.update('jax_enable_x64', True)`."
-        )
 
 
 def as_data(
@@ -68,8 +37,16 @@ def as_data(
     *,
     name: str = "x",
     n_features: int | None = None,
+    like: Any = None,
+    fits: bool = False,
 ) -> tuple[Data, SampleWeight | None]:
     """The data as `(n_samples, n_features)`, and one weight per sample or `None`.
+
+    **Arguments:**
+
+    - `like`: a mixture, whose type lists of Python's numbers take.
+    - `fits`: whether something is to be fitted to the data, for which its spread must
+        not be lost in rounding.
 
     **Raises:**
 
@@ -77,7 +54,8 @@ def as_data(
     or in a sample of positive weight holds NaN, infinity, or a number so large that
     squares overflow; if a weight is negative or not finite, or all are zero.
     """
-    x = as_float(x, name)
+    given = as_numbers(x, name)
+    x = as_type(given, float_type(x, given, like), name)
     if x.ndim != 2:
         hint = {
             1: f"For one sample use `{name}[None, :]`; for one feature, "
@@ -98,8 +76,10 @@ def as_data(
         )
     if sample_weight is None:
         _check_numbers(x, name)
+        if fits:
+            check_narrowing(given, x.dtype, name)
         return x, None
-    weight = as_float(sample_weight, "sample_weight").astype(x.dtype)
+    weight = as_float(sample_weight, "sample_weight", like=x).astype(x.dtype)
     if weight.shape != x.shape[:1]:
         raise ValueError(
             f"`sample_weight` must have one number per sample, shape {x.shape[:1]}; "
@@ -111,23 +91,9 @@ def as_data(
     present = concrete(x)
     if weights is not None and present is not None:
         _check_numbers(present[weights > 0], name)
+        if fits:
+            check_narrowing(np.asarray(given)[weights > 0], x.dtype, name)
     return x, weight
-
-
-def check_weights(weight: Array) -> None:
-    """Raises a `ValueError` unless the weights, along the last axis, are finite,
-    non-negative and not all zero, where they are known."""
-    numbers = concrete(weight)
-    if numbers is None:
-        return
-    bad = np.argwhere(~(np.isfinite(numbers) & (numbers >= 0)))
-    if len(bad):
-        raise ValueError(
-            "`sample_weight` must be finite and non-negative; it is "
-            f"{numbers[tuple(bad[0])]} at {', '.join(map(str, bad[0]))}."
-        )
-    if not np.all(np.any(numbers > 0, axis=-1)):
-        raise ValueError("`sample_weight` is zero for every sample.")
 
 
 def _check_numbers(x: Any, name: str) -> None:
@@ -150,22 +116,6 @@ def _check_numbers(x: Any, name: str) -> None:
             f"{numbers.dtype.name}: the limit for this many numbers is {limit:.3g}. "
             "Rescale the data."
         )
-
-
-def as_nonnegative(value: Any, name: str) -> Float[Array, ""]:
-    """A finite scalar of at least zero, as an array so that sweeps do not recompile."""
-    number = concrete(value)
-    if number is not None and not (
-        number.ndim == 0
-        and number.dtype.kind in "iuf"
-        and np.isfinite(number)
-        and number >= 0
-    ):
-        shown = value if number.ndim and number.size < 9 else describe(value)
-        raise ValueError(
-            f"`{name}` must be a finite number of at least zero; got {shown}."
-        )
-    return jnp.asarray(value, dtype=float)
 
 
 def as_option(options: type[_Option], value: Any, name: str) -> _Option:
@@ -194,6 +144,7 @@ def check_finite(array: Array, name: str) -> None:
 
 def check_count(value: Any, name: str) -> int:
     """A Python integer, which compiled functions take as static, of at least one."""
+    check_process()
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise ValueError(f"`{name}` must be an integer; got {describe(value)}.")
     if value < 1:
@@ -222,24 +173,3 @@ def as_samples(x: Data) -> Samples:
 def as_sample_weights(weight: SampleWeight) -> PerSampleTotal:
     axes = (Axis.components, Axis.features, Axis.features_covar)
     return jnp.expand_dims(weight, axes)
-
-
-def as_float_like(value: Any, name: str, like: Array) -> Float[Array, "..."]:
-    """As `as_float`; a Python number, which has no type of its own, takes that of
-    `like`."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return as_float(np.asarray(value, like.dtype) if is_number else value, name)
-
-
-def widest(arrays: list[Any]) -> np.dtype:
-    """The widest of some floating-point types, also under strict promotion."""
-    return max((a.dtype for a in arrays), key=lambda dtype: jnp.finfo(dtype).bits)
-
-
-def common_dtype(*trees: Any, also: tuple[Any, ...] = ()) -> tuple[Any, ...]:
-    """All in the widest of their types, and that of `also`: nothing is narrowed
-    unasked."""
-    leaves = jax.tree.leaves(eqx.filter(trees, eqx.is_inexact_array))
-    dtype = widest([*leaves, *also])
-    cast = lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf
-    return jax.tree.map(cast, trees)

@@ -19,6 +19,7 @@ from .._core.aliases import (
 )
 from .._core.axes import as_columns, Axis
 from .._core.likes import CovariancesLike
+from .._core.pickling import Pickled
 from .._moments import Moments
 from . import factor, squeezed
 
@@ -29,7 +30,7 @@ else:
     from equinox import AbstractClassVar
 
 
-class AbstractCovariances(eqx.Module):
+class AbstractCovariances(Pickled, eqx.Module):
     r"""A covariance family: the interface, and what follows from it.
 
     A subclass has one field, `values`, with the axes

@@ -3,12 +3,10 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool
 
-from .._core import linalg
+from .._core import inputs, linalg
 from .._core.axes import Axis
 from .._core.likes import MaskLike
 from .._covariances import as_plain
@@ -107,7 +105,7 @@ def column(mask: Mask) -> _AllMeans:
 
 
 def _as_mask(value: Any, name: str) -> Mask:
-    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    array = inputs.as_numbers(value, f"Frozen.{name}")
     if array.dtype != bool:
         raise ValueError(
             f"`Frozen.{name}` must be boolean; got {value!r} of dtype {array.dtype}."

@@ -154,4 +154,4 @@ def as_max_steps(max_steps: Any) -> tuple[Count, int]:
     size = 64
     while size <= number:
         size *= 8
-    return jnp.asarray(number, dtype=int), size
+    return jnp.asarray(int(number), dtype=int), size

@@ -48,7 +48,10 @@ def contraction_rate(
         129-151.
     """
     mixture = as_plain_mixture(mixture)
-    x, weight = inputs.as_data(x, sample_weight, n_features=mixture.n_features)
+    x, weight = inputs.as_data(
+        x, sample_weight, n_features=mixture.n_features, like=mixture, fits=True
+    )
+    weight, _ = inputs.balance(weight)
     frozen = Frozen() if frozen is None else frozen
     check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
     frozen.check(mixture)

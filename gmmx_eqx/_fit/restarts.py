@@ -14,6 +14,7 @@ from .._priors import RidgeLike
 from .lanes import fit_lanes, Settings
 from .population import Population
 from .progress import AbstractProgress
+from .solution import in_unit
 from .watch import watch
 
 
@@ -54,12 +55,13 @@ def fit_restarts(
 
     `ValueError` for arguments that cannot be right.
     """
-    x, weight = inputs.as_data(x, sample_weight)
+    x, weight = inputs.as_data(x, sample_weight, fits=True)
     n_components = inputs.check_count(n_components, "n_components")
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
     check_key(key)
     inputs.check_enough_samples(x, weight, n_components)
+    weight, unit = inputs.balance(weight)
     settings = Settings.create(
         covariance_class(covariance_type),
         n_components,
@@ -73,4 +75,5 @@ def fit_restarts(
     n_active = jnp.full(n_restarts, n_components)
     run = ft.partial(fit_lanes, settings, x, weight, keys, n_active)
     solutions, n_pool_steps = watch(progress, "fit", n_restarts, run)
+    solutions = in_unit(solutions, unit)
     return Population(solutions, n_pool_steps, settings.width)

@@ -17,7 +17,7 @@ from .._priors import AbstractRidge, as_ridge, RidgeLike
 from .._sources import chunk_size, InMemory
 from .progress import AbstractProgress
 from .reporting import Reporting
-from .solution import moved, Solution
+from .solution import in_unit, moved, Solution
 from .watch import Ticket, watch
 
 
@@ -71,8 +71,11 @@ def fit(
         EM Algorithm. JRSS B 39(1), 1-38.
     """
     mixture = as_plain_mixture(mixture)
-    x, weight = inputs.as_data(x, sample_weight, n_features=mixture.n_features)
+    x, weight = inputs.as_data(
+        x, sample_weight, n_features=mixture.n_features, like=mixture, fits=True
+    )
     inputs.check_enough_samples(x, weight, mixture.n_components)
+    weight, unit = inputs.balance(weight)
     if samples_per_chunk is not None:
         samples_per_chunk = inputs.check_count(samples_per_chunk, "samples_per_chunk")
     if solver is not None:
@@ -91,7 +94,7 @@ def fit(
         samples_per_chunk,
         frozen,
     )
-    solution = watch(progress, "step", None, run)
+    solution = in_unit(watch(progress, "step", None, run), unit)
     if throw:
         failed = solution.result != RESULTS.successful
         solution = solution.result.error_if(solution, failed)

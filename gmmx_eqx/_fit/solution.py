@@ -2,13 +2,15 @@ import equinox as eqx
 from jaxtyping import Array, Bool, Float
 
 from .._core.aliases import Count, PerFeature, Scalar
+from .._core.pickling import Pickled
 from .._core.results import RESULTS
+from .._core.weights import unbalance, Unit
 from .._em import AbstractEMState
 from .._mixture import GaussianMixture
 from .._sources import AbstractSource
 
 
-class Solution(eqx.Module):
+class Solution(Pickled, eqx.Module):
     """What a fit returns.
 
     **Attributes:**
@@ -51,6 +53,13 @@ class Solution(eqx.Module):
     def converged(self) -> Bool[Array, "..."]:
         """Whether `result` is `successful`; of every lane if there are many."""
         return self.result == RESULTS.successful
+
+
+def in_unit(solution: Solution, unit: Unit) -> Solution:
+    """With log-likelihoods in the unit that `inputs.balance` took out."""
+    own = lambda s: (s.log_likelihood, s.log_likelihoods)
+    values = tuple(unbalance(value, unit) for value in own(solution))
+    return eqx.tree_at(own, solution, values)
 
 
 def moved(mixture: GaussianMixture, by: PerFeature) -> GaussianMixture:

@@ -22,7 +22,7 @@ from .best import take, take_best
 from .lanes import fit_lanes, Settings
 from .progress import AbstractProgress
 from .selection import Cell, Selection
-from .solution import Solution
+from .solution import in_unit, Solution
 from .watch import Ticket, watch
 
 
@@ -66,7 +66,7 @@ def select(
 
     `ValueError` for arguments that cannot be right.
     """
-    x, weight = inputs.as_data(x, sample_weight)
+    x, weight = inputs.as_data(x, sample_weight, fits=True)
     numbers = _as_tuple(n_components, "n_components", "range(1, 10)")
     counts = tuple(inputs.check_count(n, "n_components") for n in numbers)
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
@@ -78,7 +78,9 @@ def select(
         )
     check_key(key)
     inputs.check_enough_samples(x, weight, max(counts))
-    n_samples = float(len(x) if weight is None else jnp.sum(weight))
+    weight, unit = inputs.balance(weight)
+    n_balanced = float(len(x) if weight is None else jnp.sum(weight))
+    n_samples = n_balanced * float(unit)
     names = COVARIANCE if covariance_types is None else covariance_types
     names = _as_tuple(names, "covariance_types", "['full', 'diag']")
     families = [covariance_class(name, "covariance_types") for name in names]
@@ -101,12 +103,17 @@ def select(
         best, icl, n_converged = _best(lanes, x, weight, len(counts))
         largest = GaussianMixture.create(max(counts), x.shape[1], family.type)
         for i, count in enumerate(counts):
-            solution = _without_empty(take(best, i), count)
+            solution = in_unit(_without_empty(take(best, i), count), unit)
             excess = largest.n_parameters - solution.mixture.n_parameters
+            completed = float(icl[i])
+            if unit != 1:
+                completed -= largest.n_parameters * math.log(n_balanced)
+                completed *= float(unit)
+                completed += largest.n_parameters * math.log(n_samples)
             yield Cell.create(
                 solution,
                 n_samples,
-                icl=float(icl[i]) - excess * math.log(n_samples),
+                icl=completed - excess * math.log(n_samples),
                 n_converged=int(n_converged[i]),
                 n_restarts=n_restarts,
             )

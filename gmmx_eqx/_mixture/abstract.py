@@ -20,11 +20,14 @@ from .._core.aliases import (
 from .._core.axes import Axis
 from .._core.describe import check_key
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
+from .._core.pickling import Pickled
+from .._core.processes import check_process
+from .._core.weights import log_unit, unbalance, Unit
 from .._covariances import AbstractCovariances
 from . import densities, sampling
 
 
-class AbstractGaussianMixture(eqx.Module):
+class AbstractGaussianMixture(Pickled, eqx.Module):
     """Everything that follows from the weights, means and covariances of a mixture.
 
     A subclass has the three as fields or as properties. Data is handed in with shape
@@ -51,6 +54,7 @@ class AbstractGaussianMixture(eqx.Module):
 
     def __getitem__(self, index: Any) -> "AbstractGaussianMixture":
         """One mixture of an ensemble, or the ensemble of a slice or an index array."""
+        check_process()
         n_mixtures = len(self)
         if isinstance(index, int) and not -n_mixtures <= index < n_mixtures:
             raise IndexError(f"Mixture {index} of an ensemble of {n_mixtures}.")
@@ -120,19 +124,18 @@ class AbstractGaussianMixture(eqx.Module):
         self, x: DataLike, sample_weight: SampleWeightLike | None = None
     ) -> Scalar:
         """The mean log-density of the samples, weighted with `sample_weight`."""
-        total, n_samples = self._totals(x, sample_weight, densities.log_prob)
+        total, n_samples, _ = self._totals(x, sample_weight, densities.log_prob)
         return total / n_samples
 
     def aic(self, x: DataLike, sample_weight: SampleWeightLike | None = None) -> Scalar:
         r"""Akaike's information criterion, $-2 \log L + 2 p$; lower is better."""
-        total, _ = self._totals(x, sample_weight, densities.log_prob)
-        return -2 * total + 2 * self.n_parameters
+        total, _, unit = self._totals(x, sample_weight, densities.log_prob)
+        return -2 * unbalance(total, unit) + 2 * self.n_parameters
 
     def bic(self, x: DataLike, sample_weight: SampleWeightLike | None = None) -> Scalar:
         r"""The Bayesian information criterion, $-2 \log L + p \log n$ (Schwarz 1978);
         lower is better. $n$ is the sum of `sample_weight`."""
-        total, n_samples = self._totals(x, sample_weight, densities.log_prob)
-        return -2 * total + self.n_parameters * jnp.log(n_samples)
+        return self._bayesian(*self._totals(x, sample_weight, densities.log_prob))
 
     def icl(self, x: DataLike, sample_weight: SampleWeightLike | None = None) -> Scalar:
         """The integrated completed likelihood: BIC with every sample given to its most
@@ -143,8 +146,8 @@ class AbstractGaussianMixture(eqx.Module):
             Biernacki, Celeux, Govaert (2000), Assessing a Mixture Model for Clustering
             with the Integrated Completed Likelihood. IEEE PAMI 22(7), 719-725.
         """
-        total, n_samples = self._totals(x, sample_weight, densities.log_prob_completed)
-        return -2 * total + self.n_parameters * jnp.log(n_samples)
+        fn = densities.log_prob_completed
+        return self._bayesian(*self._totals(x, sample_weight, fn))
 
     def sample(self, key: KeyLike, n_samples: int) -> Data:
         """Independent samples, shape `(n_samples, n_features)`.
@@ -168,6 +171,7 @@ class AbstractGaussianMixture(eqx.Module):
         return _sample(self, key, n_samples)
 
     def check_one(self) -> None:
+        check_process()
         if len(self._means_shape) != len(Axis):
             leading = self._means_shape[: -len(Axis)]
             raise ValueError(
@@ -178,17 +182,27 @@ class AbstractGaussianMixture(eqx.Module):
 
     def _as_data(self, x: DataLike) -> Data:
         self.check_one()
-        return inputs.as_data(x, n_features=self.n_features)[0]
+        return inputs.as_data(x, n_features=self.n_features, like=self)[0]
 
     def _totals(
         self,
         x: DataLike,
         sample_weight: SampleWeightLike | None,
         fn: Callable[..., PerDatum],
-    ) -> tuple[Scalar, Scalar]:
+    ) -> tuple[Scalar, Scalar, Unit]:
+        """The sums of log-densities and of weights, and the weights' unit."""
         self.check_one()
-        x, weight = inputs.as_data(x, sample_weight, n_features=self.n_features)
-        return _weighted_sum(self, x, weight, fn)
+        x, weight = inputs.as_data(
+            x, sample_weight, n_features=self.n_features, like=self
+        )
+        weight, unit = inputs.balance(weight)
+        return *_weighted_sum(self, x, weight, fn), unit
+
+    def _bayesian(self, total: Scalar, n_samples: Scalar, unit: Unit) -> Scalar:
+        log_n_samples = jnp.log(n_samples)
+        if unit != 1:
+            log_n_samples = log_n_samples + log_unit(unit)
+        return -2 * unbalance(total, unit) + self.n_parameters * log_n_samples
 
 
 @eqx.filter_jit

@@ -2,6 +2,7 @@ from typing import Any
 
 from .._core.axes import Axis
 from .._core.describe import describe
+from .._core.processes import check_process
 from .._covariances import as_plain
 from .abstract import AbstractGaussianMixture
 from .mixture import GaussianMixture
@@ -10,6 +11,7 @@ from .mixture import GaussianMixture
 def check_mixture(value: Any, name: str = "mixture") -> None:
     """Raises a `ValueError` unless `value` is one mixture, rather than an ensemble or
     something else."""
+    check_process()
     if not isinstance(value, AbstractGaussianMixture):
         raise ValueError(
             f"`{name}` must be a mixture, such as a `gmmx_eqx.GaussianMixture`; got "

@@ -1,5 +1,7 @@
 """The ways to a mixture's parameters; what cannot be right is refused here."""
 
+import functools as ft
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import equinox as eqx
@@ -22,14 +24,26 @@ Parameters: TypeAlias = tuple[Weights, Means, AbstractCovariances]
 
 
 def from_squeezed(
-    covariances: AbstractCovariances, means: Any, weights: Any
+    make: Callable[[Any], AbstractCovariances],
+    means: Any,
+    covariances: Any,
+    weights: Any,
+    name: str = "covariances",
 ) -> Parameters:
-    means = inputs.as_float(means, "means")
+    # Lists of Python's numbers take the type of what has one.
+    given = {"means": means, name: covariances, "weights": weights}
+    like = [
+        inputs.as_float(value, name)
+        for name, value in given.items()
+        if inputs.has_type(value)
+    ]
+    as_float = ft.partial(inputs.as_float, like=like or None)
+    means = as_float(means, "means")
     if means.ndim != 2 or 0 in means.shape:
         raise ValueError(
             f"`means` must have shape (components, features); got {means.shape}."
         )
-    weights = inputs.as_float(weights, "weights")
+    weights = as_float(weights, "weights")
     if weights.shape != means.shape[:1]:
         raise ValueError(
             f"`weights` must have one number per component, shape {means.shape[:1]}; "
@@ -38,13 +52,14 @@ def from_squeezed(
     inputs.check_finite(means, "means")
     inputs.check_finite(weights, "weights")
     _check_weights(weights)
-    dtype = inputs.widest([means, weights, *jax.tree.leaves(covariances)])
+    held = make(as_float(covariances, name))
+    dtype = inputs.widest([means, weights, *jax.tree.leaves(held)])
     return (
         jnp.expand_dims(
             weights.astype(dtype), (Axis.batch, Axis.features, Axis.features_covar)
         ),
         jnp.expand_dims(means.astype(dtype), (Axis.batch, Axis.features_covar)),
-        jax.tree.map(lambda leaf: leaf.astype(dtype), covariances),
+        jax.tree.map(lambda leaf: leaf.astype(dtype), held),
     )
 
 
@@ -71,11 +86,12 @@ def from_initialiser(
     sample_weight: Any,
 ) -> Parameters:
     check_instance(initialiser, AbstractInitialiser, "initialiser", "KMeans()")
-    x, weight = inputs.as_data(x, sample_weight)
+    x, weight = inputs.as_data(x, sample_weight, fits=True)
     n_components = inputs.check_count(n_components, "n_components")
     check_key(key)
     inputs.check_enough_samples(x, weight, n_components)
     ridge = as_ridge(reg_covar)
+    weight, _ = inputs.balance(weight)
     return _from_initialiser(initialiser, family, x, n_components, key, ridge, weight)
 
 
@@ -106,9 +122,12 @@ def from_responsibilities(
     reg_covar: Any,
     sample_weight: Any,
     n_features: int | None = None,
+    like: Any = None,
 ) -> Parameters:
-    x, weight = inputs.as_data(x, sample_weight, n_features=n_features)
-    resp = inputs.as_float(resp, "resp").astype(x.dtype)
+    x, weight = inputs.as_data(
+        x, sample_weight, n_features=n_features, like=like, fits=True
+    )
+    resp = inputs.as_float(resp, "resp", like=x).astype(x.dtype)
     if resp.ndim != 2 or resp.shape[0] != x.shape[0] or 0 in resp.shape:
         raise ValueError(
             f"`resp` must have shape (n_samples, n_components) with {x.shape[0]} "
@@ -117,6 +136,7 @@ def from_responsibilities(
     inputs.check_enough_samples(x, weight, resp.shape[1])
     _check_responsibilities(resp, weight)
     ridge = as_ridge(reg_covar)
+    weight, _ = inputs.balance(weight)
     return _from_responsibilities(family, x, resp, ridge, weight)
 
 
@@ -169,7 +189,7 @@ def _source(x: Data, weight: SampleWeight | None) -> InMemory:
 
 def one_hot(labels: Any, n_components: int | None, n_samples: int) -> PerDatumComponent:
     """Responsibilities from labels `0 <= label < n_components`."""
-    labels = labels if inputs.concrete(labels) is None else np.asarray(labels)
+    labels = inputs.as_numbers(labels, "labels")
     is_integer = jnp.issubdtype(labels.dtype, jnp.integer)
     if labels.shape != (n_samples,) or not is_integer:
         raise ValueError(

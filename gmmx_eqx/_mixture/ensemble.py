@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.describe import check_instance
+from .._core.processes import check_process
 from .abstract import AbstractGaussianMixture
 
 
@@ -22,6 +23,7 @@ def stack(mixtures: Sequence[_Mixture]) -> _Mixture:
 
     `ValueError` if there is none, or if they differ in family or shape.
     """
+    check_process()
     if not mixtures:
         raise ValueError("`mixtures` is empty.")
     first = mixtures[0]

@@ -90,8 +90,8 @@ class GaussianMixture(AbstractGaussianMixture):
         `ValueError` if a shape or a value cannot be right.
         """
         family = covariance_class(covariance_type)
-        values = family.from_squeezed(covariances)
-        return cls(*construct.from_squeezed(values, means, weights))
+        make = family.from_squeezed
+        return cls(*construct.from_squeezed(make, means, covariances, weights))
 
     @classmethod
     def from_cholesky(
@@ -118,8 +118,8 @@ class GaussianMixture(AbstractGaussianMixture):
         `ValueError` if a shape or a value cannot be right.
         """
         family = covariance_class(covariance_type)
-        covariances = family.from_cholesky(scale_tril)
-        return cls(*construct.from_squeezed(covariances, means, weights))
+        make, name = family.from_cholesky, "scale_tril"
+        return cls(*construct.from_squeezed(make, means, scale_tril, weights, name))
 
     @classmethod
     def from_initialiser(
@@ -205,7 +205,7 @@ class GaussianMixture(AbstractGaussianMixture):
         """The most likely mixture given each sample's component, `0 <= label <
         n_components`; the number of components is the largest label plus one if not
         given."""
-        x, sample_weight = inputs.as_data(x, sample_weight)
+        x, sample_weight = inputs.as_data(x, sample_weight, fits=True)
         resp = construct.one_hot(labels, n_components, x.shape[0])
         return cls.from_responsibilities(
             x,
@@ -234,6 +234,7 @@ class GaussianMixture(AbstractGaussianMixture):
                 reg_covar,
                 sample_weight,
                 n_features=self.n_features,
+                like=self,
             )
         )
 

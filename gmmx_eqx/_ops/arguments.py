@@ -25,7 +25,7 @@ _SELECT = "To select features use `gmmx_eqx.Features`."
 
 def as_array(value: Any, name: str, mixture: AbstractGaussianMixture) -> Array:
     """A finite array, for a Python number of the mixture's type."""
-    array = inputs.as_float_like(value, name, mixture.means)
+    array = inputs.as_float(value, name, like=mixture)
     inputs.check_finite(array, name)
     return array
 
@@ -37,6 +37,8 @@ def as_map(value: Any, name: str, mixture: AbstractGaussianMixture) -> AbstractM
     if isinstance(value, lx.AbstractLinearOperator):
         return _from_lineax(value, name, n_features)
     array = as_array(value, name, mixture)
+    if array.ndim == 1 and n_features > 1:
+        _check_diagonal(array, name)
     if array.ndim == 0 or array.shape == (n_features,):
         return DiagonalMap(array.reshape(1, 1, -1, 1))
     if array.ndim == 2 and array.shape[1] == n_features and array.shape[0] > 0:
@@ -46,6 +48,21 @@ def as_map(value: Any, name: str, mixture: AbstractGaussianMixture) -> AbstractM
         f"`{name}` must have shape (outputs, {n_features}), ({n_features},) for a "
         f"diagonal matrix, or () for a multiple of the identity; got {array.shape}. "
         + (f"Transposed? Use `{name}.T`." if transposed else _SELECT)
+    )
+
+
+def _check_diagonal(diagonal: Array, name: str) -> None:
+    """Raises a `ValueError` for a vector that was hardly meant as a diagonal."""
+    numbers = inputs.concrete(diagonal)
+    if numbers is None or set(numbers.tolist()) != {0.0, 1.0}:
+        return
+    row = numbers.astype(int).tolist()
+    chosen = np.flatnonzero(numbers).tolist()
+    raise ValueError(
+        f"`{name}` of one axis would be the diagonal of a matrix, and is made of zeros "
+        "and ones: for one output, the sum of these features, use "
+        f"`[{row}]`; to select them, `gmmx_eqx.Features({chosen})`; for the diagonal "
+        f"matrix, `np.diag({row})`."
     )
 
 

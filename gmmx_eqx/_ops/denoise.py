@@ -30,7 +30,7 @@ def denoise(
     """
     check_mixture(mixture)
     n_features = mixture.n_features
-    y, _ = inputs.as_data(y, name="y", n_features=n_features)
+    y, _ = inputs.as_data(y, name="y", n_features=n_features, like=mixture)
     noise = as_noise(noise_covariance, "noise_covariance", mixture, n_features)
     return _denoise(mixture, noise, y)
 

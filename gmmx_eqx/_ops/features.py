@@ -22,7 +22,7 @@ def _as_indices(indices: Any) -> tuple[int, ...] | _Slice:
         return indices
     if isinstance(indices, slice):
         return _Slice(indices.start, indices.stop, indices.step)
-    numbers = inputs.concrete(indices)
+    numbers = inputs.concrete(inputs.as_numbers(indices, "features"))
     if numbers is None:
         raise ValueError("`features` must be known while tracing: they are a shape.")
     if numbers.size == 0:

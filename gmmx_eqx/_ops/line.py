@@ -78,7 +78,7 @@ def check_line(mixture: AbstractGaussianMixture) -> None:
 def as_points(x: Any, mixture: AbstractGaussianMixture, name: str) -> Points:
     """Numbers in the wider of their type and the mixture's; a Python number in the
     mixture's."""
-    x = inputs.as_float_like(x, name, mixture.means)
+    x = inputs.as_float(x, name, like=mixture)
     if x.ndim > 1:
         raise ValueError(
             f"`{name}` must be a number or have shape (n,); got shape {x.shape}."

@@ -22,8 +22,9 @@ def impute(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
 
     **Arguments:**
 
-    - `x`: the samples, shape `(n_samples, n_features)`; NaN marks a missing value. A
-        sample without any value becomes the mean of the mixture.
+    - `x`: the samples, shape `(n_samples, n_features)`; NaN marks a missing value, and
+        so does a mask or `NA`. A sample without any value becomes the mean of the
+        mixture.
 
     **Returns:**
 
@@ -38,8 +39,8 @@ def log_prob_observed(mixture: AbstractGaussianMixture, x: DataLike) -> PerDatum
 
     **Arguments:**
 
-    - `x`: the samples, shape `(n_samples, n_features)`; NaN marks a missing value. A
-        sample without any value has log-density zero.
+    - `x`: the samples, shape `(n_samples, n_features)`; NaN marks a missing value, and
+        so does a mask or `NA`. A sample without any value has log-density zero.
 
     **Returns:**
 
@@ -50,7 +51,7 @@ def log_prob_observed(mixture: AbstractGaussianMixture, x: DataLike) -> PerDatum
 
 def _as_data(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
     check_mixture(mixture)
-    x = inputs.as_float(x, "x")
+    x = inputs.as_float(x, "x", like=mixture, missing=True)
     present = jnp.where(jnp.isnan(x), 0, x)
     inputs.as_data(present, n_features=mixture.n_features)
     return x

@@ -10,11 +10,12 @@ from .._core import inputs
 from .._core.aliases import PerDatum, Scalar
 from .._core.describe import check_key
 from .._core.likes import KeyLike
+from .._core.pickling import Pickled
 from .._mixture import AbstractGaussianMixture, check_mixture
 from .arguments import check_pair
 
 
-class Estimate(eqx.Module):
+class Estimate(Pickled, eqx.Module):
     """A mean over samples.
 
     **Attributes:**

@@ -27,7 +27,7 @@ def score_function(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
     The gradients, shape `(n_samples, n_features)`; finite far from all modes, too.
     """
     check_mixture(mixture)
-    x, _ = inputs.as_data(x, n_features=mixture.n_features)
+    x, _ = inputs.as_data(x, n_features=mixture.n_features, like=mixture)
     return _score(mixture, x)
 
 

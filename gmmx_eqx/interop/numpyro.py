@@ -88,7 +88,7 @@ class MixtureDistribution(dist.Distribution):
     ) -> Float[Array, "..."]:
         """Log-densities, in nats, of points of shape `(..., n_features)`."""
         del intermediates
-        value = inputs.as_float(value, "value")
+        value = inputs.as_float(value, "value", like=self.mixture)
         if value.shape[-1:] != self.event_shape:
             raise ValueError(
                 f"`value` must have shape (..., {self.event_shape[0]}), one number per "

@@ -17,7 +17,7 @@ Point = Float[Array, " features"]
 def log_prob(mixture: AbstractGaussianMixture, x: Any) -> Scalar:
     """The log-density of one point, shape `(n_features,)`."""
     check_mixture(mixture)
-    x = inputs.as_float(x, "x")
+    x = inputs.as_float(x, "x", like=mixture)
     if x.shape != (mixture.n_features,):
         raise ValueError(
             f"`x` must be one point, shape ({mixture.n_features},); got {x.shape}. For "

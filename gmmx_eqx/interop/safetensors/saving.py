@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..._core.processes import check_process
 from . import contents, files
 from .checks import WrongContent
 from .contents import Content
@@ -65,6 +66,7 @@ def load(path: files.Path, *, dtype: Any = None) -> Content:
     format; if it holds float64, JAX's x64 mode is off, and no other `dtype` is given.
     `OSError` if there is no such file or it may not be read.
     """
+    check_process()
     wanted = None if dtype is None else _as_dtype(dtype)
     try:
         arrays, metadata = files.read(path)

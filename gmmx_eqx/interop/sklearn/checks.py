@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..._core import inputs
+from ..._core.dtypes import survey
+from ..._core.processes import check_process
 from ..._covariances import AbstractCovariances
 from ..._initialisers import (
     AbstractInitialiser,
@@ -56,6 +58,15 @@ def check_parameters(estimator: Any) -> None:
         raise ValueError(
             f"`warm_start` must be `True` or `False`; got {estimator.warm_start!r}."
         )
+
+
+def check_unmasked(X: Any) -> None:
+    """Raises a `ValueError` for what scikit-learn would take for data although it is
+    masked, and a `RuntimeError` where nothing can be computed."""
+    check_process()
+    is_masked = isinstance(X, np.ma.MaskedArray)
+    if is_masked or (isinstance(X, list | tuple) and survey(X).special):
+        inputs.as_numbers(X, "X")
 
 
 def check_starts(

@@ -7,12 +7,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..._core.processes import check_process
 from ..._covariances import covariance_class
 from ..._initialisers import AbstractInitialiser
 from ..._mixture import GaussianMixture as Mixture
 from ..._priors import AbstractRidge
 from .arrays import as_mixture, attributes
-from .checks import check_parameters
+from .checks import check_parameters, check_unmasked
 from .precision import precision
 from .sampling import draw
 from .training import train
@@ -134,6 +135,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """
         del y
         check_parameters(self)
+        check_unmasked(X)
         X = validate_data(self, X, dtype=_FLOATS, ensure_min_samples=2)
         with precision(X.dtype):
             solution = train(self, X, sample_weight, self._last(X))
@@ -210,6 +212,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         outside, JAX computes in float32.
         """
         check_is_fitted(self)
+        check_process()
         with precision(self.means_.dtype):
             return self._mixture(self.means_.dtype)
 
@@ -219,6 +222,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def _evaluate(self, method: Any, X: Any) -> np.ndarray:
         check_is_fitted(self)
+        check_unmasked(X)
         X = validate_data(self, X, dtype=_FLOATS, reset=False)
         # As there, the wider of two types: nothing is narrowed unasked.
         dtype = np.result_type(X, self.means_)

@@ -80,10 +80,11 @@ def _as_data(
             f"Expected n_samples >= n_components but got n_components = {n_components},"
             f" n_samples = {len(x)}"
         )
-    data, weight = inputs.as_data(x, sample_weight, name="X")
+    data, weight = inputs.as_data(x, sample_weight, name="X", fits=True)
     if weight is None:
         return data, None
     inputs.check_enough_samples(data, weight, n_components)
+    weight, _ = inputs.balance(weight)
     # The unit of weight is of no account, also where samples are counted in a start.
     return data, weight / np.mean(np.asarray(weight), where=np.asarray(weight) > 0)
 
