@@ -7,10 +7,13 @@ import numpy as np
 
 from .._core import linalg
 from .._core.aliases import (
+    Columns,
     Means,
     PerFeature,
     PerSample,
+    Pivot,
     Residuals,
+    Rows,
     SampleLabels,
     Samples,
     ScalarLike,
@@ -22,6 +25,7 @@ from .._core.likes import CovariancesLike
 from .._core.pickling import Pickled
 from .._moments import Moments
 from . import factor, squeezed
+from .parts import moments_in_parts
 
 
 if TYPE_CHECKING:
@@ -168,6 +172,19 @@ class AbstractCovariances(Pickled, eqx.Module):
         )
 
     @classmethod
+    def moments_about(cls, columns: Columns, pivot: Pivot, resp: Rows) -> Moments:
+        """As `moments`, but of any number of samples without a loss of digits: parts of
+        them are summed alone.
+
+        **Arguments:**
+
+        - `columns`: the samples, shape `(features, batch)`.
+        - `pivot`: shape `(1, components or 1, features, 1)`.
+        - `resp`: shape `(components, batch)`.
+        """
+        return moments_in_parts(cls.moments, columns, pivot, resp)
+
+    @classmethod
     def update_parameters(
         cls,
         x: Samples,
@@ -187,7 +204,8 @@ class AbstractCovariances(Pickled, eqx.Module):
         - `reg_covar`: added to the diagonal, in squared data units: a number or one
             per feature, shape `(1, 1, features, 1)`.
         """
-        second = cls.second_moment(x - means, resp)
+        columns, rows = as_columns(x)[0, 0], as_columns(resp)[0, :, 0]
+        second = cls.moments_about(columns, means, rows).second
         moments = Moments(count=nk, first=jnp.zeros_like(means), second=second)
         shape = (1, 1, means.shape[Axis.features], 1)
         ridge = jnp.broadcast_to(jnp.asarray(reg_covar, dtype=x.dtype), shape)

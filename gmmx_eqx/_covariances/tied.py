@@ -3,7 +3,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from .._core import linalg
+from .._core import linalg, sums
 from .._core.aliases import (
     check_array,
     PerFeature,
@@ -58,7 +58,8 @@ class TiedCovariances(AbstractCovariances):
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> TiedValues:
         by_component = matrices.scatter(residuals, resp)
-        return jnp.sum(by_component, axis=Axis.components, keepdims=True)
+        total = sums.pairwise_along(by_component, int(Axis.components))
+        return jnp.expand_dims(total, Axis.components)
 
     @classmethod
     def from_moments(cls, moments: Moments, reg_covar: PerFeature) -> "TiedCovariances":

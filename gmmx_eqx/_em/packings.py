@@ -224,8 +224,10 @@ def _(covariances, source):
 @packing.register(TiedCovariances)
 def _(covariances, source):
     del covariances
+    about = jnp.zeros_like(source.pivot)
 
     def scatter(chunk: Chunk):
-        return linalg.matmul(chunk.columns * chunk.weights[None], chunk.columns.T)
+        resp = chunk.weights[None]
+        return TiedCovariances.moments_about(chunk.columns, about, resp).second
 
-    return TiedPacking(total=source.reduce(scatter))
+    return TiedPacking(total=source.reduce(scatter)[0, 0])

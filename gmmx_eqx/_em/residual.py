@@ -5,7 +5,6 @@ import jax.numpy as jnp
 
 from .._core import chunks, linalg
 from .._core.aliases import ColumnWeights, Pivot, Rows, Scalar, Values
-from .._core.axes import as_columns
 from .._mixture import GaussianMixture
 from .._mixture.densities import log_density
 from .._moments import Moments
@@ -56,12 +55,10 @@ def expect(
     factors = mixture.covariances.precisions_cholesky if u is None else u
 
     def of_chunk(chunk: Chunk) -> Expectation:
-        samples = chunk.samples
-        density = log_density(factors, mixture.means, samples)
+        density = log_density(factors, mixture.means, chunk.samples)
         joint = (density + mixture.log_weights)[0, :, 0]
         resp, log_likelihood = responsibilities(joint, chunk.weights)
-        residuals = as_columns(as_columns(samples) - pivot)
-        moments = family.moments(residuals, as_columns(resp[None, :, None]))
+        moments = family.moments_about(chunk.columns, pivot, resp)
         return Expectation(moments=moments, log_likelihood=log_likelihood)
 
     # Residuals are needed with their weights and without.

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Int, PyTree
 
 from .._core import linalg
 from .._core.aliases import Means, PerComponentFlag, Pivot, Rows, Values, Weights
-from .._core.axes import as_columns, Axis
+from .._core.axes import Axis
 from .._core.batching import rows_product
 from .._covariances import AbstractCovariances
 from .._mixture import GaussianMixture
@@ -131,8 +131,7 @@ class _Residuals(eqx.Module):
         return (density + self.log_weights)[0, :, 0]
 
     def sums(self, chunk: Chunk, resp: Rows) -> PyTree:
-        residuals = as_columns(as_columns(chunk.samples) - self.means)
-        return self.family.moments(residuals, as_columns(resp[None, :, None]))
+        return self.family.moments_about(chunk.columns, self.means, resp)
 
     def moments(self, sums: PyTree) -> Moments:
         return sums

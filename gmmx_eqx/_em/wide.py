@@ -5,7 +5,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .._core import linalg
+from .._core import linalg, sums
 from .._core.aliases import Means, PerComponentFlag, Rows, Values, Weights
 from .._covariances import factor, FullCovariances
 from .._mixture import GaussianMixture
@@ -68,13 +68,18 @@ class Wide(eqx.Module):
 
     def sums(self, chunk: Chunk, resp: Rows) -> PyTree:
         """What `moments` needs of the samples. It adds over chunks."""
-        columns = chunk.columns
-        weighted = resp[:, None] * (columns[None] - self.means[0])
-        # First moments come from the same product: those from sums of x would differ
-        # by a rounding error, which the pivots then multiply.
-        factors = jnp.concatenate([columns, jnp.ones_like(columns[:1])])
-        weighted = weighted.reshape(self.rows.shape[0], -1)
-        return jnp.sum(resp, axis=1), linalg.matmul(weighted, factors.T)
+
+        def of_part(at: slice):
+            columns = chunk.columns[:, at]
+            weighted = resp[:, None, at] * (columns[None] - self.means[0])
+            # First moments come from the same product: those from sums of x would
+            # differ by a rounding error, which the pivots then multiply.
+            factors = jnp.concatenate([columns, jnp.ones_like(columns[:1])])
+            weighted = weighted.reshape(self.rows.shape[0], -1)
+            return linalg.matmul(weighted, factors.T)
+
+        parts = [of_part(at) for at in sums.slices(resp.shape[1])]
+        return jnp.sum(resp, axis=1), sums.pairwise(parts)
 
     def moments(self, sums: PyTree) -> Moments:
         """About the means."""

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 
 from .._core import linalg
 from .._core.aliases import Count, PerSample, Rows, Scalar
+from .._core.axes import as_columns
 from .._core.likes import KeyLike
 from .._covariances import TiedCovariances
 from .._sources import Chunk, InMemory
@@ -104,8 +105,8 @@ def _log_det_within(
 
     def moments_about(pivot):
         def of_chunk(chunk: Chunk):
-            resp = partition(chunk) * chunk.sample_weights
-            return TiedCovariances.moments(chunk.samples - pivot, resp)
+            resp = as_columns(partition(chunk) * chunk.sample_weights)[0, :, 0]
+            return TiedCovariances.moments_about(chunk.columns, pivot, resp)
 
         return of_chunk
 

@@ -48,10 +48,7 @@ def estimate(
     shift = linalg.safe_divide(first, count[None]).T[None, ..., None]
 
     def moments_of(chunk: Chunk, *extra):
-        resp = resp_of(chunk, *extra)[None, :, None]
-        # Arithmetic on columns, which fill the vector units.
-        residuals = as_columns(as_columns(chunk.samples) - shift)
-        return family.moments(residuals, as_columns(resp))
+        return family.moments_about(chunk.columns, shift, resp_of(chunk, *extra))
 
     moments = source.reduce(moments_of, *extras)
     weights = moments.count / moments.total

@@ -1,4 +1,3 @@
-import operator
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -6,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .._core import chunks
+from .._core import chunks, sums
 from .._core.aliases import Data, PerFeature, SampleWeight, Scalar
 from .._core.axes import Axis
 from .abstract import AbstractSource, Chunk
@@ -111,18 +110,16 @@ def _reduce(
     if columns.shape[0] == 1:
         return fn(*chunks)
     shapes = jax.eval_shape(fn, *chunks)
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-
     # Without `checkpoint`, reverse mode would keep every chunk's residuals.
     fn = jax.checkpoint(fn)
 
     def add(total, chunk):
         columns, weights, *rest = chunk
-        value = fn(Chunk(columns, weights), *rest)
-        return jax.tree.map(operator.add, total, value), None
+        return total.add(fn(Chunk(columns, weights), *rest)), None
 
-    total, _ = jax.lax.scan(add, zeros, (columns, weights, *extras))
-    return total
+    zero = sums.Total.zero(shapes, n_terms=columns.shape[0])
+    total, _ = jax.lax.scan(add, zero, (columns, weights, *extras))
+    return total.result
 
 
 def _take(tree: PyTree, index: int) -> PyTree:

@@ -1,0 +1,61 @@
+"""Moments of many samples, as sums over parts of them."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from .._core import sums
+from .._core.aliases import Columns, PerSample, Pivot, Residuals, Rows
+from .._core.axes import as_columns, Axis
+from .._moments import Moments
+
+
+# With so many features, the product of one part is large enough to be one of its own.
+_MANY = 64
+
+
+def moments_in_parts(
+    moments: Callable[[Residuals, PerSample], Moments],
+    columns: Columns,
+    pivot: Pivot,
+    resp: Rows,
+) -> Moments:
+    """What `moments` of all residuals about `pivot` would be.
+
+    **Arguments:**
+
+    - `moments`: of one part, from residuals and responsibilities.
+    - the others: as for `AbstractCovariances.moments_about`.
+    """
+
+    def whole(columns: Columns, resp: Rows) -> Moments:
+        # Arithmetic on columns, which fill the vector units.
+        residuals = as_columns(columns[None, None] - pivot)
+        return moments(residuals, as_columns(resp[None, :, None]))
+
+    n_features, n_samples = columns.shape
+    n_components, _ = resp.shape
+    parts = sums.n_parts(n_samples)
+    if parts == 1:
+        return whole(columns, resp)
+    if n_features >= _MANY:
+        return sums.pairwise(
+            [whole(columns[:, at], resp[:, at]) for at in sums.slices(n_samples)]
+        )
+    # Each part of a component as a component: one product with as many matrices.
+    # Samples are put in order before they are copied for every component.
+    by_part = jnp.swapaxes(sums.split(columns, parts), 0, 1)
+    about = jnp.broadcast_to(pivot[0], (n_components, n_features, 1))
+    residuals = by_part[None] - about[:, None]
+    residuals = residuals.reshape(1, n_components * parts, n_features, -1)
+    resp_by_part = sums.split(resp, parts).reshape(1, n_components * parts, 1, -1)
+    found = moments(as_columns(residuals), as_columns(resp_by_part))
+
+    def join(leaf):
+        if leaf.shape[Axis.components] == 1:
+            return leaf
+        by_component = leaf.reshape(n_components, parts, *leaf.shape[-2:])
+        return sums.pairwise_along(by_component, 1)[None]
+
+    return jax.tree.map(join, found)
