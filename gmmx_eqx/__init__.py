@@ -37,6 +37,7 @@ from ._fit import (
     fit as fit,
     fit_batch as fit_batch,
     fit_restarts as fit_restarts,
+    FitError as FitError,
     Optimum as Optimum,
     Population as Population,
     select as select,
