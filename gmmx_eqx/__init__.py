@@ -65,6 +65,7 @@ from ._ops import (
     Bounds as Bounds,
     cdf as cdf,
     condition as condition,
+    convolve as convolve,
     covariance as covariance,
     denoise as denoise,
     entropy_bounds as entropy_bounds,
