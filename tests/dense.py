@@ -34,6 +34,12 @@ def observe(parts, H, R, y):
     ), evidence
 
 
+def convolve(parts, R, mean):
+    """Sums of independent normals, component by component."""
+    weights, means, dense = parts
+    return weights, means + mean, dense + R
+
+
 def condition(parts, given, y):
     """The Schur complement, component by component."""
     weights, means, dense = parts

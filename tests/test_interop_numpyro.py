@@ -96,6 +96,22 @@ def test_what_is_no_mixture_of_gaussians_is_refused(distribution):
         from_numpyro(distribution)
 
 
+@pytest.mark.parametrize(
+    "thing", [None, "mixture", np.eye(2), gx.GaussianMixture], ids=str
+)
+def test_what_is_no_mixture_is_refused_in_words(thing):
+    # Beneath the check of types, which users do not have.
+    plain = MixtureDistribution.__init__
+    plain = getattr(plain, "__wrapped__", plain)
+    made = MixtureDistribution.__new__(MixtureDistribution)
+    with pytest.raises(ValueError, match="`mixture` must be a mixture"):
+        plain(made, thing)
+    for convert in (to_numpyro, from_numpyro):
+        plain = getattr(convert, "__wrapped__", convert)
+        with pytest.raises(ValueError, match="`(mixture|distribution)` must be"):
+            plain(thing)
+
+
 @pytest.mark.x64
 def test_moments_of_samples(getkey):
     mixture = make_mixture("full", 3, 2)

@@ -169,7 +169,7 @@ def test_a_failure_ends_it(x, begin):
     assert broken.calls[-1] == ("end",)
     # A fit that does not converge has ended, too.
     recorder = Recorder()
-    with pytest.raises(eqx.EquinoxRuntimeError, match="max_steps"):
+    with pytest.raises(gx.FitError, match="max_steps"):
         gx.fit(begin, x, solver=gx.EM(tol=0.0, max_steps=2), progress=recorder)
     assert recorder.updates[:, 0].tolist() == [0, 1, 2]
 

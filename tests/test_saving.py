@@ -97,7 +97,7 @@ def test_solutions(name, solutions, path):
     there_and_back(solution, path)
     loaded = gx.load(path)
     assert loaded.converged
-    assert np.isnan(loaded.log_likelihoods[-1])
+    assert loaded.log_likelihoods[-1] == solution.log_likelihood
 
 
 def test_fits_that_failed(solutions, path):
@@ -127,6 +127,7 @@ def test_every_status_has_a_number(solutions, path):
         gx.RESULTS.max_steps_reached,
         gx.RESULTS.nonfinite,
         gx.RESULTS.component_collapsed,
+        gx.RESULTS.too_few_samples,
     ]
     assert len(items) == len(gx.RESULTS)
     first = jax.tree.map(lambda leaf: leaf[0], solutions)

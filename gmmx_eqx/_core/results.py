@@ -1,4 +1,6 @@
 import equinox as eqx
+import jax
+import numpy as np
 
 
 class RESULTS(eqx.Enumeration):
@@ -9,6 +11,7 @@ class RESULTS(eqx.Enumeration):
     - `nonfinite`: a NaN or infinity arose from the data or the starting mixture.
     - `component_collapsed`: a component lost all samples or its covariance became
         singular.
+    - `too_few_samples`: fewer samples of positive weight than components.
     """
 
     successful = ""
@@ -29,3 +32,22 @@ class RESULTS(eqx.Enumeration):
         "family, or start elsewhere. With `throw=False` the last mixture before the "
         "collapse is returned."
     )
+    too_few_samples = (
+        "There are fewer samples of positive weight than components. Use fewer "
+        "components, or leave this data set out."
+    )
+
+
+# By their numbers.
+STATUSES = (
+    "successful",
+    "max_steps_reached",
+    "nonfinite",
+    "component_collapsed",
+    "too_few_samples",
+)
+
+
+def number(result: RESULTS) -> np.ndarray:
+    """Which of `STATUSES` it is; of many, an array."""
+    return np.asarray(jax.tree.leaves(result)[0])

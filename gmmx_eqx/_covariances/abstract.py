@@ -4,6 +4,7 @@ from typing import Any, TYPE_CHECKING
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from .._core import linalg
 from .._core.aliases import (
@@ -239,6 +240,12 @@ class AbstractCovariances(Pickled, eqx.Module):
     def n_features(self) -> int:
         """The size of the features axis: 1 where it is shared."""
         return self._shape[Axis.features]
+
+    @property
+    def values_squeezed(self) -> Float[Array, "..."]:
+        """The values without size-one axes, as `from_squeezed` takes them, as JAX
+        array, also inside `jit`."""
+        return jnp.squeeze(self.values, axis=self.squeezed_axes)
 
     @property
     def values_numpy(self) -> np.ndarray:

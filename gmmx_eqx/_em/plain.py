@@ -27,10 +27,10 @@ class EMState(AbstractEMState):
 
     **Attributes:**
 
-    - `log_likelihoods`: after 0, 1, 2, … steps, summed over samples; NaN beyond.
+    - `log_likelihoods`: after 0, 1, 2, … steps, summed over samples; -inf beyond.
     - `n_steps`: how many steps were taken.
     - `n_residual_steps`: how many of the M-steps needed the residual kernel.
-    - `log_likelihood`: of the current mixture.
+    - `log_likelihood`: of the current mixture; -inf before the first step.
     - `stop`: whether to stop, and if so, `result` says why.
     """
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from .._core import inputs
 from .._core.aliases import Count, Flag, Scalar
+from .._core.describe import describe
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
 from .step import StepInfo
@@ -28,6 +29,9 @@ class AbstractEMState(eqx.Module):
     log_likelihood: eqx.AbstractVar[Scalar]
     stop: eqx.AbstractVar[Flag]
     result: eqx.AbstractVar[RESULTS]
+
+
+_STATE = sorted(AbstractEMState.__abstractvars__)
 
 
 class AbstractEM(optx.AbstractFixedPointSolver[GaussianMixture, StepInfo, Any]):
@@ -84,14 +88,33 @@ class AbstractEM(optx.AbstractFixedPointSolver[GaussianMixture, StepInfo, Any]):
         return y, aux, {}
 
 
+def check_solver(solver: Any, fn: Callable[..., Any], y: GaussianMixture) -> None:
+    """Raises a `ValueError` unless a fixed-point solver keeps the state that a fit ends
+    with, as those that are not made for EM do not."""
+    structs = (None, None)
+    if not isinstance(solver, AbstractEM):
+        structs = eqx.filter_eval_shape(fn, y, None)
+    state = eqx.filter_eval_shape(
+        lambda: solver.init(fn, y, None, {}, *structs, frozenset())
+    )
+    missing = [name for name in _STATE if getattr(state, name, None) is None]
+    if missing:
+        raise ValueError(
+            "`solver` must be a `gmmx_eqx.AbstractEM`, such as `gmmx_eqx.EM()`, or end "
+            f"with a state like that of one; the state of {describe(solver)} has no "
+            f"{', '.join(f'`{name}`' for name in missing)}."
+        )
+
+
 def blank(solver: AbstractEM, y: GaussianMixture) -> dict[str, Any]:
     """The attributes of a state before the first step."""
-    nan = jnp.full((), jnp.nan, y.means.dtype)
+    # Not NaN, for which JAX can be told to raise wherever one appears.
+    unknown = jnp.full((), -jnp.inf, y.means.dtype)
     return {
-        "log_likelihoods": jnp.full((solver.history_size,), nan),
+        "log_likelihoods": jnp.full((solver.history_size,), unknown),
         "n_steps": jnp.array(0),
         "n_residual_steps": jnp.array(0),
-        "log_likelihood": nan,
+        "log_likelihood": unknown,
         "stop": jnp.array(False),
         # What remains if the start itself is not finite, and no step is taken.
         "result": RESULTS.nonfinite,
@@ -120,7 +143,7 @@ def judge(
 ) -> tuple[Flag, RESULTS]:
     """Whether to stop before the step that `info` is of, and why."""
     value = info.log_likelihood
-    # NaN before the first step, which is then not settled.
+    # Infinite before the first step, which is then not settled.
     change = jnp.abs(value - state.log_likelihood)
     rounding = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
     tol = solver.tol.astype(value.dtype) * info.total_weight

@@ -154,7 +154,7 @@ class SQUAREM(AbstractEM):
         following = _where(again, state.start, following)
         recorded = record(state, info, value, stop, result)
         # A fresh start has nothing to be compared with.
-        recorded["log_likelihood"] = jnp.where(again, jnp.nan, value)
+        recorded["log_likelihood"] = jnp.where(again, -jnp.inf, value)
         state = SQUAREMState(
             **recorded,
             phase=jnp.where(leaps, 2, jnp.where((state.phase == 0) & ~again, 1, 0)),

@@ -1,5 +1,6 @@
 from .batch import fit_batch as fit_batch
 from .contraction import contraction_rate as contraction_rate
+from .error import FitError as FitError
 from .optima import Optimum as Optimum
 from .population import Population as Population
 from .progress import AbstractProgress as AbstractProgress

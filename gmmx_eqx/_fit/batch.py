@@ -51,7 +51,8 @@ def fit_batch(
     **Returns:**
 
     A [`gmmx_eqx.Solution`][] whose arrays have a leading axis of data sets. A NaN in
-    one data set, or a fit that fails, is the status of that data set alone.
+    one data set, fewer samples than components, or a fit that fails, is the status of
+    that data set alone.
 
     **Raises:**
 

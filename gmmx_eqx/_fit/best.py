@@ -1,39 +1,26 @@
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from .._core.results import RESULTS
-from .solution import Solution
+from .solution import Solution, take
 
 
 def best_lane(solutions: Solution) -> Int[Array, ""]:
     """The lane of the highest log-likelihood, along the first axis.
 
     A lane that converged or ran out of steps has a valid mixture and comes before one
-    that collapsed, which comes before one that met a NaN.
+    that failed otherwise, which comes before one that met a NaN.
     """
     result = solutions.result
     valid = (result == RESULTS.successful) | (result == RESULTS.max_steps_reached)
-    collapsed = result == RESULTS.component_collapsed
-    rank = jnp.where(valid, 2, jnp.where(collapsed, 1, 0))
+    rank = jnp.where(valid, 2, jnp.where(result == RESULTS.nonfinite, 0, 1))
     candidate = rank == jnp.max(rank)
     value = jnp.where(candidate, solutions.log_likelihood, -jnp.inf)
     return jnp.argmax(jnp.where(jnp.isnan(value), -jnp.inf, value))
 
 
-def take(solutions: Solution, lane: Int[Array, ""] | int) -> Solution:
-    """One lane of solutions with a leading axis."""
-    return _take(solutions, jnp.asarray(lane))
-
-
 @eqx.filter_jit
 def take_best(solutions: Solution) -> Solution:
     """The best lane of solutions with a leading axis."""
-    return _take(solutions, best_lane(solutions))
-
-
-# Compiled, as is `take_best`: ten times faster than array by array.
-@eqx.filter_jit
-def _take(solutions: Solution, lane: Int[Array, ""]) -> Solution:
-    return jax.tree.map(lambda leaf: leaf[lane], solutions)
+    return take(solutions, best_lane(solutions))

@@ -18,7 +18,7 @@ from .._mixture.estimate import estimate
 from .._priors import AbstractRidge, as_ridge
 from .._sources import chunk_size, InMemory
 from .pool import map_groups, run_pool
-from .solution import moved, Solution
+from .solution import ending, moved, Solution
 from .watch import Ticket
 
 
@@ -111,8 +111,12 @@ def fit_lanes(
     mixtures, states, n_pool_steps = run_pool(
         run, settings.solver, starts, lambda lane: None, settings.width, ticket
     )
-    finish = lambda mixture, state: Solution.from_state(mixture, state, source)
-    return jax.vmap(finish)(mixtures, states), n_pool_steps
+
+    def finish(mixture, state, n_active):
+        result = ending(state, source, weight, n_active)
+        return Solution.from_state(mixture, state, source, result)
+
+    return jax.vmap(finish)(mixtures, states, n_active), n_pool_steps
 
 
 @eqx.filter_jit
@@ -147,7 +151,10 @@ def fit_sets(
     )
 
     def finish(mixture, state, lane):
-        return Solution.from_state(mixture, state, step_of(lane).source)
+        weight = None if weights is None else weights[lane // n_restarts]
+        source = step_of(lane).source
+        result = ending(state, source, weight, settings.n_components)
+        return Solution.from_state(mixture, state, source, result)
 
     solutions = jax.vmap(finish)(mixtures, states, lanes)
     unflat = lambda leaf: leaf.reshape(*keys.shape[:2], *leaf.shape[1:])

@@ -7,8 +7,7 @@ import numpy as np
 from .._core.axes import Axis
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
-from .best import take
-from .solution import Solution
+from .solution import Solution, take
 
 
 @dataclasses.dataclass(frozen=True)

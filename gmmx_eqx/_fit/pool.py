@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from .._em import AbstractEM, AbstractEMState, StepInfo
+from .._em.solver import check_solver
 from .._mixture import GaussianMixture
 from .watch import Ticket
 
@@ -63,6 +64,7 @@ def run_pool(
         new = solver.step(step, mixture, args(lane), {}, state, frozenset())
         return new[:2]
 
+    check_solver(solver, step, jax.tree.map(lambda leaf: leaf[0], starts))
     states = jax.vmap(init)(starts)
     first = lanes[:width]
     pool = _Pool(
@@ -94,8 +96,10 @@ def run_pool(
         if ticket is not None:
             n_running = jnp.sum(next_lane < n_lanes)
             n_ended = jnp.minimum(n_started, n_lanes) - n_running
-            # NaN for a lane that has not ended.
-            ticket.report(n_ended, jnp.nanmax(results[1].log_likelihood))
+            # -inf for a lane that has not ended; NaN for one that met a NaN.
+            values = results[1].log_likelihood
+            values = jnp.where(jnp.isnan(values), -jnp.inf, values)
+            ticket.report(n_ended, jnp.max(values))
         return _Pool(
             lane=next_lane,
             mixtures=mixtures,

@@ -4,9 +4,9 @@ import equinox as eqx
 from jaxtyping import Array, Int
 
 from .._core.results import RESULTS
-from .best import take, take_best
+from .best import take_best
 from .optima import distinct_optima, Optimum
-from .solution import Solution
+from .solution import Solution, take
 
 
 class Population(eqx.Module):

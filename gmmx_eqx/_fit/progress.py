@@ -26,8 +26,9 @@ class AbstractProgress(abc.ABC):
 
         - `n_done`: how many steps were taken, or how many fits have ended.
         - `log_likelihood`: in nats, after so many steps; of many fits, the best that
-            has ended (NaN before there is one).
-        - `change`: by how much it grew since the last call (NaN at first).
+            has ended. NaN before there is one.
+        - `change`: by how much it grew since the last call. NaN where there was nothing
+            to compare with, as in the first call.
         """
 
     @abc.abstractmethod

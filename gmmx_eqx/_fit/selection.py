@@ -4,7 +4,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._core import entry_points
-from .._core.results import RESULTS
 from .solution import Solution
 
 
@@ -53,7 +52,7 @@ class Cell:
             bic=-2 * log_likelihood + n_parameters * float(np.log(n_samples)),
             aic=-2 * log_likelihood + 2 * n_parameters,
             icl=icl,
-            status=_status(solution),
+            status=solution.status,
             n_steps=int(solution.n_steps),
             n_converged=n_converged,
             n_restarts=n_restarts,
@@ -64,12 +63,6 @@ class Cell:
     def is_valid(self) -> bool:
         """Whether the mixture is one that EM ended at, converged or not."""
         return self.status in ("successful", "max_steps_reached")
-
-
-def _status(solution: Solution) -> str:
-    names = ("successful", "max_steps_reached", "nonfinite", "component_collapsed")
-    (name,) = [n for n in names if bool(solution.result == getattr(RESULTS, n))]
-    return name
 
 
 @dataclasses.dataclass(frozen=True)

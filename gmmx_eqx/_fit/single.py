@@ -10,14 +10,16 @@ from .._core.aliases import Data, SampleWeight
 from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
 from .._core.results import RESULTS
-from .._em import EM, EMStep, Frozen, Kernel, StepInfo
+from .._em import AbstractEM, EM, EMStep, Frozen, Kernel, StepInfo
 from .._em.implicit import with_derivatives
+from .._em.solver import check_solver
 from .._mixture import as_plain_mixture, GaussianMixture
 from .._priors import AbstractRidge, as_ridge, RidgeLike
 from .._sources import chunk_size, InMemory
+from .error import raise_unless_successful
 from .progress import AbstractProgress
 from .reporting import Reporting
-from .solution import in_unit, moved, Solution
+from .solution import ending, in_unit, moved, Solution
 from .watch import Ticket, watch
 
 
@@ -62,8 +64,9 @@ def fit(
 
     **Raises:**
 
-    `ValueError` for arguments that cannot be right. With `throw`, an
-    `equinox.EquinoxRuntimeError` that says why the fit did not converge and what to do.
+    `ValueError` for arguments that cannot be right. With `throw`, a
+    [`gmmx_eqx.FitError`][] that says why the fit did not converge and what to do; where
+    `fit` is traced, the program raises an `equinox.EquinoxRuntimeError` when it runs.
 
     ??? cite "Reference"
 
@@ -78,8 +81,8 @@ def fit(
     weight, unit = inputs.balance(weight)
     if samples_per_chunk is not None:
         samples_per_chunk = inputs.check_count(samples_per_chunk, "samples_per_chunk")
-    if solver is not None:
-        check_instance(solver, optx.AbstractFixedPointSolver, "solver", "EM()")
+    if solver is not None and not isinstance(solver, optx.AbstractFixedPointSolver):
+        check_instance(solver, AbstractEM, "solver", "EM()")
     if frozen is not None:
         check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
         frozen.check(mixture)
@@ -95,10 +98,7 @@ def fit(
         frozen,
     )
     solution = in_unit(watch(progress, "step", None, run), unit)
-    if throw:
-        failed = solution.result != RESULTS.successful
-        solution = solution.result.error_if(solution, failed)
-    return solution
+    return raise_unless_successful(solution) if throw else solution
 
 
 @eqx.filter_jit
@@ -119,6 +119,7 @@ def _fit(
     source = InMemory.from_data(x, weight, size)
     step = EMStep.create(mixture.covariances, source, ridge, kernel, frozen)
     start = moved(mixture, -source.pivot)
+    check_solver(solver, step, start)
     # The loop is not differentiated: its fixed point is.
     constant_step, constant_start = jax.lax.stop_gradient((step, start))
 
@@ -143,7 +144,8 @@ def _fit(
         end.state.result == RESULTS.successful,
     )
     state = eqx.tree_at(lambda s: s.log_likelihood, end.state, log_likelihood)
-    solution = Solution.from_state(value, state, source)
+    result = ending(state, source, weight, mixture.n_components)
+    solution = Solution.from_state(value, state, source, result)
     if frozen is None:
         return solution
     # Bit for bit: about the pivot, means were rounded.

@@ -1,9 +1,17 @@
+from collections.abc import Iterator
+from typing import Any
+
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from .._core.aliases import Count, PerFeature, Scalar
+from .._core import inputs
+from .._core.aliases import Count, PerFeature, SampleWeight, Scalar
+from .._core.likes import CountLike
 from .._core.pickling import Pickled
-from .._core.results import RESULTS
+from .._core.results import number, RESULTS, STATUSES
 from .._core.weights import unbalance, Unit
 from .._em import AbstractEMState
 from .._mixture import GaussianMixture
@@ -19,11 +27,15 @@ class Solution(Pickled, eqx.Module):
     - `log_likelihood`: of the mixture, in nats, summed over samples with their weights.
     - `mean_log_likelihood`: the same per unit of sample weight.
     - `n_steps`: how many steps of EM led to the mixture.
-    - `log_likelihoods`: after 0, 1, …, `n_steps` steps; NaN beyond.
+    - `log_likelihoods`: after 0, 1, …, `n_steps` steps; the last one again from there
+        on.
     - `n_residual_steps`: how many of the steps needed the residual kernel.
     - `result`: how the fit ended, a [`gmmx_eqx.RESULTS`][].
 
     Of these `mixture`, `log_likelihood` and `mean_log_likelihood` have derivatives.
+
+    Of many fits every array has leading axes, and `len`, indexing and iteration give
+    the solution of each.
     """
 
     mixture: GaussianMixture
@@ -36,23 +48,98 @@ class Solution(Pickled, eqx.Module):
 
     @classmethod
     def from_state(
-        cls, mixture: GaussianMixture, state: AbstractEMState, source: AbstractSource
+        cls,
+        mixture: GaussianMixture,
+        state: AbstractEMState,
+        source: AbstractSource,
+        result: RESULTS,
     ) -> "Solution":
         """From the end of a solver's loop, whose mixture is about the pivot."""
+        # A history is as long as a program says, however many steps are taken.
+        beyond = jnp.arange(state.log_likelihoods.size) >= state.n_steps
+        last = jax.lax.stop_gradient(state.log_likelihood)
         return cls(
             mixture=moved(mixture, source.pivot),
             log_likelihood=state.log_likelihood,
             mean_log_likelihood=state.log_likelihood / source.total,
             n_steps=state.n_steps,
-            log_likelihoods=state.log_likelihoods,
+            log_likelihoods=jnp.where(beyond, last, state.log_likelihoods),
             n_residual_steps=state.n_residual_steps,
-            result=state.result,
+            result=result,
         )
 
     @property
     def converged(self) -> Bool[Array, "..."]:
-        """Whether `result` is `successful`; of every lane if there are many."""
+        """Whether `result` is `successful`; of every fit if there are many."""
         return self.result == RESULTS.successful
+
+    @property
+    def status(self) -> Any:
+        """The name of `result`, such as `"successful"`; of many fits, an array of
+        names.
+
+        **Raises:**
+
+        `ValueError` inside `jit` or `vmap`, where it is not known yet.
+        """
+        if inputs.concrete(jax.tree.leaves(self.result)[0]) is None:
+            raise ValueError(
+                "`status` is a name, which is known once the program has run. Inside "
+                "`jit` or `vmap` compare `result` with items of `gmmx_eqx.RESULTS`."
+            )
+        names = np.asarray(STATUSES)[number(self.result)]
+        return names if names.ndim else str(names)
+
+    def __len__(self) -> int:
+        """How many fits there are, along the first axis."""
+        shape = self.log_likelihood.shape
+        if not shape:
+            raise TypeError("A single solution has no length: see `n_steps`.")
+        return shape[0]
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getitem__(self, index: Any) -> "Solution":
+        """The solution of one of many fits, or those of a slice, of an array of indices
+        or of a mask."""
+        n_fits = len(self)
+        if not isinstance(index, int | np.integer) or isinstance(index, bool):
+            return jax.tree.map(lambda leaf: leaf[index], self)
+        if not -n_fits <= index < n_fits:
+            raise IndexError(f"Solution {index} of {n_fits}.")
+        return take(self, index)
+
+    def __iter__(self) -> Iterator["Solution"]:
+        return (self[index] for index in range(len(self)))
+
+
+def take(solutions: Solution, index: Any) -> Solution:
+    """One of many solutions, along the first axis."""
+    return _take(solutions, jnp.asarray(index))
+
+
+# Compiled: ten times faster than array by array.
+@eqx.filter_jit
+def _take(solutions: Solution, index: Count) -> Solution:
+    return jax.tree.map(lambda leaf: leaf[index], solutions)
+
+
+def ending(
+    state: AbstractEMState,
+    source: AbstractSource,
+    weight: SampleWeight | None,
+    n_components: CountLike,
+) -> RESULTS:
+    """How a fit to weighted samples ended: whatever its solver says, it cannot be
+    right if there are too few of them."""
+    if weight is None:
+        # Their number is known while tracing, and was looked at.
+        return state.result
+    # A NaN in the data is worse.
+    finite = jnp.isfinite(jnp.sum(source.variances))
+    few = finite & (jnp.sum(weight > 0) < n_components)
+    return RESULTS.where(few, RESULTS.too_few_samples, state.result)
 
 
 def in_unit(solution: Solution, unit: Unit) -> Solution:

@@ -18,11 +18,11 @@ from .._em import AbstractEM, Kernel
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture
 from .._priors import RidgeLike
-from .best import take, take_best
+from .best import take_best
 from .lanes import fit_lanes, Settings
 from .progress import AbstractProgress
 from .selection import Cell, Selection
-from .solution import in_unit, Solution
+from .solution import in_unit, Solution, take
 from .watch import Ticket, watch
 
 

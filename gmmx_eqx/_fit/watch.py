@@ -60,6 +60,8 @@ class _Session:
 
     def report(self, n_done: int, value: float) -> None:
         self.begin()
+        # Of a fit that begins, or begins again, nothing is known yet.
+        value = value if np.isfinite(value) else float("nan")
         # Otherwise late, of a lane of a `vmap` that is behind, or no further fit ended.
         if n_done > self._n_done:
             # The best of many, also where programs follow each other.

@@ -5,6 +5,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from .._core import inputs, linalg
 from .._core.aliases import (
@@ -83,6 +84,17 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
     def log_weights(self) -> Weights:
         """The logarithm of the weights, -inf for a weight of zero."""
         return linalg.safe_log(self.weights)
+
+    @property
+    def weights_squeezed(self) -> Float[Array, "*ensemble components"]:
+        """The weights, shape `(components,)`, as JAX array, also inside `jit`."""
+        return self.weights[..., 0, :, 0, 0]
+
+    @property
+    def means_squeezed(self) -> Float[Array, "*ensemble components features"]:
+        """The means, shape `(components, features)`, as JAX array, also inside `jit`;
+        see `covariances.values_squeezed` for the covariances."""
+        return self.means[..., 0, :, :, 0]
 
     @property
     def weights_numpy(self) -> np.ndarray:

@@ -8,15 +8,20 @@ from .abstract import AbstractGaussianMixture
 from .mixture import GaussianMixture
 
 
-def check_mixture(value: Any, name: str = "mixture") -> None:
-    """Raises a `ValueError` unless `value` is one mixture, rather than an ensemble or
-    something else."""
+def check_mixtures(value: Any, name: str = "mixture") -> None:
+    """Raises a `ValueError` unless `value` is a mixture, or an ensemble of them."""
     check_process()
     if not isinstance(value, AbstractGaussianMixture):
         raise ValueError(
             f"`{name}` must be a mixture, such as a `gmmx_eqx.GaussianMixture`; got "
             f"{describe(value)}."
         )
+
+
+def check_mixture(value: Any, name: str = "mixture") -> None:
+    """Raises a `ValueError` unless `value` is one mixture, rather than an ensemble or
+    something else."""
+    check_mixtures(value, name)
     n_axes = len(value._means_shape)
     if n_axes != len(Axis):
         raise ValueError(

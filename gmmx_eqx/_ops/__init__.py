@@ -2,6 +2,7 @@
 
 from .affine import affine as affine
 from .condition import condition as condition
+from .convolve import convolve as convolve
 from .denoise import denoise as denoise
 from .divergence import kl_bounds as kl_bounds, kl_variational as kl_variational
 from .entropy import Bounds as Bounds, entropy_bounds as entropy_bounds

@@ -41,6 +41,20 @@ def push(
     return from_dense(covariances, operator(linalg.transpose(half)), n_components)
 
 
+def add_noise(
+    covariances: AbstractCovariances,
+    noise: Values,
+    n_components: int,
+    n_features: int,
+) -> AbstractCovariances:
+    r"""$Σ_k + R$, for square matrices or variances on the features axis."""
+    if is_independent(covariances) and factor.is_diagonal(noise):
+        variances = covariances.variances + noise
+        return from_variances(covariances, variances, n_components, n_features)
+    values = as_dense(covariances, n_features) + _as_square(noise, n_features)
+    return from_dense(covariances, values, n_components)
+
+
 class Update(eqx.Module):
     r"""What an observation $y = H x + ε$ does to components, whatever $y$ is.
 

@@ -1,5 +1,8 @@
+from collections.abc import Mapping
+
 import numpy as np
 
+from .._core.describe import describe
 from .._core.likes import ParametersLike
 from .._mixture import GaussianMixture
 
@@ -38,6 +41,11 @@ def from_numpy(arrays: ParametersLike) -> GaussianMixture:
 
     `ValueError` if a name is missing or unknown, or a value cannot be right.
     """
+    if not isinstance(arrays, Mapping):
+        raise ValueError(
+            "`arrays` must be a dictionary, such as `mixture.to_numpy()`; got "
+            f"{describe(arrays)}."
+        )
     if set(arrays) != set(_NAMES):
         raise ValueError(
             f"`arrays` must have the names {list(_NAMES)}; got {list(arrays)}."

@@ -13,7 +13,13 @@ from jaxtyping import Array, Float
 from .._core import inputs
 from .._core.axes import Axis
 from .._core.cholesky import cholesky
-from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
+from .._core.describe import describe
+from .._mixture import (
+    AbstractGaussianMixture,
+    check_mixture,
+    check_mixtures,
+    GaussianMixture,
+)
 from .._ops import covariance, mean
 from .._ops.families import as_dense
 
@@ -53,6 +59,7 @@ class MixtureDistribution(dist.Distribution):
     def __init__(
         self, mixture: AbstractGaussianMixture, *, validate_args: bool | None = None
     ):
+        check_mixtures(mixture)
         self.mixture = mixture
         dist.Distribution.__init__(
             self,
@@ -145,11 +152,14 @@ def from_numpyro(distribution: dist.Distribution) -> GaussianMixture:
 
     `ValueError` if `distribution` is anything else or has a batch shape.
     """
-    parts = getattr(distribution, "component_distribution", None)
+    if not isinstance(distribution, dist.MixtureSameFamily):
+        raise ValueError(
+            "`distribution` must be one `MixtureSameFamily` of `MultivariateNormal` "
+            f"components; got {describe(distribution)}."
+        )
+    parts = distribution.component_distribution
     if not (
-        isinstance(distribution, dist.MixtureSameFamily)
-        and isinstance(parts, dist.MultivariateNormal)
-        and distribution.batch_shape == ()
+        isinstance(parts, dist.MultivariateNormal) and distribution.batch_shape == ()
     ):
         raise ValueError(
             "`distribution` must be one `MixtureSameFamily` of `MultivariateNormal` "

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -7,6 +7,7 @@ import scipy.stats
 
 from .._core import inputs
 from .._core.axes import Axis
+from .._core.describe import describe
 from .._covariances import AbstractCovariances, covariance_class
 from .._mixture import GaussianMixture
 
@@ -61,6 +62,11 @@ def from_scipy(
     """
     family = covariance_class(covariance_type)
     frozen = type(scipy.stats.multivariate_normal())
+    if not isinstance(components, Iterable):
+        raise ValueError(
+            "`components` must be a sequence of frozen "
+            f"`scipy.stats.multivariate_normal`; got {describe(components)}."
+        )
     for index, component in enumerate(components):
         if not isinstance(component, frozen):
             raise ValueError(

@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 from .._fit import AbstractProgress
@@ -21,7 +22,11 @@ class Bar(AbstractProgress):
         self._bar = self._make(total=total, unit=f" {unit}s", desc="EM")
 
     def update(self, n_done: int, log_likelihood: float, change: float) -> None:
-        numbers = {"log-likelihood": f"{log_likelihood:.6g}", "change": f"{change:.1e}"}
+        numbers = {}
+        if not math.isnan(log_likelihood):
+            numbers["log-likelihood"] = f"{log_likelihood:.6g}"
+        if not math.isnan(change):
+            numbers["change"] = f"{change:.1e}"
         self._bar.set_postfix(numbers, refresh=False)
         self._bar.update(n_done - self._bar.n)
 

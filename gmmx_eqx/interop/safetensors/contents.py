@@ -26,7 +26,13 @@ from .files import Arrays, DTYPES, Metadata
 Content: TypeAlias = GaussianMixture | Solution | Population
 
 # A status is a number in the file. That of the library may change with its version.
-_STATUSES = ("successful", "max_steps_reached", "nonfinite", "component_collapsed")
+_STATUSES = (
+    "successful",
+    "max_steps_reached",
+    "nonfinite",
+    "component_collapsed",
+    "too_few_samples",
+)
 _ITEMS = np.stack([jax.tree.leaves(getattr(RESULTS, name))[0] for name in _STATUSES])
 # These come with a mixture that has a density.
 _VALID = (0, 1)

@@ -16,6 +16,7 @@ from .arrays import as_mixture, attributes
 from .checks import check_parameters, check_unmasked
 from .precision import precision
 from .sampling import draw
+from .theirs import as_theirs
 from .training import train
 
 
@@ -203,6 +204,19 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             )
         with precision(self.means_.dtype):
             return draw(mixture, int(n_samples), check_random_state(self.random_state))
+
+    def to_sklearn(self) -> Any:
+        """A fitted `sklearn.mixture.GaussianMixture` with the same arguments and
+        attributes, for what asks for one by its class.
+
+        An argument that scikit-learn has no word for, a ridge or an initialiser of this
+        library, is its default there.
+
+        **Raises:**
+
+        `ValueError` if the covariance family is none of scikit-learn's four.
+        """
+        return as_theirs(self)
 
     @property
     def mixture_(self) -> Mixture:

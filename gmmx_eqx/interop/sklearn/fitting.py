@@ -72,6 +72,8 @@ def _fit_lanes(
     mixtures, states, _ = run_pool(
         run, settings.solver, starts, lambda lane: None, settings.width
     )
-    finish = lambda mixture, state: Solution.from_state(mixture, state, source)
+    finish = lambda mixture, state: Solution.from_state(
+        mixture, state, source, state.result
+    )
     solutions = jax.vmap(finish)(mixtures, states)
     return take_best(solutions), solutions

@@ -1,0 +1,32 @@
+from typing import Any
+
+import numpy as np
+import sklearn.mixture
+from sklearn.utils.validation import check_is_fitted
+
+from ..._core.axes import CovarianceType
+from ..._initialisers import AbstractInitialiser
+from ..._priors import AbstractRidge
+
+
+def as_theirs(estimator: Any) -> Any:
+    """The `sklearn.mixture.GaussianMixture` with the arguments and all attributes of
+    a fitted estimator of this library."""
+    check_is_fitted(estimator)
+    if estimator.covariance_type not in tuple(CovarianceType):
+        raise ValueError(
+            f"scikit-learn has no covariance type {estimator.covariance_type!r}, only "
+            f"{', '.join(repr(str(name)) for name in CovarianceType)}."
+        )
+    # What it has no word for is left at its default: its `fit` would refuse it.
+    arguments = {
+        name: value
+        for name, value in estimator.get_params(deep=False).items()
+        if not isinstance(value, AbstractInitialiser | AbstractRidge)
+    }
+    theirs: Any = sklearn.mixture.GaussianMixture(**arguments)
+    for name, value in vars(estimator).items():
+        if name.endswith("_"):
+            own = isinstance(value, np.ndarray | list)
+            setattr(theirs, name, value.copy() if own else value)
+    return theirs
