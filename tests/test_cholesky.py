@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gmmx_eqx as gx
 from gmmx_eqx._core import cholesky as module
 from gmmx_eqx._core.cholesky import inverse_cholesky
 
@@ -101,3 +102,77 @@ def test_other_devices_get_the_same_from_their_library(d, dtype, monkeypatch):
     rtol = 1e4 * np.finfo(dtype).eps
     np.testing.assert_allclose(got, plain, rtol, rtol * scale)
     assert np.isnan(got[2]).all() and np.isfinite(got[:2]).all()
+
+
+def nearly_singular(rng, shape, dtype):
+    """Products of factors, near to singular and beyond what the type can tell."""
+    *_, d = shape
+    lower = np.tril(rng.normal(size=(*shape, d)))
+    decades = rng.uniform(-0.7 * np.finfo(dtype).precision - 2, 0, size=shape)
+    lower[..., np.arange(d), np.arange(d)] = 10.0**decades
+    lower[..., 0, 0] = 1
+    lower = lower.astype(dtype)
+    return lower @ lower.swapaxes(-1, -2)
+
+
+@pytest.mark.parametrize("d", [2, 3, 6, 40])
+def test_what_rounding_made_singular_has_a_tolerant_factor(d, dtype):
+    rng = np.random.default_rng(d)
+    values = nearly_singular(rng, (40, d), dtype)
+    strict = np.asarray(inverse_cholesky(jnp.asarray(values)))
+    failed = np.isnan(strict).any(axis=(1, 2))
+    assert 0 < failed.sum() < 40 or d == 2
+    u = np.asarray(inverse_cholesky(jnp.asarray(values), True))
+    assert np.isfinite(u).all()
+    # Where the strict one is worth something it is the same.
+    eps = float(np.finfo(dtype).eps)
+    condition = np.linalg.cond(values.astype(np.float64))
+    good = ~failed & (condition < 0.01 / eps)
+    assert good.any()
+    scale = np.abs(strict[good]).max(axis=(1, 2), keepdims=True)
+    error = np.abs(u[good] - strict[good]) / scale
+    assert np.all(error <= 10 * d * eps * condition[good, None, None])
+    # Elsewhere the features are as dependent as rounding lets them be, and no more.
+    variances = np.diagonal(values[failed], axis1=1, axis2=2)
+    share = 1 / (variances * np.sum(u[failed].astype(np.float64) ** 2, axis=-1))
+    assert np.all(share.min(axis=-1) > eps / d) and np.all(share.min(axis=-1) < 0.01)
+    # What is far from positive definite has none.
+    bad = np.eye(d)
+    bad[0, 1] = bad[1, 0] = 1.1
+    bad = np.stack([bad, 0 * bad, -bad, np.nan * bad]).astype(dtype)
+    bad = np.asarray(inverse_cholesky(jnp.asarray(bad), True))
+    assert np.isnan(bad).any(axis=(1, 2)).all()
+
+
+def test_one_singular_component_does_not_spoil_a_density(dtype):
+    """In a program, where `from_squeezed` cannot refuse it."""
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(5, 3)), dtype)
+    weights = jnp.asarray([0.999, 0.001], dtype)
+    means = jnp.asarray(rng.normal(size=(2, 3)), dtype)
+    fn = lambda values: gx.GaussianMixture.from_squeezed(means, values, weights)
+    score = jax.jit(jax.value_and_grad(lambda values: fn(values).score(x)))
+    direction = jax.jit(lambda values: gx.score_function(fn(values), x))
+    for matrix in nearly_singular(rng, (30, 3), dtype):
+        values = jnp.asarray(np.stack([np.eye(3), matrix]), dtype)
+        value, slope = score(values)
+        assert np.isfinite(value) and np.isfinite(slope).all()
+        assert np.isfinite(direction(values)).all()
+
+
+def test_what_from_squeezed_accepts_has_a_density(dtype):
+    rng = np.random.default_rng(0)
+    x = jnp.zeros((1, 3), dtype)
+    n_refused = 0
+    for matrix in nearly_singular(rng, (100, 3), dtype):
+        try:
+            mixture = gx.GaussianMixture.from_squeezed(
+                np.zeros((1, 3), dtype), matrix[None], np.ones(1, dtype)
+            )
+        except ValueError as error:
+            assert "`covariances` must be positive definite" in str(error)
+            n_refused += 1
+        else:
+            assert np.isfinite(mixture.log_prob(x)).all()
+            assert np.isfinite(mixture.covariances.precisions_cholesky).all()
+    assert 0 < n_refused < 100

@@ -9,12 +9,13 @@ their own, and would spend more time on starting plain operations than on doing 
 """
 
 import functools as ft
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from . import linalg
 
@@ -22,23 +23,36 @@ from . import linalg
 Matrices = Float[Array, "... d d"]
 
 
+# So few rows that a loop over them takes longer to begin than to run.
+_UNROLLED = 2
+# Matrices so small are factorised twice at once, in case the first factor fails: that
+# takes less time than compiling a second factorisation.
+_SIDE_BY_SIDE = 32
+
+
+@ft.partial(jax.custom_jvp, nondiff_argnums=(1,))
 # Compiled even outside of other programs: a loop is compiled anew at every call there.
-@jax.custom_jvp
-@ft.partial(jax.jit, inline=True)
-def inverse_cholesky(values: Matrices) -> Matrices:
+@ft.partial(jax.jit, inline=True, static_argnums=1)
+def inverse_cholesky(values: Matrices, tolerant: bool = False) -> Matrices:
     r"""The upper triangular $U$ with $Σ^{-1} = U U^T$; NaN where $Σ$ is not positive
     definite.
 
     A program does not raise, so callers must look at the result.
+
+    **Arguments:**
+
+    - `tolerant`: whether a matrix that is not positive definite, but would be with a
+        few roundings of its diagonal more, gives the result with these.
     """
-    return linalg.transpose(_lower_inverse(linalg.symmetrise(values)))
+    eliminate = _eliminated_tolerantly if tolerant else _eliminated
+    return linalg.transpose(jnp.tril(eliminate(linalg.symmetrise(values))))
 
 
 @inverse_cholesky.defjvp
-def _inverse_cholesky_jvp(primals, tangents):
+def _inverse_cholesky_jvp(tolerant, primals, tangents):
     # From U^T Σ U = I.
     (values,), (d_values,) = primals, tangents
-    u = inverse_cholesky(values)
+    u = inverse_cholesky(values, tolerant)
     d_values = linalg.symmetrise(d_values)
     relative = linalg.matmul(linalg.matmul(linalg.transpose(u), d_values), u)
     diagonal = linalg.diagonal(linalg.diagonal_of(relative))
@@ -66,28 +80,50 @@ def _cholesky_jvp(primals, tangents):
     return lower, linalg.matmul(lower, jnp.tril(relative) - 0.5 * diagonal)
 
 
-def _lower_inverse(values: Matrices) -> Matrices:
-    """$L^{-1}$ with $Σ = L L^T$."""
-    return jnp.tril(_eliminated(values))
+def _batched(
+    fn: Callable[[Float[Array, "n d d"]], Float[Array, "n d d"]],
+) -> Callable[[Matrices], Matrices]:
+    """`fn` of matrices along any axes; lanes are more matrices."""
+
+    @custom_vmap
+    def batched(values: Matrices) -> Matrices:
+        *_, d, _ = values.shape
+        return fn(values.reshape(-1, d, d)).reshape(values.shape)
+
+    @batched.def_vmap
+    def _(axis_size, in_batched, values):
+        del axis_size, in_batched
+        return batched(values), True
+
+    return batched
 
 
-@custom_vmap
-def _eliminated(values: Matrices) -> Matrices:
+@_batched
+def _eliminated(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
     """$L^{-1}$ on and below the diagonal, $L^T$ above it."""
-    *_, d, _ = values.shape
-    matrices = values.reshape(-1, d, d)
     on_cpu = jax.default_backend() == "cpu"
     eliminated = (_eliminate if on_cpu else _eliminate_by_library)(matrices)
     # A pivot that is not positive spoils only the rows below it.
-    sound = jnp.all(jnp.isfinite(eliminated), axis=(1, 2), keepdims=True)
-    return jnp.where(sound, eliminated, jnp.nan).reshape(values.shape)
+    return jnp.where(_is_sound(eliminated), eliminated, jnp.nan)
 
 
-@_eliminated.def_vmap
-def _(axis_size, in_batched, values):
-    # Lanes are more matrices.
-    del axis_size, in_batched
-    return _eliminated(values), True
+@_batched
+def _eliminated_tolerantly(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
+    n, d, _ = matrices.shape
+    # A pivot alone cannot be mended: what is left of its row no longer fits it.
+    rounding = 4 * d * float(jnp.finfo(matrices.dtype).eps)
+    larger = matrices + rounding * linalg.diagonal(linalg.diagonal_of(matrices))
+    if d <= _SIDE_BY_SIDE:
+        both = _eliminated(jnp.concatenate([matrices, larger]))
+        return jnp.where(_is_sound(both[:n]), both[:n], both[n:])
+    first = _eliminated(matrices)
+    sound = _is_sound(first)
+    again = lambda: jnp.where(sound, first, _eliminated(larger))
+    return lax.cond(jnp.all(sound), lambda: first, again)
+
+
+def _is_sound(eliminated: Float[Array, "n d d"]) -> Bool[Array, "n 1 1"]:
+    return jnp.all(jnp.isfinite(eliminated), axis=(1, 2), keepdims=True)
 
 
 def _eliminate_by_library(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
@@ -102,11 +138,33 @@ def _eliminate(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
     is left of the matrix in the columns from `j` on, and rows of the inverse in those
     before; above the diagonal of the rows before `j` is the factor, transposed."""
     n, d, _ = matrices.shape
+    if d <= _UNROLLED:
+        return _eliminate_unrolled(matrices)
     # The longer axis last: it fills the vector units.
     if n <= d:
         return _eliminate_in_place(matrices, 1)
     eliminated = _eliminate_in_place(jnp.moveaxis(matrices, 0, -1), 0)
     return jnp.moveaxis(eliminated, -1, 0)
+
+
+def _eliminate_unrolled(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
+    """The same, one number of all matrices after the other."""
+    n, d, _ = matrices.shape
+    m = [[matrices[:, i, j] for j in range(d)] for i in range(d)]
+    for j in range(d):
+        scale = linalg.inverse_sqrt(m[j][j])
+        factor = [m[j][k] * scale for k in range(j + 1, d)]
+        known = [m[j][k] * scale for k in range(j)]
+        for i in range(j + 1, d):
+            below = factor[i - j - 1]
+            for k in range(j):
+                m[i][k] = m[i][k] - below * known[k]
+            m[i][j] = -below * scale
+            for k in range(i, d):
+                m[i][k] = m[i][k] - below * factor[k - j - 1]
+        m[j] = [*known, scale, *factor]
+    rows = jnp.stack([number for row in m for number in row])
+    return jnp.moveaxis(rows.reshape(d, d, n), -1, 0)
 
 
 def _eliminate_in_place(m: Float[Array, "_ _ _"], axis: int) -> Float[Array, "_ _ _"]:

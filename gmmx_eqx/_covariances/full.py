@@ -75,6 +75,12 @@ class FullCovariances(AbstractCovariances):
         return inverse_cholesky(self.values)
 
     @property
+    def whitener(self) -> FullValues:
+        # Traced, a covariance that rounding has made singular cannot be refused. NaN in
+        # one component would be NaN in the density of all.
+        return inverse_cholesky(self.values, True)
+
+    @property
     def variances(self) -> Means:
         return linalg.diagonal_of(self.values)
 

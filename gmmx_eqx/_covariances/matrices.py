@@ -27,9 +27,6 @@ def inverse(values: SquareValues) -> SquareValues:
 def scatter(residuals: Residuals, resp: PerSample) -> SquareValues:
     """One product per component, (features, batch) by (batch, features)."""
     columns = as_columns(residuals)
-    if columns.shape[-1] == 1:
-        # Of one sample: a CPU would take as long to begin each tiny product.
-        return as_columns(resp) * columns * linalg.transpose(columns)
     return linalg.matmul(as_columns(resp) * columns, linalg.transpose(columns))
 
 

@@ -47,10 +47,12 @@ def _check_positive_definite(dense: np.ndarray, name: str) -> None:
             f"`{name}` must be positive definite: the variance{feature}{of(k)} is "
             f"{variances[k, i]:.3g}."
         )
-    # Relative to the diagonal, so that units do not matter.
-    scale = np.sqrt(variances)[..., None]
+    # Relative to the diagonal, so that units do not matter. In float64: in float32 the
+    # rounding of an eigenvalue would be as large as the smallest that it can tell.
+    wide = dense.astype(np.float64)
+    scale = np.sqrt(variances.astype(np.float64))[..., None]
     with np.errstate(all="ignore"):
-        correlation = dense / (scale * np.swapaxes(scale, -1, -2))
+        correlation = wide / scale / np.swapaxes(scale, -1, -2)
     # What overflows is far from positive definite all the same.
     correlation = np.clip(correlation, -1e6, 1e6)
     asymmetry = np.abs(correlation - np.swapaxes(correlation, -1, -2))
@@ -62,9 +64,29 @@ def _check_positive_definite(dense: np.ndarray, name: str) -> None:
             "with `(c + c.swapaxes(-1, -2)) / 2`."
         )
     eigenvalues = np.linalg.eigvalsh(correlation)[:, 0]
-    if not np.all(eigenvalues > 0):
-        k = np.argmin(eigenvalues)
+    k = np.argmin(eigenvalues)
+    if not eigenvalues[k] > 0:
         raise ValueError(
             f"`{name}` must be positive definite: the correlations{of(k)} have an "
             f"eigenvalue of {eigenvalues[k]:.3g}. Add a multiple of the identity."
         )
+    if not _can_be_factorised(dense):
+        for k in range(len(dense)):
+            if _can_be_factorised(dense[k]):
+                continue
+            raise ValueError(
+                f"`{name}` must be positive definite to the precision of "
+                f"{dense.dtype.name}: the correlations{of(k)} have an eigenvalue of "
+                f"{eigenvalues[k]:.3g}, which rounding makes zero. Add a multiple of "
+                "the identity, use float64, or give Cholesky factors to "
+                "`from_cholesky`."
+            )
+
+
+def _can_be_factorised(matrices: np.ndarray) -> bool:
+    """Whether Cholesky's factorisation in the matrices' own type goes through."""
+    try:
+        np.linalg.cholesky(matrices)
+    except np.linalg.LinAlgError:
+        return False
+    return True

@@ -80,6 +80,12 @@ class TiedCovariances(AbstractCovariances):
         return inverse_cholesky(self.values)
 
     @property
+    def whitener(self) -> TiedValues:
+        # Traced, a covariance that rounding has made singular cannot be refused. NaN in
+        # one component would be NaN in the density of all.
+        return inverse_cholesky(self.values, True)
+
+    @property
     def variances(self) -> PerFeature:
         return linalg.diagonal_of(self.values)
 
