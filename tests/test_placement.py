@@ -48,6 +48,14 @@ for name, call in calls.items():
         np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-4, atol=1e-4)
     found = call(put(x, "data", "features", mesh=wide), put(weight, "data", mesh=wide))
     np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-4, atol=1e-4)
+# A mixture that lies there too.
+there = jax.device_put(start, NamedSharding(mesh, P()))
+np.testing.assert_allclose(
+    there.log_prob(put(x, "data")), start.log_prob(x), rtol=1e-4, atol=1e-4
+)
+there.score(put(x, "data"), put(weight, "data"))
+gx.fit(there, put(x, "data"), **few)
+there.log_prob(x)
 # Nothing is gathered on the way in.
 density = start.log_prob(put(x, "data"))
 assert len(density.sharding.device_set) == 2

@@ -9,6 +9,7 @@ from .._core import inputs
 from .._core.aliases import Data, SampleWeight
 from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
+from .._core.placement import all_on_automatic_mesh
 from .._core.results import RESULTS
 from .._em import EM, EMStep, Frozen, Kernel, StepInfo
 from .._em.implicit import with_derivatives
@@ -71,6 +72,7 @@ def fit(
         EM Algorithm. JRSS B 39(1), 1-38.
     """
     check_plain(mixture)
+    mixture = all_on_automatic_mesh(mixture, "mixture")
     x, weight = inputs.as_data(
         x, sample_weight, n_features=mixture.n_features, like=mixture, fits=True
     )
