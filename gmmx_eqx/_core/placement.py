@@ -38,7 +38,7 @@ def on_automatic_mesh(array: jax.Array, name: str) -> jax.Array:
         return array
     inside = bool(jax.sharding.get_abstract_mesh().explicit_axes)
     if not (traced or inside):
-        mesh = sharding.mesh
+        mesh: Any = sharding.mesh
         automatic = (AxisType.Auto,) * len(mesh.axis_names)
         mesh = Mesh(mesh.devices, mesh.axis_names, axis_types=automatic)
         return jax.device_put(array, NamedSharding(mesh, sharding.spec))

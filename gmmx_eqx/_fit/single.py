@@ -42,9 +42,9 @@ def fit(
     - `mixture`: where to start; it also says which covariance family to fit.
     - `x`: the data, shape `(n_samples, n_features)`.
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
-    - `reg_covar`: added to the diagonal of every covariance: a number, in squared data
-        units, or a [`gmmx_eqx.AbstractRidge`][]. A millionth of each feature's own
-        variance if not given.
+    - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
+        feature, in squared data units, or a [`gmmx_eqx.AbstractRidge`][]. A millionth
+        of each feature's own variance if not given.
     - `solver`: [`gmmx_eqx.EM`][] with its `tol` and `max_steps`.
     - `kernel`: a [`gmmx_eqx.Kernel`][] or its name.
     - `samples_per_chunk`: how many samples to hold intermediate results of at once.
