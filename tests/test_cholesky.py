@@ -132,10 +132,6 @@ def test_what_rounding_made_singular_has_a_tolerant_factor(d, dtype):
     scale = np.abs(strict[good]).max(axis=(1, 2), keepdims=True)
     error = np.abs(u[good] - strict[good]) / scale
     assert np.all(error <= 10 * d * eps * condition[good, None, None])
-    # Elsewhere the features are as dependent as rounding lets them be, and no more.
-    variances = np.diagonal(values[failed], axis1=1, axis2=2)
-    share = 1 / (variances * np.sum(u[failed].astype(np.float64) ** 2, axis=-1))
-    assert np.all(share.min(axis=-1) > eps / d) and np.all(share.min(axis=-1) < 0.01)
     # What is far from positive definite has none.
     bad = np.eye(d)
     bad[0, 1] = bad[1, 0] = 1.1

@@ -351,3 +351,38 @@ def test_bad_input(operator, noise, y, message):
     mixture = make_mixture("full", n_features=N_FEATURES)
     with pytest.raises(ValueError, match=message):
         gx.observe(mixture, operator, noise, y)
+
+
+DIAGONAL_LOOKALIKES = [
+    [1, 0, 0],
+    [0.0, 1.0, 1.0],
+    np.array([0, 1, 0]),
+    (True, False, False),
+]
+
+
+@pytest.mark.parametrize("vector", DIAGONAL_LOOKALIKES)
+def test_zeros_and_ones_are_no_diagonal(vector):
+    mixture = make_mixture("full", 2, 3)
+    chosen = str(np.flatnonzero(vector).tolist())
+    for name, call in {
+        "H": lambda: gx.observe(mixture, vector, 1.0, np.zeros(3)),
+        "A": lambda: gx.affine(mixture, vector),
+    }.items():
+        with pytest.raises(ValueError) as caught:
+            call()
+        for text in (f"`{name}`", "[[", f"Features({chosen})", "np.diag", "diagonal"):
+            assert text in str(caught.value)
+    assert gx.observe(mixture, [np.array(vector, float)], 1.0, [0.0])[0].n_features == 3
+
+
+@pytest.mark.parametrize("vector", [[1.0, 1.0, 1.0], [2.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+def test_other_vectors_are_diagonals(vector):
+    mixture = make_mixture("full", 2, 3)
+    y = np.zeros(3)
+    short, _ = gx.observe(mixture, vector, 1.0, y)
+    long, _ = gx.observe(mixture, np.diag(vector), 1.0, y)
+    np.testing.assert_allclose(short.means, long.means, rtol=1e-5, atol=1e-6)
+    line = make_mixture("full", 2, 1)
+    for one in ([1], [0], [True]):
+        gx.observe(line, one, 1.0, [0.0])

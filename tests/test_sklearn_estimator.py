@@ -335,3 +335,23 @@ def test_collapse_is_an_error_and_a_ridge_helps():
     estimator = GaussianMixture(2, reg_covar=ridge, random_state=0)
     assert estimator.fit(x).converged_
     np.testing.assert_allclose(np.sort(estimator.means_[:, 0]), [0, 1], atol=1e-6)
+
+
+def test_a_mask_that_is_set():
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    estimator = GaussianMixture(2, random_state=0).fit(x)
+    mask = np.zeros(x.shape, bool)
+    mask[3, 1] = True
+    masked = np.ma.masked_array(np.where(mask, -9999, x), mask)
+    for X in (masked, list(masked), masked.astype(object)):
+        for call in (GaussianMixture(2).fit, estimator.predict, estimator.score):
+            with pytest.raises(ValueError, match="`X` is a masked array|`X`.*masked"):
+                call(X)
+    weight = np.ma.masked_array(np.ones(40), mask[:, 1])
+    with pytest.raises(ValueError, match="`sample_weight` is a masked array"):
+        GaussianMixture(2).fit(x, sample_weight=weight)
+    means = np.ma.masked_array(x[:2], [[True, False], [False, False]])
+    with pytest.raises(ValueError, match="`means` is a masked array"):
+        GaussianMixture(2, means_init=means).fit(x)
+    plain = np.ma.masked_array(x)
+    np.testing.assert_array_equal(estimator.predict(plain), estimator.predict(x))

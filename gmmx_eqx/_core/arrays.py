@@ -98,7 +98,7 @@ def _of_numpy(array: np.ndarray, name: str, missing: bool) -> jax.Array | np.nda
         if not missing:
             raise ValueError(
                 f"`{name}` is a masked array: {_where(absent, 'masked')}. What lies "
-                "under a mask is no data: drop these samples, or fill them in with "
+                "under a mask is no data: leave these out, or fill in samples with "
                 "`gmmx_eqx.impute`."
             )
         array = np.where(absent, 0, array.data)
@@ -112,8 +112,8 @@ def _of_numpy(array: np.ndarray, name: str, missing: bool) -> jax.Array | np.nda
         if np.any(is_na):
             if not missing:
                 raise ValueError(
-                    f"`{name}` has missing values: {_where(is_na, 'NA')}. Drop these "
-                    "samples, or fill them in with `gmmx_eqx.impute`."
+                    f"`{name}` has missing values: {_where(is_na, 'NA')}. Leave these "
+                    "out, or fill in samples with `gmmx_eqx.impute`."
                 )
             absent = is_na if absent is None else is_na | absent
             array = np.where(is_na, 0, array)

@@ -1,10 +1,25 @@
 """Arrays that are spread over a mesh of devices."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.core
 from jax.sharding import AxisType, Mesh, NamedSharding
+
+
+_Tree = TypeVar("_Tree")
+
+
+def all_on_automatic_mesh(tree: _Tree, name: str) -> _Tree:
+    """The same for all arrays of a PyTree, outside of `jit`."""
+    is_explicit = lambda leaf: (
+        isinstance(leaf, jax.Array)
+        and not isinstance(leaf, jax.core.Tracer)
+        and isinstance(leaf.sharding, NamedSharding)
+        and bool(leaf.sharding.mesh.explicit_axes)
+    )
+    move = lambda leaf: on_automatic_mesh(leaf, name) if is_explicit(leaf) else leaf
+    return jax.tree.map(move, tree)
 
 
 def on_automatic_mesh(array: jax.Array, name: str) -> jax.Array:
@@ -23,7 +38,7 @@ def on_automatic_mesh(array: jax.Array, name: str) -> jax.Array:
         return array
     inside = bool(jax.sharding.get_abstract_mesh().explicit_axes)
     if not (traced or inside):
-        mesh = sharding.mesh
+        mesh: Any = sharding.mesh
         automatic = (AxisType.Auto,) * len(mesh.axis_names)
         mesh = Mesh(mesh.devices, mesh.axis_names, axis_types=automatic)
         return jax.device_put(array, NamedSharding(mesh, sharding.spec))

@@ -9,6 +9,7 @@ from .._core import inputs
 from .._core.aliases import Data, SampleWeight
 from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
+from .._core.placement import all_on_automatic_mesh
 from .._core.results import RESULTS
 from .._em import AbstractEM, EM, EMStep, Frozen, Kernel, StepInfo
 from .._em.implicit import with_derivatives
@@ -43,9 +44,9 @@ def fit(
     - `mixture`: where to start; it also says which covariance family to fit.
     - `x`: the data, shape `(n_samples, n_features)`.
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
-    - `reg_covar`: added to the diagonal of every covariance: a number, in squared data
-        units, or a [`gmmx_eqx.AbstractRidge`][]. A millionth of each feature's own
-        variance if not given.
+    - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
+        feature, in squared data units, or a [`gmmx_eqx.AbstractRidge`][]. A millionth
+        of each feature's own variance if not given.
     - `solver`: [`gmmx_eqx.EM`][] with its `tol` and `max_steps`.
     - `kernel`: a [`gmmx_eqx.Kernel`][] or its name.
     - `samples_per_chunk`: how many samples to hold intermediate results of at once.
@@ -73,7 +74,7 @@ def fit(
         Dempster, Laird, Rubin (1977), Maximum Likelihood from Incomplete Data via the
         EM Algorithm. JRSS B 39(1), 1-38.
     """
-    mixture = as_plain_mixture(mixture)
+    mixture = all_on_automatic_mesh(as_plain_mixture(mixture), "mixture")
     x, weight = inputs.as_data(
         x, sample_weight, n_features=mixture.n_features, like=mixture, fits=True
     )

@@ -22,6 +22,7 @@ from .._core.axes import Axis
 from .._core.describe import check_key
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
 from .._core.pickling import Pickled
+from .._core.placement import all_on_automatic_mesh
 from .._core.processes import check_process
 from .._core.weights import log_unit, unbalance, Unit
 from .._covariances import AbstractCovariances
@@ -111,14 +112,14 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
     def estimate_log_prob(self, x: DataLike) -> PerSample:
         r"""The joint log-density $\log w_k + \log N(x_n | μ_k, Σ_k)$ of every sample
         and component, shape `(n_samples, components, 1, 1)`."""
-        return _per_datum(self, self._as_data(x), densities.joint)
+        return self._per_datum(x, densities.joint)
 
     def log_prob(self, x: DataLike) -> PerDatum:
         """The log-density of every sample, shape `(n_samples,)`.
 
         Its gradients are finite: far from all modes, and at a weight of zero, too.
         """
-        return _per_datum(self, self._as_data(x), densities.log_prob)
+        return self._per_datum(x, densities.log_prob)
 
     def score_samples(self, x: DataLike) -> PerDatum:
         """The same as `log_prob`, by scikit-learn's name."""
@@ -126,11 +127,11 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
 
     def predict(self, x: DataLike) -> Labels:
         """The most probable component of every sample, shape `(n_samples,)`."""
-        return _per_datum(self, self._as_data(x), densities.predict)
+        return self._per_datum(x, densities.predict)
 
     def predict_proba(self, x: DataLike) -> PerDatumComponent:
         """The responsibilities $p(k | x_n)$, shape `(n_samples, components)`."""
-        return _per_datum(self, self._as_data(x), densities.predict_proba)
+        return self._per_datum(x, densities.predict_proba)
 
     def score(
         self, x: DataLike, sample_weight: SampleWeightLike | None = None
@@ -192,9 +193,10 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
                 "`eqx.filter_vmap(lambda mixture: mixture.log_prob(x))(ensemble)`."
             )
 
-    def _as_data(self, x: DataLike) -> Data:
+    def _per_datum(self, x: DataLike, fn: Callable[..., Any]) -> Any:
         self.check_one()
-        return inputs.as_data(x, n_features=self.n_features, like=self)[0]
+        x, _ = inputs.as_data(x, n_features=self.n_features, like=self)
+        return _per_datum(all_on_automatic_mesh(self, "mixture"), x, fn)
 
     def _totals(
         self,
@@ -208,7 +210,8 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
             x, sample_weight, n_features=self.n_features, like=self
         )
         weight, unit = inputs.balance(weight)
-        return *_weighted_sum(self, x, weight, fn), unit
+        mixture = all_on_automatic_mesh(self, "mixture")
+        return *_weighted_sum(mixture, x, weight, fn), unit
 
     def _bayesian(self, total: Scalar, n_samples: Scalar, unit: Unit) -> Scalar:
         log_n_samples = jnp.log(n_samples)

@@ -15,10 +15,10 @@ def affine(
 
     **Arguments:**
 
-    - `A`: shape `(outputs, features)`; `(features,)` for a diagonal matrix, `()` for a
-        multiple of the identity; [`gmmx_eqx.Features`][]; or a
-        `lineax.AbstractLinearOperator`. Its rows must be linearly independent, or the
-        result has no density.
+    - `A`: shape `(outputs, features)`; `(features,)` for a diagonal matrix, which may
+        not be made of zeros and ones, `()` for a multiple of the identity;
+        [`gmmx_eqx.Features`][]; or a `lineax.AbstractLinearOperator`. Its rows must be
+        linearly independent, or the result has no density.
     - `b`: shape `(outputs,)`, or a number to add to every output.
 
     **Returns:**

@@ -17,9 +17,10 @@ def observe(
     **Arguments:**
 
     - `mixture`: the prior.
-    - `H`: shape `(outputs, features)`; `(features,)` for a diagonal matrix, `()` for a
-        multiple of the identity; [`gmmx_eqx.Features`][] to see some of the features;
-        or a `lineax.AbstractLinearOperator`, of which only products with vectors are
+    - `H`: shape `(outputs, features)`; `(features,)` for a diagonal matrix, which may
+        not be made of zeros and ones, `()` for a multiple of the identity;
+        [`gmmx_eqx.Features`][] to see some of the features; or a
+        `lineax.AbstractLinearOperator`, of which only products with vectors are
         computed.
     - `R`: the covariance of the noise, in squared units of `y`: shape
         `(outputs, outputs)`, `(outputs,)` for a diagonal matrix, `()` for a multiple of

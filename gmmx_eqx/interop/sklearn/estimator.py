@@ -91,8 +91,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             another family that is registered.
         - `tol`: a fit has converged when the mean log-likelihood changes by less in a
             step, in nats per sample.
-        - `reg_covar`: added to the diagonal of covariances, in squared data units; or a
-            [`gmmx_eqx.AbstractRidge`][].
+        - `reg_covar`: added to the diagonal of covariances, in squared data units: a
+            number, or one for each feature; or a [`gmmx_eqx.AbstractRidge`][].
         - `max_iter`: how many steps of EM to take at most; zero returns the start.
         - `n_init`: how many starts to fit, as one program, of which the best is kept.
         - `init_params`: `"kmeans"`, `"k-means++"`, `"random"`, `"random_from_data"` or

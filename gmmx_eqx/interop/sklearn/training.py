@@ -85,6 +85,7 @@ def _as_data(
         return data, None
     inputs.check_enough_samples(data, weight, n_components)
     weight, _ = inputs.balance(weight)
+    assert weight is not None
     # The unit of weight is of no account, also where samples are counted in a start.
     return data, weight / np.mean(np.asarray(weight), where=np.asarray(weight) > 0)
 
