@@ -59,6 +59,51 @@ def dense(name, n_components, n_features):
     return dense_values(name, values, n_components, n_features)
 
 
+def radii(patch, mean, covariance):
+    """The Mahalanobis distance of points of a patch as it is drawn, in every
+    direction."""
+    path = patch.get_path()
+    curves = [curve for curve, code in path.iter_bezier() if code == path.CURVE4]
+    points = [curve(t) for curve in curves for t in np.linspace(0, 1, 5)]
+    assert len(points) == 40
+    points = patch.get_patch_transform().transform(np.array(points))
+    # In units of the features, so that theirs do not matter.
+    scale = np.sqrt(np.diagonal(covariance))
+    residuals = (points - mean) / scale
+    precision = np.linalg.inv(covariance / np.outer(scale, scale))
+    return np.sqrt(np.einsum("ni,ij,nj->n", residuals, precision, residuals))
+
+
+@pytest.mark.x64
+@every_family
+def test_ellipses_have_the_radii_that_they_say(name):
+    """1 and 2 standard deviations in every direction, whatever the units."""
+    rng = np.random.default_rng(0)
+    for scales in ([1.0, 1.0], [1e-9, 1e9], [1e9, 1e-9], [1e-3, 1e-3]):
+        if name == "spherical" and scales[0] != scales[1]:
+            continue
+        for correlation in (0.0, 0.5, -0.99):
+            corr = np.array([[1, correlation], [correlation, 1]])
+            outer = np.outer(scales, scales) * corr
+            values = {
+                "full": np.stack([outer, 4 * outer]),
+                "tied": outer,
+                "diag": np.stack([np.diag(outer), 4 * np.diag(outer)]),
+                "spherical": np.array([1.0, 4.0]) * outer[0, 0],
+            }[name]
+            means = rng.normal(size=(2, 2)) * scales
+            mixture = gx.GaussianMixture.from_squeezed(means, values, [0.5, 0.5], name)
+            ax = plotting.plot_mixture(mixture, ax=new_axes())
+            every = drawn(ax, Ellipse)
+            matrices = dense_values(name, values, 2, 2)
+            for ellipse, (k, sigma) in zip(
+                every, [(0, 1), (0, 2), (1, 1), (1, 2)], strict=True
+            ):
+                got = radii(ellipse, means[k], matrices[k])
+                # Circles are drawn as eight cubic curves, to within 1e-5.
+                np.testing.assert_allclose(got, sigma, rtol=1e-4)
+
+
 @every_family
 def test_one_feature(name):
     mixture, x = make_mixture(name, 3, 1), make_data(150, 1)

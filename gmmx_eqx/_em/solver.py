@@ -91,11 +91,11 @@ class AbstractEM(optx.AbstractFixedPointSolver[GaussianMixture, StepInfo, Any]):
 def check_solver(solver: Any, fn: Callable[..., Any], y: GaussianMixture) -> None:
     """Raises a `ValueError` unless a fixed-point solver keeps the state that a fit ends
     with, as those that are not made for EM do not."""
-    structs = (None, None)
+    f_struct = aux_struct = None
     if not isinstance(solver, AbstractEM):
-        structs = eqx.filter_eval_shape(fn, y, None)
+        f_struct, aux_struct = eqx.filter_eval_shape(fn, y, None)
     state = eqx.filter_eval_shape(
-        lambda: solver.init(fn, y, None, {}, *structs, frozenset())
+        lambda: solver.init(fn, y, None, {}, f_struct, aux_struct, frozenset())
     )
     missing = [name for name in _STATE if getattr(state, name, None) is None]
     if missing:

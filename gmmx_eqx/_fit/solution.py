@@ -9,7 +9,6 @@ from jaxtyping import Array, Bool, Float
 
 from .._core import inputs
 from .._core.aliases import Count, PerFeature, SampleWeight, Scalar
-from .._core.likes import CountLike
 from .._core.pickling import Pickled
 from .._core.results import number, RESULTS, STATUSES
 from .._core.weights import unbalance, Unit
@@ -129,7 +128,7 @@ def ending(
     state: AbstractEMState,
     source: AbstractSource,
     weight: SampleWeight | None,
-    n_components: CountLike,
+    n_components: int | Count,
 ) -> RESULTS:
     """How a fit to weighted samples ended: whatever its solver says, it cannot be
     right if there are too few of them."""

@@ -74,11 +74,24 @@ def ellipse(
     mean: np.ndarray, covariance: np.ndarray, sigmas: float | int, **kwargs: object
 ) -> Ellipse:
     """Where the Mahalanobis distance from the mean is `sigmas`."""
-    variances, axes = np.linalg.eigh(covariance)
-    # Rounding can make the smaller one negative.
-    height, width = 2 * sigmas * np.sqrt(np.maximum(variances, 0))
-    angle = np.degrees(np.arctan2(axes[1, 1], axes[0, 1]))
-    return Ellipse(tuple(mean), width, height, angle=angle, **kwargs)  # pyright: ignore[reportArgumentType]  # properties of a patch
+    # In closed form: a decomposition knows the smaller axis to within rounding of the
+    # larger one, and features of different units would be a line.
+    (a, c), (_, b) = covariance
+    large, small = max(a, b), min(a, b)
+    half = 0.5 * np.hypot(a - b, 2 * c)
+    long = 0.5 * (a + b) + half
+    # What the other feature leaves; rounding can make it negative.
+    short = max(small - c * (c / large), 0) * (large / long)
+    turn = 0.5 * np.arctan2(2 * c, abs(a - b))
+    # At most 45 degrees from the axis of the feature that varies more.
+    width, height, angle = (long, short, turn) if a >= b else (short, long, -turn)
+    return Ellipse(
+        tuple(mean),
+        2 * sigmas * np.sqrt(width),
+        2 * sigmas * np.sqrt(height),
+        angle=np.degrees(angle),
+        **kwargs,  # pyright: ignore[reportArgumentType]  # properties of a patch
+    )
 
 
 def _draw_density(
