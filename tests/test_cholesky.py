@@ -10,7 +10,8 @@ from gmmx_eqx._core import cholesky as module
 from gmmx_eqx._core.cholesky import inverse_cholesky
 
 
-SIZES = [1, 2, 7, 16, 33]
+# The last is taken by blocks, and no multiple of their size.
+SIZES = [1, 2, 7, 16, 33, 130]
 
 
 def make(shape, dtype, seed=0):
@@ -53,7 +54,7 @@ def test_units_do_not_matter(scale, dtype):
     np.testing.assert_allclose(u, expected, rtol, rtol * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("d", [1, 3, 20])
+@pytest.mark.parametrize("d", [1, 3, 20, 130])
 def test_nan_where_not_positive_definite(d):
     good = np.eye(d)
     zero, negative = good.copy(), good.copy()

@@ -10,6 +10,7 @@ their own, and would spend more time on starting plain operations than on doing 
 
 import functools as ft
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,9 @@ from . import linalg
 
 
 Matrices = Float[Array, "... d d"]
+
+# Rows that are eliminated at once, and the size of a matrix from which it pays.
+_BLOCK, _BLOCKS_FROM = 32, 96
 
 
 # So few rows that a loop over them takes longer to begin than to run.
@@ -134,6 +138,43 @@ def _eliminate_by_library(matrices: Float[Array, "n d d"]) -> Float[Array, "n d 
 
 
 def _eliminate(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
+    """$L^{-1}$ and $L^T$ in the place of each matrix."""
+    d = matrices.shape[-1]
+    if d < _BLOCKS_FROM:
+        return _eliminate_rows(matrices)
+    # With ones on the diagonal of what is added.
+    padding = -d % _BLOCK
+    padded = jnp.pad(matrices, ((0, 0), (0, padding), (0, padding)))
+    ones = jnp.where(jnp.arange(d + padding) < d, 0, 1).astype(matrices.dtype)
+    return _eliminate_blocks(padded + jnp.diag(ones)[None])[:, :d, :d]
+
+
+def _eliminate_blocks(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
+    """As `_eliminate_rows`, but rows further down learn of a block of rows at once, by
+    a matrix product."""
+    index = jnp.arange(matrices.shape[-1])[None, None]
+    row_index = jnp.swapaxes(index, 1, 2)
+
+    def step(i, m):
+        begin, end = i * _BLOCK, (i + 1) * _BLOCK
+        # Not by the inverse of the corner: where the matrix is nearly singular, its
+        # errors would be larger than what is left of the matrix.
+        rows = lax.dynamic_slice_in_dim(m, begin, _BLOCK, 1)
+        rows = _eliminate_in_place(rows, 1, begin)
+        is_factor = (index < end) & (index > begin + row_index[:, :_BLOCK])
+        below = jnp.where(index >= end, rows, 0)
+        # Columns of the block begin anew in the rows that are not done.
+        is_column = (index >= begin) & (index < end) & (row_index >= end)
+        rest = jnp.where(is_column, 0, m)
+        rest = rest - linalg.matmul(
+            linalg.transpose(below), jnp.where(is_factor, 0, rows)
+        )
+        return lax.dynamic_update_slice_in_dim(rest, rows, begin, 1)
+
+    return lax.fori_loop(0, matrices.shape[-1] // _BLOCK, step, matrices)
+
+
+def _eliminate_rows(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
     """Gaussian elimination in place. Before column `j`, the rows from `j` on hold what
     is left of the matrix in the columns from `j` on, and rows of the inverse in those
     before; above the diagonal of the rows before `j` is the factor, transposed."""
@@ -167,29 +208,35 @@ def _eliminate_unrolled(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"
     return jnp.moveaxis(rows.reshape(d, d, n), -1, 0)
 
 
-def _eliminate_in_place(m: Float[Array, "_ _ _"], axis: int) -> Float[Array, "_ _ _"]:
-    """With rows along `axis`, columns along the next, and matrices along the other."""
-    d = m.shape[axis]
-    index = jnp.expand_dims(jnp.arange(d), 1 - axis)
+def _eliminate_in_place(
+    m: Float[Array, "_ _ _"], axis: int, begin: Any = 0
+) -> Float[Array, "_ _ _"]:
+    """With rows along `axis`, columns along the next, and matrices along the other.
+    There may be more columns than rows: the first row has its pivot in column `begin`,
+    and the others follow."""
+    n_rows = m.shape[axis]
+    expand = lambda index: jnp.expand_dims(index, 1 - axis)
+    rows, columns = (expand(jnp.arange(m.shape[i])) for i in (axis, axis + 1))
     as_row = lambda row: jnp.expand_dims(row, axis)
     as_column = lambda row: jnp.expand_dims(row, axis + 1)
 
     def pivot_row(m, j):
         row = lax.dynamic_index_in_dim(m, j, axis, keepdims=False)
-        pivot = lax.dynamic_index_in_dim(row, j, axis)
+        pivot = lax.dynamic_index_in_dim(row, begin + j, axis)
         scale = linalg.inverse_sqrt(pivot)
-        return jnp.where(index == j, scale, row * scale)
+        return jnp.where(columns == begin + j, scale, row * scale)
 
     def step(j, carry):
         # What a loop carries is computed once; everything else XLA may compute once
         # for every number that needs it.
         m, row = carry
-        column = jnp.where(index > j, row, 0)
+        corner = lax.dynamic_slice_in_dim(row, begin, n_rows, axis)
+        column = jnp.where(rows > j, corner, 0)
         # Rows that are not done begin anew there; the others keep the factor.
-        is_column = as_row(index == j) & as_column(index >= j)
+        is_column = as_row(columns == begin + j) & as_column(rows >= j)
         rest = jnp.where(is_column, 0, m) - as_column(column) * as_row(row)
         m = lax.dynamic_update_index_in_dim(rest, row, j, axis)
         return m, pivot_row(m, j + 1)
 
-    m, row = lax.fori_loop(0, d - 1, step, (m, pivot_row(m, 0)))
-    return lax.dynamic_update_index_in_dim(m, row, d - 1, axis)
+    m, row = lax.fori_loop(0, n_rows - 1, step, (m, pivot_row(m, 0)))
+    return lax.dynamic_update_index_in_dim(m, row, n_rows - 1, axis)

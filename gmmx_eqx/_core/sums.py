@@ -37,9 +37,9 @@ def split(x: Float[Array, "... n"], parts: int) -> Float[Array, "... parts lengt
     return padded.reshape(*x.shape[:-1], parts, -1)
 
 
-def slices(n_samples: int) -> list[slice]:
+def slices(n_samples: int, smallest: int = _PART) -> list[slice]:
     """Where to cut, for parts that are worth a product each."""
-    parts = min(_MOST_SLICES, n_parts(n_samples))
+    parts = min(_MOST_SLICES, -(-n_samples // smallest))
     size = -(-n_samples // parts)
     return [slice(begin, begin + size) for begin in range(0, n_samples, size)]
 

@@ -12,7 +12,9 @@ from .._moments import Moments
 
 
 # With so many features, the product of one part is large enough to be one of its own.
-_MANY = 64
+# It can have few samples: where features are more than those, a ridge in float32 is
+# not far above the errors of their sum.
+_MANY, _SMALLEST = 64, 64
 
 
 def moments_in_parts(
@@ -36,13 +38,12 @@ def moments_in_parts(
 
     n_features, n_samples = columns.shape
     n_components, _ = resp.shape
+    if n_features >= _MANY:
+        slices = sums.slices(n_samples, _SMALLEST)
+        return sums.pairwise([whole(columns[:, at], resp[:, at]) for at in slices])
     parts = sums.n_parts(n_samples)
     if parts == 1:
         return whole(columns, resp)
-    if n_features >= _MANY:
-        return sums.pairwise(
-            [whole(columns[:, at], resp[:, at]) for at in sums.slices(n_samples)]
-        )
     # Each part of a component as a component: one product with as many matrices.
     # Samples are put in order before they are copied for every component.
     by_part = jnp.swapaxes(sums.split(columns, parts), 0, 1)

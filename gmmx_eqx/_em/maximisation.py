@@ -71,7 +71,7 @@ def has_collapsed(
     # The share of a feature's variance that the other features do not explain is
     # 1 / (precision * variance). NaN must fail, so the tests are of what is sound.
     eps = float(jnp.finfo(variances.dtype).eps)
-    independent = variances * precisions * (mixture.n_features * eps) < 1
+    independent = variances * precisions * eps < 1
     resolved = (variances > resolution) & independent
     sound = jnp.all(resolved, axis=Axis.features, keepdims=True)
     if frozen is not None:

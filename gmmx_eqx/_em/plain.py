@@ -10,6 +10,7 @@ from .._core.aliases import Count, Flag, Scalar
 from .._core.likes import AmountLike, CountLike
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
+from .noise import Noise
 from .solver import (
     AbstractEM,
     AbstractEMState,
@@ -32,6 +33,7 @@ class EMState(AbstractEMState):
     - `n_residual_steps`: how many of the M-steps needed the residual kernel.
     - `log_likelihood`: of the current mixture; -inf before the first step.
     - `stop`: whether to stop, and if so, `result` says why.
+    - `noise`: what is known of the rounding of log-likelihoods.
     """
 
     log_likelihoods: Float[Array, " history"]
@@ -40,14 +42,16 @@ class EMState(AbstractEMState):
     log_likelihood: Scalar
     stop: Flag
     result: RESULTS
+    noise: Noise
 
 
 class EM(AbstractEM):
     """Plain expectation-maximisation, as an Optimistix fixed-point solver.
 
-    Stops when the mean log-likelihood per sample changes by less than `tol` nats (or by
-    less than rounding does), or after `max_steps`. The iterated function gives a
-    mixture and a [`gmmx_eqx.StepInfo`][], as [`gmmx_eqx.EMStep`][] does.
+    Stops when the mean log-likelihood per sample changes by less than `tol` nats (or
+    only up and down by turns, which is rounding), or after `max_steps`. The iterated
+    function gives a mixture and a [`gmmx_eqx.StepInfo`][], as [`gmmx_eqx.EMStep`][]
+    does.
 
     **Attributes:**
 
@@ -98,9 +102,9 @@ class EM(AbstractEM):
     ) -> tuple[GaussianMixture, EMState, StepInfo]:
         del options, tags
         new, info = fn(y, args)
-        stop, result = judge(self, state, info)
+        stop, result, noise = judge(self, state, info)
         # The mixture that is returned is the one whose likelihood is known.
         y = jax.tree.map(lambda old, new: jnp.where(stop, old, new), y, new)
         value = info.log_likelihood
-        state = EMState(**record(state, info, value, stop, result))
+        state = EMState(**record(state, info, value, stop, result, noise))
         return y, state, info

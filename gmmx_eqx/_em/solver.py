@@ -13,6 +13,7 @@ from .._core.aliases import Count, Flag, Scalar
 from .._core.describe import describe
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
+from .noise import Noise
 from .step import StepInfo
 
 
@@ -29,6 +30,7 @@ class AbstractEMState(eqx.Module):
     log_likelihood: eqx.AbstractVar[Scalar]
     stop: eqx.AbstractVar[Flag]
     result: eqx.AbstractVar[RESULTS]
+    noise: eqx.AbstractVar[Noise]
 
 
 _STATE = sorted(AbstractEMState.__abstractvars__)
@@ -118,11 +120,17 @@ def blank(solver: AbstractEM, y: GaussianMixture) -> dict[str, Any]:
         "stop": jnp.array(False),
         # What remains if the start itself is not finite, and no step is taken.
         "result": RESULTS.nonfinite,
+        "noise": Noise.none(unknown),
     }
 
 
 def record(
-    state: AbstractEMState, info: StepInfo, value: Scalar, stop: Flag, result: RESULTS
+    state: AbstractEMState,
+    info: StepInfo,
+    value: Scalar,
+    stop: Flag,
+    result: RESULTS,
+    noise: Noise,
 ) -> dict[str, Any]:
     """The attributes of the next state: `value` is the log-likelihood after
     `state.n_steps`, and unless `stop` the step that `info` is of is taken."""
@@ -135,20 +143,32 @@ def record(
         "log_likelihood": value,
         "stop": stop,
         "result": result,
+        "noise": noise,
     }
+
+
+def settles(
+    tol: Scalar, noise: Noise, value: Scalar, previous: Scalar, total_weight: Scalar
+) -> tuple[Flag, Noise]:
+    """Whether the log-likelihood has settled, from `previous` to `value`."""
+    # Infinite before the first step, which is then not settled.
+    change = value - previous
+    rounding = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
+    tol = tol.astype(value.dtype) * total_weight
+    least = jnp.maximum(tol, rounding)
+    noise = noise.after(value, change, least)
+    # Without a tolerance all steps are taken.
+    return (tol > 0) & ((jnp.abs(change) <= least) | noise.is_all), noise
 
 
 def judge(
     solver: AbstractEM, state: AbstractEMState, info: StepInfo
-) -> tuple[Flag, RESULTS]:
+) -> tuple[Flag, RESULTS, Noise]:
     """Whether to stop before the step that `info` is of, and why."""
     value = info.log_likelihood
-    # Infinite before the first step, which is then not settled.
-    change = jnp.abs(value - state.log_likelihood)
-    rounding = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
-    tol = solver.tol.astype(value.dtype) * info.total_weight
-    # Without a tolerance all steps are taken.
-    settled = (tol > 0) & (change <= jnp.maximum(tol, rounding))
+    settled, noise = settles(
+        solver.tol, state.noise, value, state.log_likelihood, info.total_weight
+    )
     exhausted = state.n_steps >= solver.max_steps
     nonfinite = ~jnp.isfinite(value)
 
@@ -157,7 +177,7 @@ def judge(
     collapsed = info.collapsed & ~exhausted
     result = RESULTS.where(collapsed, RESULTS.component_collapsed, result)
     result = RESULTS.where(nonfinite, RESULTS.nonfinite, result)
-    return settled | exhausted | collapsed | nonfinite, result
+    return settled | exhausted | collapsed | nonfinite, result, noise
 
 
 def as_tol(tol: Any) -> Scalar:

@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -11,6 +11,7 @@ from .._core.likes import AmountLike, CountLike
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
 from .chart import Chart
+from .noise import Noise
 from .solver import (
     AbstractEM,
     AbstractEMState,
@@ -22,6 +23,8 @@ from .solver import (
 )
 from .step import StepInfo
 
+
+_Tree = TypeVar("_Tree")
 
 # By how much the longest extrapolation grows when it is used and helps (Varadhan,
 # Roland).
@@ -47,6 +50,7 @@ class SQUAREMState(AbstractEMState):
     log_likelihood: Scalar
     stop: Flag
     result: RESULTS
+    noise: Noise
     phase: Count
     before: GaussianMixture
     retreat: GaussianMixture
@@ -132,7 +136,7 @@ class SQUAREM(AbstractEM):
         # False for a NaN.
         helped = (info.log_likelihood >= state.log_likelihood) & ~info.collapsed
         dropped = tried & ~helped
-        plain_stop, plain_result = judge(self, state, info)
+        plain_stop, plain_result, noise = judge(self, state, info)
         # An extrapolation is no place to end: its change is not that of a plain step.
         stop = plain_stop & ~tried
         result = RESULTS.where(tried, state.result, plain_result)
@@ -152,7 +156,8 @@ class SQUAREM(AbstractEM):
 
         following = _where(leaps, leap, _where(dropped, state.retreat, new))
         following = _where(again, state.start, following)
-        recorded = record(state, info, value, stop, result)
+        noise = _where(tried, state.noise, noise)
+        recorded = record(state, info, value, stop, result, noise)
         # A fresh start has nothing to be compared with.
         recorded["log_likelihood"] = jnp.where(again, -jnp.inf, value)
         state = SQUAREMState(
@@ -189,5 +194,5 @@ def _extrapolate(
     return leap.mixture(third, scale), length
 
 
-def _where(flag: Flag, yes: GaussianMixture, no: GaussianMixture) -> GaussianMixture:
+def _where(flag: Flag, yes: _Tree, no: _Tree) -> _Tree:
     return jax.tree.map(lambda a, b: jnp.where(flag, a, b), yes, no)

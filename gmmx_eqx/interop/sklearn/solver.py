@@ -9,7 +9,7 @@ from ..._core import inputs
 from ..._core.aliases import Count, Scalar
 from ..._core.results import RESULTS
 from ..._em import AbstractEM, EMState, StepInfo
-from ..._em.solver import as_max_steps, as_tol, blank, record
+from ..._em.solver import as_max_steps, as_tol, blank, record, settles
 from ..._mixture import GaussianMixture
 
 
@@ -66,10 +66,9 @@ class CountedEM(AbstractEM):
         value = info.log_likelihood
         first = self.previous.astype(value.dtype) * info.total_weight
         previous = jnp.where(state.n_steps == 0, first, state.log_likelihood)
-        change = jnp.abs(value - previous)
-        rounding = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
-        tol = self.tol.astype(value.dtype) * info.total_weight
-        settled = (change < tol) | ((tol > 0) & (change <= rounding))
+        settled, noise = settles(
+            self.tol, state.noise, value, previous, info.total_weight
+        )
         idle = self.max_steps == 0
         # If another component is singular at the same time, the next step says so.
         lost = jnp.any((y.weights > 0) & (new.weights == 0))
@@ -84,6 +83,6 @@ class CountedEM(AbstractEM):
         result = RESULTS.where(nonfinite, RESULTS.nonfinite, result)
         stays = failed | idle
         y = jax.tree.map(lambda old, new: jnp.where(stays, old, new), y, new)
-        changes = record(state, info, value, stays, result)
+        changes = record(state, info, value, stays, result, noise)
         stop = stays | settled | (changes["n_steps"] >= self.max_steps)
         return y, EMState(**{**changes, "stop": stop}), info
