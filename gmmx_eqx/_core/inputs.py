@@ -41,11 +41,15 @@ def as_float(value: Any, name: str) -> Float[Array, "..."]:
         _check_range(value, name)
     if jnp.issubdtype(value.dtype, jnp.complexfloating):
         raise ValueError(f"`{name}` must be real; got an array of dtype {value.dtype}.")
-    if not jnp.issubdtype(value.dtype, jnp.floating):
-        return jnp.asarray(value, dtype=float)
-    if jnp.finfo(value.dtype).bits < 32:
-        return jnp.asarray(value, dtype=jnp.float32)
-    return jnp.asarray(value)
+    dtype = value.dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+        dtype = float
+    elif jnp.finfo(dtype).bits < 32:
+        dtype = jnp.float32
+    if isinstance(value, jax.Array):
+        return jnp.asarray(value, dtype=dtype)
+    # `jnp.asarray` would compile a copy for every shape.
+    return jax.device_put(value.astype(jax.dtypes.canonicalize_dtype(dtype)))
 
 
 def _check_range(value: np.ndarray, name: str) -> None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from .._core import inputs
-from .._core.aliases import Data, SampleWeight
+from .._core.aliases import Count, Data, Weighting
 from .._core.describe import check_instance
 from .._covariances import AbstractCovariances
 from .._em import AbstractEM, EM, EMStep, Kernel
@@ -68,7 +68,7 @@ class Settings(eqx.Module):
             width=width,
         )
 
-    def source(self, x: Data, weight: SampleWeight | None) -> InMemory:
+    def source(self, x: Data, weight: Weighting) -> InMemory:
         return InMemory.from_data(x, weight, chunk_size(x, largest=_CHUNK))
 
     def start(
@@ -97,7 +97,7 @@ class Settings(eqx.Module):
 def fit_lanes(
     settings: Settings,
     x: Data,
-    weight: SampleWeight | None,
+    weight: Weighting,
     keys: Any,
     n_active: Int[Array, " lanes"],
     ticket: Ticket | None = None,
@@ -121,10 +121,11 @@ def fit_sets(
     xs: Array,
     weights: Array | None,
     keys: Any,
+    n_lanes: Count,
     ticket: Ticket | None = None,
 ) -> tuple[Solution, Int[Array, ""]]:
     """Many data sets, `(sets, samples, features)`, and keys `(sets, restarts)`: a lane
-    for each key."""
+    for each key, of which the first `n_lanes` are fitted."""
     sources = eqx.filter_vmap(settings.source)(xs, weights)
     n_restarts = keys.shape[1]
     steps = eqx.filter_vmap(settings.step)(sources)
@@ -143,7 +144,7 @@ def fit_sets(
     starts = map_groups(start, settings.width, lanes, keys.reshape(-1))
     run = lambda mixture, step: step(mixture)
     mixtures, states, n_pool_steps = run_pool(
-        run, settings.solver, starts, step_of, settings.width, ticket
+        run, settings.solver, starts, step_of, settings.width, ticket, n_lanes
     )
 
     def finish(mixture, state, lane):

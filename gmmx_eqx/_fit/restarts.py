@@ -3,7 +3,7 @@ import functools as ft
 import jax.numpy as jnp
 import jax.random as jr
 
-from .._core import inputs
+from .._core import buckets, inputs
 from .._core.axes import CovarianceType
 from .._core.describe import check_key
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
@@ -70,6 +70,7 @@ def fit_restarts(
         width=min(width, n_restarts),
     )
     keys = jr.split(key, n_restarts)
+    x, weight = buckets.fill(x, weight, keys, settings, n_lanes=n_restarts)
     n_active = jnp.full(n_restarts, n_components)
     run = ft.partial(fit_lanes, settings, x, weight, keys, n_active)
     solutions, n_pool_steps = watch(progress, "fit", n_restarts, run)

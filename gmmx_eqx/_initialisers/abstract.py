@@ -92,7 +92,9 @@ class AbstractInitialiser(eqx.Module):
         # jaxlib 0.10.2 crashes on a CPU where float32 arrays have seven (jax-ml/jax
         # issue 39257), which is three `vmap`s around our four axes.
         attempts, scores = jax.lax.map(attempt, jnp.stack([standard, whiten]))
-        best = jnp.argmin(scores)
+        # Where both are the same partition, rounding must not choose.
+        least = float(jnp.finfo(scores.dtype).eps) ** 0.5 * len(standard)
+        best = (scores[1] < scores[0] - least).astype(int)
         return jax.tree.map(lambda leaf: leaf[best], attempts)
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core import inputs, linalg
+from .._core import buckets, inputs, linalg
 from .._core.aliases import (
     Data,
     Labels,
@@ -15,6 +15,7 @@ from .._core.aliases import (
     PerDatumComponent,
     PerSample,
     Scalar,
+    Weighting,
     Weights,
 )
 from .._core.axes import Axis
@@ -95,14 +96,14 @@ class AbstractGaussianMixture(eqx.Module):
     def estimate_log_prob(self, x: DataLike) -> PerSample:
         r"""The joint log-density $\log w_k + \log N(x_n | μ_k, Σ_k)$ of every sample
         and component, shape `(n_samples, components, 1, 1)`."""
-        return _per_datum(self, self._as_data(x), densities.joint)
+        return self._evaluate(x, densities.joint)
 
     def log_prob(self, x: DataLike) -> PerDatum:
         """The log-density of every sample, shape `(n_samples,)`.
 
         Its gradients are finite: far from all modes, and at a weight of zero, too.
         """
-        return _per_datum(self, self._as_data(x), densities.log_prob)
+        return self._evaluate(x, densities.log_prob)
 
     def score_samples(self, x: DataLike) -> PerDatum:
         """The same as `log_prob`, by scikit-learn's name."""
@@ -110,11 +111,11 @@ class AbstractGaussianMixture(eqx.Module):
 
     def predict(self, x: DataLike) -> Labels:
         """The most probable component of every sample, shape `(n_samples,)`."""
-        return _per_datum(self, self._as_data(x), densities.predict)
+        return self._evaluate(x, densities.predict)
 
     def predict_proba(self, x: DataLike) -> PerDatumComponent:
         """The responsibilities $p(k | x_n)$, shape `(n_samples, components)`."""
-        return _per_datum(self, self._as_data(x), densities.predict_proba)
+        return self._evaluate(x, densities.predict_proba)
 
     def score(
         self, x: DataLike, sample_weight: SampleWeightLike | None = None
@@ -176,9 +177,11 @@ class AbstractGaussianMixture(eqx.Module):
                 "`eqx.filter_vmap(lambda mixture: mixture.log_prob(x))(ensemble)`."
             )
 
-    def _as_data(self, x: DataLike) -> Data:
+    def _evaluate(self, x: DataLike, fn: Callable[..., Any]) -> Any:
         self.check_one()
-        return inputs.as_data(x, n_features=self.n_features)[0]
+        x, _ = inputs.as_data(x, n_features=self.n_features)
+        filled, _ = buckets.fill(x, None, self)
+        return buckets.cut(_per_datum(self, filled, fn), x.shape[0])
 
     def _totals(
         self,
@@ -188,7 +191,8 @@ class AbstractGaussianMixture(eqx.Module):
     ) -> tuple[Scalar, Scalar]:
         self.check_one()
         x, weight = inputs.as_data(x, sample_weight, n_features=self.n_features)
-        return _weighted_sum(self, x, weight, fn)
+        x, weight = buckets.fill(x, weight, self)
+        return weighted_sum(self, x, weight, fn)
 
 
 @eqx.filter_jit
@@ -208,9 +212,15 @@ def _per_datum(
 
 
 @eqx.filter_jit
-def _weighted_sum(
-    mixture: AbstractGaussianMixture, x: Data, weight: Any, fn: Callable[..., Any]
+def weighted_sum(
+    mixture: AbstractGaussianMixture,
+    x: Data,
+    weight: Weighting,
+    fn: Callable[..., PerDatum],
 ) -> tuple[Scalar, Scalar]:
+    """The sum of `fn` over the samples, and the sum of their weights."""
+    if weight is not None and weight.ndim == 0:
+        weight = buckets.weights_of(weight, x.shape[0], x.dtype)
     if weight is not None:
         # A sample of weight zero is not there. Its derivative in the weight is, but a
         # NaN would reach the gradients even though the sum does not see it.

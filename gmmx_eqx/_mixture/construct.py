@@ -3,11 +3,12 @@
 from typing import Any, TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core import inputs
-from .._core.aliases import Data, Means, PerDatumComponent, SampleWeight, Weights
+from .._core import buckets, inputs
+from .._core.aliases import Data, Means, PerDatumComponent, Weighting, Weights
 from .._core.axes import Axis
 from .._core.describe import check_instance, check_key
 from .._covariances import AbstractCovariances
@@ -76,6 +77,7 @@ def from_initialiser(
     check_key(key)
     inputs.check_enough_samples(x, weight, n_components)
     ridge = as_ridge(reg_covar)
+    x, weight = buckets.fill(x, weight, key, ridge, initialiser)
     return _from_initialiser(initialiser, family, x, n_components, key, ridge, weight)
 
 
@@ -87,7 +89,7 @@ def _from_initialiser(
     n_components: int,
     key: Any,
     ridge: AbstractRidge,
-    weight: SampleWeight | None,
+    weight: Weighting,
 ) -> Parameters:
     source = _source(x, weight)
     return estimate(
@@ -117,6 +119,8 @@ def from_responsibilities(
     inputs.check_enough_samples(x, weight, resp.shape[1])
     _check_responsibilities(resp, weight)
     ridge = as_ridge(reg_covar)
+    x, weight = buckets.fill(x, weight, resp, ridge)
+    resp = buckets.fill_rows(resp, x.shape[0])
     return _from_responsibilities(family, x, resp, ridge, weight)
 
 
@@ -150,7 +154,7 @@ def _from_responsibilities(
     x: Data,
     resp: PerDatumComponent,
     ridge: AbstractRidge,
-    weight: SampleWeight | None,
+    weight: Weighting,
 ) -> Parameters:
     source = _source(x, weight)
     expand = lambda _, rows: rows[..., None, None]
@@ -163,7 +167,7 @@ def _from_responsibilities(
     )
 
 
-def _source(x: Data, weight: SampleWeight | None) -> InMemory:
+def _source(x: Data, weight: Weighting) -> InMemory:
     return InMemory.from_data(x, weight, chunk_size(x))
 
 
@@ -194,5 +198,9 @@ def one_hot(labels: Any, n_components: int | None, n_samples: int) -> PerDatumCo
                 f"`labels` gives no sample to component {int(missing[0])}. Drop the "
                 "component: number the others without a gap."
             )
+    if numbers is not None:
+        # JAX would compile programs for every number of samples.
+        one_hot = numbers[:, None] == np.arange(n_components)
+        return jax.device_put(one_hot.astype(jax.dtypes.canonicalize_dtype(float)))
     labels = jnp.asarray(labels, dtype=int)
     return (labels[:, None] == jnp.arange(n_components)[None]).astype(float)
