@@ -40,7 +40,8 @@ def fit_restarts(
     - `n_components`, `covariance_type`: what to fit.
     - `n_restarts`: how many starts.
     - `key`: a `jax.random` key; every start gets its own from it.
-    - `initialiser`: how to start; [`gmmx_eqx.KMeans`][] if not given.
+    - `initialiser`: how to start; [`gmmx_eqx.Mixed`][] if not given, whose first start
+        is by k-means.
     - `sample_weight`, `reg_covar`, `solver`, `kernel`: as in [`gmmx_eqx.fit`][].
     - `width`: how many fits are computed side by side. A fit that has ended makes room
         for the next.
@@ -72,6 +73,7 @@ def fit_restarts(
     keys = jr.split(key, n_restarts)
     x, weight = buckets.fill(x, weight, keys, settings, n_lanes=n_restarts)
     n_active = jnp.full(n_restarts, n_components)
-    run = ft.partial(fit_lanes, settings, x, weight, keys, n_active)
+    turns = jnp.arange(n_restarts)
+    run = ft.partial(fit_lanes, settings, x, weight, keys, n_active, turns)
     solutions, n_pool_steps = watch(progress, "fit", n_restarts, run)
     return Population(solutions, n_pool_steps, settings.width)

@@ -86,6 +86,7 @@ def select(
     names = _as_tuple(names, "covariance_types", "['full', 'diag']")
     families = [covariance_class(name, "covariance_types") for name in names]
     n_active = jnp.repeat(jnp.asarray(counts), n_restarts)
+    turns = jnp.tile(jnp.arange(n_restarts), len(counts))
     keys = jr.split(key, n_active.size)
     x, weight = buckets.fill(x, weight, keys, n_lanes=n_active.size)
 
@@ -101,7 +102,7 @@ def select(
             kernel=kernel,
             width=min(width, n_active.size),
         )
-        lanes, _ = fit_lanes(settings, x, weight, keys, n_active, ticket)
+        lanes, _ = fit_lanes(settings, x, weight, keys, n_active, turns, ticket)
         best, icl, n_converged = _best(lanes, x, weight, len(counts))
         largest = GaussianMixture.create(max(counts), x.shape[1], family.type)
         for i, count in enumerate(counts):

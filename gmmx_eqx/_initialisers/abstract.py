@@ -23,21 +23,23 @@ class Partition(eqx.Module):
         inverse units of the data.
     - `centres`: scaled and about the source's pivot, shape `(components, features)`.
     - `softness`: the variance of the Gaussian weights around each centre, in scaled
-        units; zero gives each sample to its nearest centre alone.
+        units; zero, or none, gives each sample to its nearest centre alone.
     """
 
     scaling: ScalingMatrix
     centres: Float[Array, "components features"]
-    softness: float = eqx.field(static=True, default=0.0)
+    softness: Scalar | None = None
 
     def __call__(self, chunk: Chunk) -> PerSample:
         """Responsibilities of one chunk, shape `(batch, components, 1, 1)`."""
         points = linalg.matmul(self.scaling, chunk.columns)
         distances = squared_distances(points, self.centres)
-        if self.softness:
-            resp = jax.nn.softmax(-distances / (2 * self.softness), axis=0)
-        else:
-            resp = nearest(distances)
+        resp = nearest(distances)
+        if self.softness is not None:
+            is_soft = self.softness > 0
+            variance = jnp.where(is_soft, self.softness, 1)
+            shared = jax.nn.softmax(-distances / (2 * variance), axis=0)
+            resp = jnp.where(is_soft, shared, resp)
         return resp.T[..., None, None]
 
 

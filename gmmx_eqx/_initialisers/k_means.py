@@ -12,6 +12,9 @@ from .scaling import as_scaling, Scaling, ScalingMatrix
 from .seeding import Centres, Mass, Points, squared_distances
 
 
+MAX_STEPS, TOL = 100, 1e-4
+
+
 class KMeans(AbstractInitialiser):
     """Each sample to the nearest centre of k-means, begun by k-means++.
 
@@ -31,8 +34,8 @@ class KMeans(AbstractInitialiser):
     scaling: Scaling = eqx.field(
         static=True, converter=as_scaling, default=Scaling.auto
     )
-    max_steps: int = 100
-    tol: float = 1e-4
+    max_steps: int = MAX_STEPS
+    tol: float = TOL
 
     def __check_init__(self) -> None:
         inputs.check_count(self.max_steps, "max_steps")

@@ -56,7 +56,8 @@ def fit_starts(
 def _start(
     settings: Settings, given: Given, x: Data, weight: Weighting, key: Any
 ) -> GaussianMixture:
-    return make_start(settings, given, settings.source(x, weight), key)
+    source = settings.source(x, weight)
+    return make_start(settings, given, source, key, jnp.array(0))
 
 
 @eqx.filter_jit
@@ -65,10 +66,12 @@ def _fit_lanes(
 ) -> tuple[Solution, Solution]:
     source = settings.source(x, weight)
 
-    def start(key):
-        return moved(make_start(settings, given, source, key), -source.pivot)
+    def start(key, turn):
+        begun = make_start(settings, given, source, key, turn)
+        return moved(begun, -source.pivot)
 
-    starts = map_groups(start, settings.width, keys)
+    turns = jnp.arange(keys.shape[0])
+    starts = map_groups(start, settings.width, keys, turns)
     step = settings.step(source)
     run = lambda mixture, args: step(mixture)
     mixtures, states, _ = run_pool(
