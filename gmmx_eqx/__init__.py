@@ -51,6 +51,7 @@ from ._initialisers import (
     AbstractInitialiser as AbstractInitialiser,
     KMeans as KMeans,
     KMeansPlusPlus as KMeansPlusPlus,
+    Mixed as Mixed,
     Partition as Partition,
     RandomPoints as RandomPoints,
     RandomResponsibilities as RandomResponsibilities,

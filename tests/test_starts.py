@@ -24,6 +24,7 @@ INITIALISERS = (
     gx.KMeansPlusPlus,
     gx.RandomPoints,
     gx.RandomResponsibilities,
+    gx.Mixed,
 )
 every_initialiser = pytest.mark.parametrize("initialiser", INITIALISERS)
 
@@ -82,7 +83,7 @@ def test_mapped_starts_are_those_of_a_loop(initialiser, getkey):
 def test_keys_differ(initialiser, getkey):
     starts = centres(initialiser(), X, getkey())
     # k-means may well come to one end from many beginnings.
-    few = 0 if initialiser is gx.KMeans else 8
+    few = 0 if initialiser in (gx.KMeans, gx.Mixed) else 8
     assert len({start.tobytes() for start in starts}) > few
 
 
@@ -247,3 +248,56 @@ def test_bad_labels(case):
     labels, n_components, shown = BAD_LABELS[case]
     call = lambda: MIXTURE.from_labels(X, labels, n_components)
     refused(call, "labels", *shown)
+
+
+def soft(resp) -> bool:
+    """Whether samples are shared among components."""
+    return bool(np.any((resp > 0.01) & (resp < 0.99)))
+
+
+def test_mixed_starts_are_their_kinds_in_turn(getkey):
+    """By what tells them apart: centres that are means, or samples, or responsibilities
+    that are shared."""
+    x = jnp.asarray(X, dtype=float)
+    source = gx.InMemory.from_data(x, None, len(x))
+    points = source.columns[0].T
+    found = []
+    for turn in range(8):
+        partition = gx.Mixed("standard", turn).partition(source, 3, key=getkey())
+        scaled = np.asarray(points @ partition.scaling.T)
+        distances = np.abs(scaled[:, None] - np.asarray(partition.centres)).max(-1)
+        resp = partition(gx.Chunk(source.columns[0], source.weights[0]))
+        found.append((bool(np.all(distances.min(0) < 1e-5)), soft(np.asarray(resp))))
+    k_means, chosen, shared = (False, False), (True, False), (True, True)
+    assert found == 2 * [k_means, chosen, shared, chosen]
+
+
+def test_many_fits_take_turns(getkey):
+    """A first lane by k-means, as without the others, and then other kinds."""
+    key = getkey()
+    run = ft.partial(gx.fit_restarts, X, 3, key=key, solver=gx.EM(max_steps=0))
+    default, k_means = run(n_restarts=3), run(n_restarts=3, initialiser=gx.KMeans())
+    values = np.asarray(default.solutions.log_likelihood)
+    expected = np.asarray(k_means.solutions.log_likelihood)
+    rtol = 1e4 * np.finfo(values.dtype).eps
+    np.testing.assert_allclose(values[0], expected[0], rtol)
+    assert np.all(np.abs(values[1:] - expected[1:]) > 1e-3)
+    # Also in every data set of a batch, and in every cell of a table.
+    batch = gx.fit_batch([X, 2 * X], 3, key=key, solver=gx.EM(max_steps=0))
+    start = gx.fit_batch(
+        [X, 2 * X], 3, key=key, solver=gx.EM(max_steps=0), initialiser=gx.KMeans()
+    )
+    np.testing.assert_allclose(batch.log_likelihood, start.log_likelihood, rtol)
+
+
+@pytest.mark.x64
+def test_mixed_starts_find_what_k_means_does_not(getkey):
+    """A wide cluster behind a narrow one, which k-means always cuts in two; the
+    optimum is that of the labels that the data was made with."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(2, size=400)
+    x = np.where(label, 0.1, 3.0)[:, None] * rng.normal(size=(400, 2))
+    truth = gx.fit(MIXTURE.from_labels(x, label), x)
+    run = ft.partial(gx.fit_restarts, x, 2, n_restarts=16, key=getkey())
+    best = float(run().best.log_likelihood)
+    np.testing.assert_allclose(best, truth.log_likelihood, atol=0.1)

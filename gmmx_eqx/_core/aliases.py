@@ -20,6 +20,9 @@ PerDatumComponent: TypeAlias = Float[Array, "batch components"]
 Scalar: TypeAlias = Float[Array, ""]
 Count: TypeAlias = Int[Array, ""]
 Flag: TypeAlias = Bool[Array, ""]
+# Which samples count: a weight for each; or how many, the first ones, each with weight
+# one; or, if there is nothing to say, all.
+Weighting: TypeAlias = SampleWeight | Count | None
 ScalarLike: TypeAlias = float | int | Real[Array, ""]
 
 # Inside, every array has the four axes of `Axis`.

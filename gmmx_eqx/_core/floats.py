@@ -54,6 +54,8 @@ def as_type(
     """In this type, or a `ValueError` if known numbers are too large for it."""
     if isinstance(array, np.ndarray):
         check_range(array, dtype, name)
+        # `jnp.asarray` would compile a copy for every shape.
+        return jax.device_put(array.astype(dtype))
     return jnp.asarray(array, dtype=dtype)
 
 

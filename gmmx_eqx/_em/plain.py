@@ -63,7 +63,7 @@ class EM(AbstractEM):
     max_steps: Count
     history_size: int = eqx.field(static=True)
 
-    def __init__(self, tol: AmountLike = 1e-5, max_steps: CountLike = 500):
+    def __init__(self, tol: AmountLike = 1e-6, max_steps: CountLike = 1000):
         """**Arguments:**
 
         - `tol`: in nats per sample; a number or a scalar array.

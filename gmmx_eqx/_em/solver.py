@@ -18,7 +18,7 @@ from .step import StepInfo
 
 
 # How many steps a history holds if `max_steps` is not known while tracing.
-_HISTORY_SIZE = 512
+_HISTORY_SIZE = 1024
 
 
 class AbstractEMState(eqx.Module):
@@ -196,5 +196,5 @@ def as_max_steps(max_steps: Any) -> tuple[Count, int]:
         )
     size = 64
     while size <= number:
-        size *= 8
+        size *= 8 if size < 512 else 2
     return jnp.asarray(int(number), dtype=int), size

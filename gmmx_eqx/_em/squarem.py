@@ -95,7 +95,7 @@ class SQUAREM(AbstractEM):
     max_steps: Count
     history_size: int = eqx.field(static=True)
 
-    def __init__(self, tol: AmountLike = 1e-5, max_steps: CountLike = 500):
+    def __init__(self, tol: AmountLike = 1e-6, max_steps: CountLike = 1000):
         """**Arguments** and **errors**: as for [`gmmx_eqx.EM`][]."""
         self.tol = as_tol(tol)
         self.max_steps, self.history_size = as_max_steps(max_steps)

@@ -2,9 +2,10 @@ import functools as ft
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 
-from .._core import inputs
+from .._core import buckets, inputs
 from .._core.axes import CovarianceType
 from .._core.describe import check_key
 from .._core.likes import DataSetsLike, KeyLike, WeightSetsLike
@@ -70,6 +71,9 @@ def fit_batch(
             f"{n_components}; got {xs.shape[1]} in the largest data set."
         )
     n_sets = xs.shape[0]
+    xs, weights = buckets.fill_sets(
+        xs, weights, n_restarts, key, initialiser, reg_covar, solver
+    )
     settings = Settings.create(
         covariance_class(covariance_type),
         n_components,
@@ -77,12 +81,16 @@ def fit_batch(
         reg_covar=reg_covar,
         solver=solver,
         kernel=kernel,
-        width=min(width, n_sets * n_restarts),
+        width=min(width, xs.shape[0] * n_restarts),
     )
-    keys = jr.split(key, (n_sets, n_restarts))
-    run = ft.partial(fit_sets, settings, xs, weights, keys)
+    # A set's keys do not depend on how many sets there are.
+    keys = jr.split(key, (xs.shape[0], n_restarts))
+    n_lanes = jnp.asarray(n_sets * n_restarts)
+    run = ft.partial(fit_sets, settings, xs, weights, keys, n_lanes)
     solutions, _ = watch(progress, "fit", n_sets * n_restarts, run)
-    return in_unit(_best_of_each(solutions), unit)
+    best = _best_of_each(solutions)
+    best = jax.tree.map(lambda leaf: buckets.cut(leaf, n_sets), best)
+    return in_unit(best, unit)
 
 
 _best_of_each = eqx.filter_jit(jax.vmap(take_best))

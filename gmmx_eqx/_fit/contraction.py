@@ -3,8 +3,8 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from .._core import inputs
-from .._core.aliases import Data, SampleWeight, Scalar
+from .._core import buckets, inputs
+from .._core.aliases import Data, Scalar, Weighting
 from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
 from .._em import EMStep, Frozen, Kernel
@@ -55,14 +55,16 @@ def contraction_rate(
     frozen = Frozen() if frozen is None else frozen
     check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
     frozen.check(mixture)
-    return _contraction_rate(mixture, x, weight, as_ridge(reg_covar), frozen)
+    ridge = as_ridge(reg_covar)
+    x, weight = buckets.fill(x, weight, mixture, ridge)
+    return _contraction_rate(mixture, x, weight, ridge, frozen)
 
 
 @eqx.filter_jit
 def _contraction_rate(
     mixture: GaussianMixture,
     x: Data,
-    weight: SampleWeight | None,
+    weight: Weighting,
     ridge: AbstractRidge,
     frozen: Frozen,
 ) -> Scalar:

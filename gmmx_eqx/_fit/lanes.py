@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from .._core import inputs
-from .._core.aliases import Data, SampleWeight
+from .._core.aliases import Count, Data, Weighting
 from .._core.describe import check_instance
 from .._covariances import AbstractCovariances
 from .._em import AbstractEM, EM, EMStep, Kernel
-from .._initialisers import AbstractInitialiser, KMeans
+from .._initialisers import AbstractInitialiser, in_turn, Mixed
 from .._mixture import GaussianMixture
 from .._mixture.estimate import estimate
 from .._priors import AbstractRidge, as_ridge
@@ -53,7 +53,7 @@ class Settings(eqx.Module):
     ) -> "Settings":
         """From what users hand in; what cannot be right is a `ValueError`."""
         if initialiser is None:
-            initialiser = KMeans()
+            initialiser = Mixed()
         if solver is None:
             solver = EM()
         check_instance(initialiser, AbstractInitialiser, "initialiser", "KMeans()")
@@ -68,14 +68,15 @@ class Settings(eqx.Module):
             width=width,
         )
 
-    def source(self, x: Data, weight: SampleWeight | None) -> InMemory:
+    def source(self, x: Data, weight: Weighting) -> InMemory:
         return InMemory.from_data(x, weight, chunk_size(x, largest=_CHUNK))
 
     def start(
-        self, source: InMemory, key: Any, n_active: Int[Array, ""]
+        self, source: InMemory, key: Any, n_active: Count, turn: Count
     ) -> GaussianMixture:
-        """A start about the source's pivot. Components beyond `n_active` are empty."""
-        partition = self.initialiser.partition(
+        """A start about the source's pivot. Components beyond `n_active` are empty.
+        `turn` counts the starts of one data set."""
+        partition = in_turn(self.initialiser, turn).partition(
             source, self.n_components, key=key, n_active=n_active
         )
         parameters = estimate(
@@ -97,15 +98,17 @@ class Settings(eqx.Module):
 def fit_lanes(
     settings: Settings,
     x: Data,
-    weight: SampleWeight | None,
+    weight: Weighting,
     keys: Any,
     n_active: Int[Array, " lanes"],
+    turns: Int[Array, " lanes"],
     ticket: Ticket | None = None,
 ) -> tuple[Solution, Int[Array, ""]]:
-    """One data set, one lane per key; also the number of steps that the pool took."""
+    """One data set, one lane per key; also the number of steps that the pool took.
+    `turns` counts the starts of one kind of mixture."""
     source = settings.source(x, weight)
-    start = lambda key, n_active: settings.start(source, key, n_active)
-    starts = map_groups(start, settings.width, keys, n_active)
+    start = lambda *lane: settings.start(source, *lane)
+    starts = map_groups(start, settings.width, keys, n_active, turns)
     step = settings.step(source)
     run = lambda mixture, args: step(mixture)
     mixtures, states, n_pool_steps = run_pool(
@@ -125,10 +128,11 @@ def fit_sets(
     xs: Array,
     weights: Array | None,
     keys: Any,
+    n_lanes: Count,
     ticket: Ticket | None = None,
 ) -> tuple[Solution, Int[Array, ""]]:
     """Many data sets, `(sets, samples, features)`, and keys `(sets, restarts)`: a lane
-    for each key."""
+    for each key, of which the first `n_lanes` are fitted."""
     sources = eqx.filter_vmap(settings.source)(xs, weights)
     n_restarts = keys.shape[1]
     steps = eqx.filter_vmap(settings.step)(sources)
@@ -142,12 +146,13 @@ def fit_sets(
     lanes = jnp.arange(keys.size)
 
     def start(lane, key):
-        return settings.start(step_of(lane).source, key, all_active)
+        source = step_of(lane).source
+        return settings.start(source, key, all_active, lane % n_restarts)
 
     starts = map_groups(start, settings.width, lanes, keys.reshape(-1))
     run = lambda mixture, step: step(mixture)
     mixtures, states, n_pool_steps = run_pool(
-        run, settings.solver, starts, step_of, settings.width, ticket
+        run, settings.solver, starts, step_of, settings.width, ticket, n_lanes
     )
 
     def finish(mixture, state, lane):

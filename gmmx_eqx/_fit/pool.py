@@ -33,6 +33,7 @@ def run_pool(
     args: Callable[[Int[Array, ""]], Any],
     width: int,
     ticket: Ticket | None = None,
+    n_used: Int[Array, ""] | None = None,
 ) -> tuple[GaussianMixture, AbstractEMState, Int[Array, ""]]:
     """Iterates every lane of `starts` to its own end, `width` lanes at a time.
 
@@ -47,15 +48,17 @@ def run_pool(
     - `starts`: mixtures with a leading axis of lanes.
     - `args`: from the number of a lane to what its steps need.
     - `ticket`: to report by how many lanes have ended.
+    - `n_used`: how many of the lanes, the first ones, are to be iterated; all if not
+        given.
 
     **Returns:**
 
     The final mixtures and solver states with the leading axis of lanes, and how many
     steps the pool took: it computed `width` times as many.
     """
-    n_lanes = starts.means.shape[0]
-    lanes = jnp.arange(n_lanes)
-    width = min(width, n_lanes)
+    n_rows = starts.means.shape[0]
+    n_lanes = jnp.asarray(n_rows) if n_used is None else n_used
+    width = min(width, n_rows)
 
     def init(mixture):
         return solver.init(step, mixture, None, {}, None, None, frozenset())
@@ -66,9 +69,9 @@ def run_pool(
 
     check_solver(solver, step, jax.tree.map(lambda leaf: leaf[0], starts))
     states = jax.vmap(init)(starts)
-    first = lanes[:width]
+    first = jnp.arange(width)
     pool = _Pool(
-        lane=first,
+        lane=jnp.minimum(first, n_lanes),
         mixtures=_take(starts, first),
         states=_take(states, first),
         n_started=jnp.array(width),
@@ -85,7 +88,7 @@ def run_pool(
         mixtures, states = jax.vmap(advance)(pool.mixtures, pool.states, lane)
         ended = states.stop
         # Out of range is dropped: a slot that goes on, or has no lane, writes nothing.
-        written = jnp.where(ended, pool.lane, n_lanes)
+        written = jnp.where(ended & (pool.lane < n_lanes), pool.lane, n_rows)
         results = _put(pool.results, written, (mixtures, states))
         candidates = pool.n_started + jnp.cumsum(ended) - 1
         next_lane = jnp.where(ended, jnp.minimum(candidates, n_lanes), pool.lane)

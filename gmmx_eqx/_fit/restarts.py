@@ -3,7 +3,7 @@ import functools as ft
 import jax.numpy as jnp
 import jax.random as jr
 
-from .._core import inputs
+from .._core import buckets, inputs
 from .._core.axes import CovarianceType
 from .._core.describe import check_key
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
@@ -41,7 +41,8 @@ def fit_restarts(
     - `n_components`, `covariance_type`: what to fit.
     - `n_restarts`: how many starts.
     - `key`: a `jax.random` key; every start gets its own from it.
-    - `initialiser`: how to start; [`gmmx_eqx.KMeans`][] if not given.
+    - `initialiser`: how to start; [`gmmx_eqx.Mixed`][] if not given, whose first start
+        is by k-means.
     - `sample_weight`, `reg_covar`, `solver`, `kernel`: as in [`gmmx_eqx.fit`][].
     - `width`: how many fits are computed side by side. A fit that has ended makes room
         for the next.
@@ -72,8 +73,10 @@ def fit_restarts(
         width=min(width, n_restarts),
     )
     keys = jr.split(key, n_restarts)
+    x, weight = buckets.fill(x, weight, keys, settings, n_lanes=n_restarts)
     n_active = jnp.full(n_restarts, n_components)
-    run = ft.partial(fit_lanes, settings, x, weight, keys, n_active)
+    turns = jnp.arange(n_restarts)
+    run = ft.partial(fit_lanes, settings, x, weight, keys, n_active, turns)
     solutions, n_pool_steps = watch(progress, "fit", n_restarts, run)
     solutions = in_unit(solutions, unit)
     return Population(solutions, n_pool_steps, settings.width)

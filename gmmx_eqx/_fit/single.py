@@ -5,8 +5,8 @@ import equinox as eqx
 import jax
 import optimistix as optx
 
-from .._core import inputs
-from .._core.aliases import Data, SampleWeight
+from .._core import buckets, inputs
+from .._core.aliases import Data, Weighting
 from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
 from .._core.placement import all_on_automatic_mesh
@@ -87,13 +87,16 @@ def fit(
     if frozen is not None:
         check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
         frozen.check(mixture)
+    ridge = as_ridge(reg_covar)
+    solver = EM() if solver is None else solver
+    x, weight = buckets.fill(x, weight, mixture, ridge, solver, frozen)
     run = ft.partial(
         _fit,
         mixture,
         x,
         weight,
-        as_ridge(reg_covar),
-        EM() if solver is None else solver,
+        ridge,
+        solver,
         inputs.as_option(Kernel, kernel, "kernel"),
         samples_per_chunk,
         frozen,
@@ -106,7 +109,7 @@ def fit(
 def _fit(
     mixture: GaussianMixture,
     x: Data,
-    weight: SampleWeight | None,
+    weight: Weighting,
     ridge: AbstractRidge,
     solver: optx.AbstractFixedPointSolver[Any, Any, Any],
     kernel: Kernel,

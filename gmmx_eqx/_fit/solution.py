@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from .._core import inputs
-from .._core.aliases import Count, PerFeature, SampleWeight, Scalar
+from .._core.aliases import Count, PerFeature, Scalar, Weighting
 from .._core.pickling import Pickled
 from .._core.results import number, RESULTS, STATUSES
 from .._core.weights import unbalance, Unit
@@ -132,8 +132,8 @@ def ending(
 ) -> RESULTS:
     """How a fit to weighted samples ended: whatever its solver says, it cannot be
     right if there are too few of them."""
-    if weight is None:
-        # Their number is known while tracing, and was looked at.
+    if weight is None or weight.ndim == 0:
+        # Their number was known before, and was looked at.
         return state.result
     # A NaN in the data is worse.
     finite = jnp.isfinite(jnp.sum(source.variances))

@@ -6,10 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Int
 
-from .._core import inputs
-from .._core.aliases import Data, SampleWeight
+from .._core import buckets, inputs
+from .._core.aliases import Data, Weighting
 from .._core.axes import Axis
 from .._core.describe import check_key, describe
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
@@ -17,6 +18,8 @@ from .._covariances import AbstractCovariances, COVARIANCE, covariance_class
 from .._em import AbstractEM, Kernel
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture
+from .._mixture.abstract import weighted_sum
+from .._mixture.densities import log_prob_completed
 from .._priors import RidgeLike
 from .best import take_best
 from .lanes import fit_lanes, Settings
@@ -79,13 +82,15 @@ def select(
     check_key(key)
     inputs.check_enough_samples(x, weight, max(counts))
     weight, unit = inputs.balance(weight)
-    n_balanced = float(len(x) if weight is None else jnp.sum(weight))
+    n_balanced = float(len(x) if weight is None else np.sum(np.asarray(weight)))
     n_samples = n_balanced * float(unit)
     names = COVARIANCE if covariance_types is None else covariance_types
     names = _as_tuple(names, "covariance_types", "['full', 'diag']")
     families = [covariance_class(name, "covariance_types") for name in names]
     n_active = jnp.repeat(jnp.asarray(counts), n_restarts)
+    turns = jnp.tile(jnp.arange(n_restarts), len(counts))
     keys = jr.split(key, n_active.size)
+    x, weight = buckets.fill(x, weight, keys, n_lanes=n_active.size)
 
     def cells_of(
         family: type[AbstractCovariances], ticket: Ticket | None
@@ -99,7 +104,7 @@ def select(
             kernel=kernel,
             width=min(width, n_active.size),
         )
-        lanes, _ = fit_lanes(settings, x, weight, keys, n_active, ticket)
+        lanes, _ = fit_lanes(settings, x, weight, keys, n_active, turns, ticket)
         best, icl, n_converged = _best(lanes, x, weight, len(counts))
         largest = GaussianMixture.create(max(counts), x.shape[1], family.type)
         for i, count in enumerate(counts):
@@ -144,7 +149,7 @@ def _as_tuple(values: Any, name: str, example: str) -> tuple[Any, ...]:
 
 @eqx.filter_jit
 def _best(
-    lanes: Solution, x: Data, weight: SampleWeight | None, n_cells: int
+    lanes: Solution, x: Data, weight: Weighting, n_cells: int
 ) -> tuple[Solution, Array, Int[Array, " cells"]]:
     """Of each cell's lanes: the best, its ICL as if it had as many parameters as the
     largest, and how many converged."""
@@ -152,7 +157,12 @@ def _best(
         lambda leaf: leaf.reshape(n_cells, -1, *leaf.shape[1:]), lanes
     )
     best = jax.vmap(take_best)(by_cell)
-    icl = jax.vmap(lambda mixture: mixture.icl(x, weight))(best.mixture)
+
+    def icl_of(mixture):
+        total, n_samples = weighted_sum(mixture, x, weight, log_prob_completed)
+        return -2 * total + mixture.n_parameters * jnp.log(n_samples)
+
+    icl = jax.vmap(icl_of)(best.mixture)
     return best, icl, jnp.sum(by_cell.converged, axis=1)
 
 

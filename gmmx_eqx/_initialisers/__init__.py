@@ -1,6 +1,7 @@
 from .abstract import AbstractInitialiser as AbstractInitialiser, Partition as Partition
 from .k_means import KMeans as KMeans
 from .k_means_plus_plus import KMeansPlusPlus as KMeansPlusPlus
+from .mixed import in_turn as in_turn, Mixed as Mixed
 from .random_points import RandomPoints as RandomPoints
 from .random_responsibilities import RandomResponsibilities as RandomResponsibilities
 from .scaling import Scaling as Scaling

@@ -24,21 +24,23 @@ class Partition(eqx.Module):
         inverse units of the data.
     - `centres`: scaled and about the source's pivot, shape `(components, features)`.
     - `softness`: the variance of the Gaussian weights around each centre, in scaled
-        units; zero gives each sample to its nearest centre alone.
+        units; zero, or none, gives each sample to its nearest centre alone.
     """
 
     scaling: ScalingMatrix
     centres: Float[Array, "components features"]
-    softness: float = eqx.field(static=True, default=0.0)
+    softness: Scalar | None = None
 
     def __call__(self, chunk: Chunk) -> PerSample:
         """Responsibilities of one chunk, shape `(batch, components, 1, 1)`."""
         points = linalg.matmul(self.scaling, chunk.columns)
         distances = squared_distances(points, self.centres)
-        if self.softness:
-            resp = jax.nn.softmax(-distances / (2 * self.softness), axis=0)
-        else:
-            resp = nearest(distances)
+        resp = nearest(distances)
+        if self.softness is not None:
+            is_soft = self.softness > 0
+            variance = jnp.where(is_soft, self.softness, 1)
+            shared = jax.nn.softmax(-distances / (2 * variance), axis=0)
+            resp = jnp.where(is_soft, shared, resp)
         return resp.T[..., None, None]
 
 
@@ -93,7 +95,9 @@ class AbstractInitialiser(eqx.Module):
         # jaxlib 0.10.2 crashes on a CPU where float32 arrays have seven (jax-ml/jax
         # issue 39257), which is three `vmap`s around our four axes.
         attempts, scores = jax.lax.map(attempt, jnp.stack([standard, whiten]))
-        best = jnp.argmin(scores)
+        # Where both are the same partition, rounding must not choose.
+        least = float(jnp.finfo(scores.dtype).eps) ** 0.5 * len(standard)
+        best = (scores[1] < scores[0] - least).astype(int)
         return jax.tree.map(lambda leaf: leaf[best], attempts)
 
 

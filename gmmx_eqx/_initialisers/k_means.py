@@ -12,6 +12,9 @@ from .scaling import as_scaling, Scaling, ScalingMatrix
 from .seeding import Centres, Mass, Points, squared_distances
 
 
+MAX_STEPS, TOL = 100, 1e-4
+
+
 class KMeans(AbstractInitialiser):
     """Each sample to the nearest centre of k-means, begun by k-means++.
 
@@ -31,8 +34,8 @@ class KMeans(AbstractInitialiser):
     scaling: Scaling = eqx.field(
         static=True, converter=as_scaling, default=Scaling.auto
     )
-    max_steps: int = 100
-    tol: float = 1e-4
+    max_steps: int = MAX_STEPS
+    tol: float = TOL
 
     def __check_init__(self) -> None:
         inputs.check_count(self.max_steps, "max_steps")
@@ -49,24 +52,36 @@ class KMeans(AbstractInitialiser):
         seeding = KMeansPlusPlus(self.scaling)
         start = seeding.partition_scaled(source, scaling, n_components, n_active, key)
         points = linalg.matmul(scaling, source.columns)
-
-        def unsettled(carry):
-            _, move, step = carry
-            return (move > self.tol) & (step < self.max_steps)
-
-        def improve(carry):
-            centres, _, step = carry
-            moved = _lloyd(points, source.weights, centres)
-            move = jnp.where(jnp.isfinite(centres), moved - centres, 0)
-            return moved, jnp.sum(move**2), step + 1
-
-        infinite = jnp.full((), jnp.inf, points.dtype)
-        carry = (start.centres, infinite, jnp.array(0))
-        centres, _, _ = jax.lax.while_loop(unsettled, improve, carry)
+        centres = lloyd(points, source.weights, start.centres, self.max_steps, self.tol)
         return Partition(scaling=scaling, centres=centres)
 
 
-def _lloyd(points: Points, weights: Mass, centres: Centres) -> Centres:
+def lloyd(
+    points: Points,
+    weights: Mass,
+    centres: Centres,
+    max_steps: Count | int,
+    tol: float,
+) -> Centres:
+    """Centres moved to the means of their samples, until they stay."""
+
+    def unsettled(carry):
+        _, move, step = carry
+        return (move > tol) & (step < max_steps)
+
+    def improve(carry):
+        centres, _, step = carry
+        moved = _moved(points, weights, centres)
+        move = jnp.where(jnp.isfinite(centres), moved - centres, 0)
+        return moved, jnp.sum(move**2), step + 1
+
+    infinite = jnp.full((), jnp.inf, points.dtype)
+    carry = (centres, infinite, jnp.array(0))
+    centres, _, _ = jax.lax.while_loop(unsettled, improve, carry)
+    return centres
+
+
+def _moved(points: Points, weights: Mass, centres: Centres) -> Centres:
     """Every centre to the mean of its samples."""
 
     def of_chunk(total, chunk):

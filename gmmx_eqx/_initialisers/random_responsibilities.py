@@ -1,4 +1,5 @@
 import equinox as eqx
+import jax.numpy as jnp
 
 from .._core.aliases import Count
 from .._core.likes import KeyLike
@@ -35,4 +36,5 @@ class RandomResponsibilities(AbstractInitialiser):
     ) -> Partition:
         points = RandomPoints(self.scaling)
         hard = points.partition_scaled(source, scaling, n_components, n_active, key)
-        return Partition(scaling=scaling, centres=hard.centres, softness=1.0)
+        one = jnp.ones((), scaling.dtype)
+        return Partition(scaling=scaling, centres=hard.centres, softness=one)

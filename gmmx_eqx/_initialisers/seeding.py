@@ -64,6 +64,7 @@ def seed(
     n_trials: int,
     mass_of: Callable[[Mass], Mass],
     key: Any,
+    n_used: Count | None = None,
 ) -> Centres:
     """Samples chosen one after the other.
 
@@ -71,7 +72,7 @@ def seed(
     weight, where d is the squared distance to the nearest sample chosen so far; best
     is the one that leaves the smallest sum of squared distances. Distinct as long as
     the data has enough distinct samples and `mass_of(0) == 0`. Those from number
-    `n_active` on are at infinity.
+    `n_active` on are at infinity. With `n_used`, only so many of the trials count.
     """
     # All random numbers at once, along one axis: each generator in a program takes long
     # to compile, and several times as long if its result has more axes.
@@ -85,6 +86,8 @@ def seed(
         distances = squared_distances(points, candidates)
         distances = jnp.minimum(distances, nearest[:, None])
         inertia = jnp.sum(weights[:, None] * distances, axis=(0, 2))
+        if n_used is not None:
+            inertia = jnp.where(jnp.arange(n_trials) < n_used, inertia, jnp.inf)
         best = jnp.argmin(inertia)
         return distances[:, best], candidates[best]
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._core import inputs, linalg
+from .._core import buckets, inputs, linalg
 from .._core.aliases import (
     Data,
     Labels,
@@ -16,6 +16,7 @@ from .._core.aliases import (
     PerDatumComponent,
     PerSample,
     Scalar,
+    Weighting,
     Weights,
 )
 from .._core.axes import Axis
@@ -112,14 +113,14 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
     def estimate_log_prob(self, x: DataLike) -> PerSample:
         r"""The joint log-density $\log w_k + \log N(x_n | μ_k, Σ_k)$ of every sample
         and component, shape `(n_samples, components, 1, 1)`."""
-        return self._per_datum(x, densities.joint)
+        return self._evaluate(x, densities.joint)
 
     def log_prob(self, x: DataLike) -> PerDatum:
         """The log-density of every sample, shape `(n_samples,)`.
 
         Its gradients are finite: far from all modes, and at a weight of zero, too.
         """
-        return self._per_datum(x, densities.log_prob)
+        return self._evaluate(x, densities.log_prob)
 
     def score_samples(self, x: DataLike) -> PerDatum:
         """The same as `log_prob`, by scikit-learn's name."""
@@ -127,11 +128,11 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
 
     def predict(self, x: DataLike) -> Labels:
         """The most probable component of every sample, shape `(n_samples,)`."""
-        return self._per_datum(x, densities.predict)
+        return self._evaluate(x, densities.predict)
 
     def predict_proba(self, x: DataLike) -> PerDatumComponent:
         """The responsibilities $p(k | x_n)$, shape `(n_samples, components)`."""
-        return self._per_datum(x, densities.predict_proba)
+        return self._evaluate(x, densities.predict_proba)
 
     def score(
         self, x: DataLike, sample_weight: SampleWeightLike | None = None
@@ -193,10 +194,12 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
                 "`eqx.filter_vmap(lambda mixture: mixture.log_prob(x))(ensemble)`."
             )
 
-    def _per_datum(self, x: DataLike, fn: Callable[..., Any]) -> Any:
+    def _evaluate(self, x: DataLike, fn: Callable[..., Any]) -> Any:
         self.check_one()
         x, _ = inputs.as_data(x, n_features=self.n_features, like=self)
-        return _per_datum(all_on_automatic_mesh(self, "mixture"), x, fn)
+        mixture = all_on_automatic_mesh(self, "mixture")
+        filled, _ = buckets.fill(x, None, mixture)
+        return buckets.cut(_per_datum(mixture, filled, fn), x.shape[0])
 
     def _totals(
         self,
@@ -211,7 +214,8 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         )
         weight, unit = inputs.balance(weight)
         mixture = all_on_automatic_mesh(self, "mixture")
-        return *_weighted_sum(mixture, x, weight, fn), unit
+        x, weight = buckets.fill(x, weight, mixture)
+        return *weighted_sum(mixture, x, weight, fn), unit
 
     def _bayesian(self, total: Scalar, n_samples: Scalar, unit: Unit) -> Scalar:
         log_n_samples = jnp.log(n_samples)
@@ -237,9 +241,15 @@ def _per_datum(
 
 
 @eqx.filter_jit
-def _weighted_sum(
-    mixture: AbstractGaussianMixture, x: Data, weight: Any, fn: Callable[..., Any]
+def weighted_sum(
+    mixture: AbstractGaussianMixture,
+    x: Data,
+    weight: Weighting,
+    fn: Callable[..., PerDatum],
 ) -> tuple[Scalar, Scalar]:
+    """The sum of `fn` over the samples, and the sum of their weights."""
+    if weight is not None and weight.ndim == 0:
+        weight = buckets.weights_of(weight, x.shape[0], x.dtype)
     if weight is not None:
         # A sample of weight zero is not there. Its derivative in the weight is, but a
         # NaN would reach the gradients even though the sum does not see it.

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core import inputs
-from .._core.aliases import Data, Means, PerDatumComponent, SampleWeight, Weights
+from .._core import buckets, inputs
+from .._core.aliases import Data, Means, PerDatumComponent, Weighting, Weights
 from .._core.axes import Axis
 from .._core.describe import check_instance, check_key
 from .._covariances import AbstractCovariances
@@ -92,6 +92,7 @@ def from_initialiser(
     inputs.check_enough_samples(x, weight, n_components)
     ridge = as_ridge(reg_covar)
     weight, _ = inputs.balance(weight)
+    x, weight = buckets.fill(x, weight, key, ridge, initialiser)
     return _from_initialiser(initialiser, family, x, n_components, key, ridge, weight)
 
 
@@ -103,7 +104,7 @@ def _from_initialiser(
     n_components: int,
     key: Any,
     ridge: AbstractRidge,
-    weight: SampleWeight | None,
+    weight: Weighting,
 ) -> Parameters:
     source = _source(x, weight)
     return estimate(
@@ -137,6 +138,8 @@ def from_responsibilities(
     _check_responsibilities(resp, weight)
     ridge = as_ridge(reg_covar)
     weight, _ = inputs.balance(weight)
+    x, weight = buckets.fill(x, weight, resp, ridge)
+    resp = buckets.fill_rows(resp, x.shape[0])
     return _from_responsibilities(family, x, resp, ridge, weight)
 
 
@@ -170,7 +173,7 @@ def _from_responsibilities(
     x: Data,
     resp: PerDatumComponent,
     ridge: AbstractRidge,
-    weight: SampleWeight | None,
+    weight: Weighting,
 ) -> Parameters:
     source = _source(x, weight)
     expand = lambda _, rows: rows[..., None, None]
@@ -183,7 +186,7 @@ def _from_responsibilities(
     )
 
 
-def _source(x: Data, weight: SampleWeight | None) -> InMemory:
+def _source(x: Data, weight: Weighting) -> InMemory:
     return InMemory.from_data(x, weight, chunk_size(x))
 
 
@@ -214,5 +217,9 @@ def one_hot(labels: Any, n_components: int | None, n_samples: int) -> PerDatumCo
                 f"`labels` gives no sample to component {int(missing[0])}. Drop the "
                 "component: number the others without a gap."
             )
+    if numbers is not None:
+        # JAX would compile programs for every number of samples.
+        one_hot = numbers[:, None] == np.arange(n_components)
+        return jax.device_put(one_hot.astype(jax.dtypes.canonicalize_dtype(float)))
     labels = jnp.asarray(labels, dtype=int)
     return (labels[:, None] == jnp.arange(n_components)[None]).astype(float)

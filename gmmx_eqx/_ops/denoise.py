@@ -1,7 +1,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._core import inputs
+from .._core import buckets, inputs
 from .._core.aliases import Data, Values
 from .._core.likes import DataLike, NoiseLike
 from .._mixture import AbstractGaussianMixture, check_mixture, densities
@@ -32,7 +32,8 @@ def denoise(
     n_features = mixture.n_features
     y, _ = inputs.as_data(y, name="y", n_features=n_features, like=mixture)
     noise = as_noise(noise_covariance, "noise_covariance", mixture, n_features)
-    return _denoise(mixture, noise, y)
+    filled, _ = buckets.fill(y, None, mixture, noise)
+    return buckets.cut(_denoise(mixture, noise, filled), y.shape[0])
 
 
 @eqx.filter_jit

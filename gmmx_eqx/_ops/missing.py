@@ -6,9 +6,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from .._core import inputs
+from .._core import buckets, inputs
 from .._core.aliases import Data, PerDatum
 from .._core.likes import DataLike
 from .._mixture import AbstractGaussianMixture, check_mixture, densities
@@ -30,7 +31,7 @@ def impute(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
 
     The samples, shape `(n_samples, n_features)`. What is there is not changed.
     """
-    return _per_row(mixture, _as_data(mixture, x), _fill)
+    return _evaluate(mixture, x, _fill)
 
 
 def log_prob_observed(mixture: AbstractGaussianMixture, x: DataLike) -> PerDatum:
@@ -46,15 +47,21 @@ def log_prob_observed(mixture: AbstractGaussianMixture, x: DataLike) -> PerDatum
 
     Shape `(n_samples,)`. The same as `mixture.log_prob(x)` where nothing is missing.
     """
-    return _per_row(mixture, _as_data(mixture, x), _log_prob)
+    return _evaluate(mixture, x, _log_prob)
 
 
-def _as_data(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
+def _evaluate(
+    mixture: AbstractGaussianMixture, x: DataLike, fn: Callable[..., Any]
+) -> Array:
     check_mixture(mixture)
     x = inputs.as_float(x, "x", like=mixture, missing=True)
-    present = jnp.where(jnp.isnan(x), 0, x)
-    inputs.as_data(present, n_features=mixture.n_features)
-    return x
+    numbers = inputs.concrete(x)
+    xp = jnp if numbers is None else np
+    # In NumPy if they are known: JAX compiles a program for every number of samples.
+    given = x if numbers is None else numbers
+    inputs.as_data(xp.where(xp.isnan(given), 0, given), n_features=mixture.n_features)
+    filled, _ = buckets.fill(x, None, mixture)
+    return buckets.cut(_per_row(mixture, filled, fn), x.shape[0])
 
 
 def _fill(row: Float[Array, " features"], posterior: Posterior) -> Array:

@@ -1,7 +1,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._core import inputs, linalg
+from .._core import buckets, inputs, linalg
 from .._core.aliases import Data
 from .._core.axes import as_columns, Axis
 from .._core.likes import DataLike
@@ -28,7 +28,8 @@ def score_function(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
     """
     check_mixture(mixture)
     x, _ = inputs.as_data(x, n_features=mixture.n_features, like=mixture)
-    return _score(mixture, x)
+    filled, _ = buckets.fill(x, None, mixture)
+    return buckets.cut(_score(mixture, filled), x.shape[0])
 
 
 @eqx.filter_jit

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from .._core import chunks, sums
-from .._core.aliases import Data, PerFeature, SampleWeight, Scalar
+from .._core import buckets, chunks, sums
+from .._core.aliases import Data, PerFeature, Scalar, Weighting
 from .._core.axes import Axis
 from .abstract import AbstractSource, Chunk
 
@@ -36,9 +36,7 @@ class InMemory(AbstractSource):
     total: Scalar
 
     @classmethod
-    def from_data(
-        cls, x: Data, sample_weight: SampleWeight | None, size: int
-    ) -> "InMemory":
+    def from_data(cls, x: Data, sample_weight: Weighting, size: int) -> "InMemory":
         """Centres, pads and splits `x` into chunks of `size` samples."""
         n_samples, n_features = x.shape
         # About one of the samples: a plain sum of numbers far from zero would lose the
@@ -49,11 +47,16 @@ class InMemory(AbstractSource):
             anchor = x[:1]
             present = lambda values: values
         else:
-            weight = sample_weight.astype(x.dtype)
-            # Found while tracing, a negative weight can only become a status.
-            weight = jnp.where(weight < 0, jnp.nan, weight)
-            total = jnp.sum(weight)
-            anchor = x[jnp.argmax(weight > 0)][None]
+            if sample_weight.ndim == 0:
+                weight = buckets.weights_of(sample_weight, n_samples, x.dtype)
+                total = sample_weight.astype(x.dtype)
+                anchor = x[:1]
+            else:
+                weight = sample_weight.astype(x.dtype)
+                # Found while tracing, a negative weight can only become a status.
+                weight = jnp.where(weight < 0, jnp.nan, weight)
+                total = jnp.sum(weight)
+                anchor = x[jnp.argmax(weight > 0)][None]
             column = weight[:, None]
             # A sample of weight zero must not show, even if it is NaN.
             present = lambda values: jnp.where(column > 0, column * values, 0)

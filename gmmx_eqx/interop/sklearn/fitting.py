@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from ..._core.aliases import Data, SampleWeight
+from ..._core import buckets
+from ..._core.aliases import Data, SampleWeight, Weighting
 from ..._fit import fit, Solution
 from ..._fit.best import take_best
 from ..._fit.lanes import Settings
@@ -43,30 +44,34 @@ def fit_starts(
     there are more than one."""
     # Not `split`: more starts must begin with those of fewer.
     keys = jax.vmap(lambda index: jr.fold_in(key, index))(jnp.arange(n_starts))
+    filled = buckets.fill(x, weight, n_lanes=n_starts)
     if n_starts > 1:
-        return _fit_lanes(settings, given, x, weight, keys)
-    start = _start(settings, given, x, weight, keys[0])
+        return _fit_lanes(settings, given, *filled, keys)
+    start = _start(settings, given, *filled, keys[0])
     solution = fit_from(settings, start, x, weight)
     return solution, solution
 
 
 @eqx.filter_jit
 def _start(
-    settings: Settings, given: Given, x: Data, weight: SampleWeight | None, key: Any
+    settings: Settings, given: Given, x: Data, weight: Weighting, key: Any
 ) -> GaussianMixture:
-    return make_start(settings, given, settings.source(x, weight), key)
+    source = settings.source(x, weight)
+    return make_start(settings, given, source, key, jnp.array(0))
 
 
 @eqx.filter_jit
 def _fit_lanes(
-    settings: Settings, given: Given, x: Data, weight: SampleWeight | None, keys: Any
+    settings: Settings, given: Given, x: Data, weight: Weighting, keys: Any
 ) -> tuple[Solution, Solution]:
     source = settings.source(x, weight)
 
-    def start(key):
-        return moved(make_start(settings, given, source, key), -source.pivot)
+    def start(key, turn):
+        begun = make_start(settings, given, source, key, turn)
+        return moved(begun, -source.pivot)
 
-    starts = map_groups(start, settings.width, keys)
+    turns = jnp.arange(keys.shape[0])
+    starts = map_groups(start, settings.width, keys, turns)
     step = settings.step(source)
     run = lambda mixture, args: step(mixture)
     mixtures, states, _ = run_pool(

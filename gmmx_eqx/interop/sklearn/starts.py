@@ -3,10 +3,10 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 
-from ..._core.aliases import Means, Weights
+from ..._core.aliases import Count, Means, Weights
 from ..._covariances import AbstractCovariances
 from ..._fit.lanes import Settings
-from ..._initialisers import Partition
+from ..._initialisers import in_turn, Partition
 from ..._mixture import GaussianMixture
 from ..._mixture.estimate import estimate
 from ..._sources import InMemory
@@ -36,14 +36,14 @@ class Given(eqx.Module):
 
 
 def make_start(
-    settings: Settings, given: Given, source: InMemory, key: Any
+    settings: Settings, given: Given, source: InMemory, key: Any, turn: Count
 ) -> GaussianMixture:
     """A start in the units of the data, from a random partition.
 
     As in scikit-learn, every component's covariance is that of its own samples, unless
     it has too few of them for that not to be singular.
     """
-    partition = _partition(settings, source, key)
+    partition = _partition(settings, source, key, turn)
     n_features = source.n_features
     alone, pooled = (
         estimate(
@@ -63,9 +63,12 @@ def make_start(
     return given.replace(GaussianMixture(weights, means, covariances))
 
 
-def _partition(settings: Settings, source: InMemory, key: Any) -> Partition:
+def _partition(
+    settings: Settings, source: InMemory, key: Any, turn: Count
+) -> Partition:
     if settings.n_components > 1:
-        return settings.initialiser.partition(source, settings.n_components, key=key)
+        initialiser = in_turn(settings.initialiser, turn)
+        return initialiser.partition(source, settings.n_components, key=key)
     # Nothing to divide: half of the time to compile a first fit is saved.
     n_features = source.n_features
     dtype = source.pivot.dtype

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from sklearn.utils import check_random_state
@@ -87,7 +88,9 @@ def _as_data(
     weight, _ = inputs.balance(weight)
     assert weight is not None
     # The unit of weight is of no account, also where samples are counted in a start.
-    return data, weight / np.mean(np.asarray(weight), where=np.asarray(weight) > 0)
+    # In NumPy: JAX would compile a program for every number of samples.
+    known = np.asarray(weight)
+    return data, jnp.asarray(known / np.mean(known, where=known > 0))
 
 
 def _check_success(solution: Solution) -> None:
