@@ -127,7 +127,7 @@ def _take(solutions: Solution, index: Count) -> Solution:
 def ending(
     state: AbstractEMState,
     source: AbstractSource,
-    weight: SampleWeight | None,
+    weight: Weighting,
     n_components: int | Count,
 ) -> RESULTS:
     """How a fit to weighted samples ended: whatever its solver says, it cannot be
