@@ -50,7 +50,9 @@ def log_prob_observed(mixture: AbstractGaussianMixture, x: DataLike) -> PerDatum
 
 def _as_data(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
     check_mixture(mixture)
-    x = inputs.as_float(x, "x")
+    # A NaN is no fault here, though JAX may have been told to raise for each.
+    with jax.debug_nans(False):
+        x = inputs.as_float(x, "x")
     present = jnp.where(jnp.isnan(x), 0, x)
     inputs.as_data(present, n_features=mixture.n_features)
     return x
