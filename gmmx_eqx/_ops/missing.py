@@ -54,13 +54,17 @@ def _evaluate(
     mixture: AbstractGaussianMixture, x: DataLike, fn: Callable[..., Any]
 ) -> Array:
     check_mixture(mixture)
-    x = inputs.as_float(x, "x", like=mixture, missing=True)
-    numbers = inputs.concrete(x)
-    xp = jnp if numbers is None else np
-    # In NumPy if they are known: JAX compiles a program for every number of samples.
-    given = x if numbers is None else numbers
-    inputs.as_data(xp.where(xp.isnan(given), 0, given), n_features=mixture.n_features)
-    filled, _ = buckets.fill(x, None, mixture)
+    # A NaN is no fault here, though JAX may have been told to raise for each.
+    with jax.debug_nans(False):
+        x = inputs.as_float(x, "x", like=mixture, missing=True)
+        numbers = inputs.concrete(x)
+        xp = jnp if numbers is None else np
+        # In NumPy if they are known: JAX compiles a program for every number of
+        # samples.
+        given = x if numbers is None else numbers
+        present = xp.where(xp.isnan(given), 0, given)
+        inputs.as_data(present, n_features=mixture.n_features)
+        filled, _ = buckets.fill(x, None, mixture)
     return buckets.cut(_per_row(mixture, filled, fn), x.shape[0])
 
 

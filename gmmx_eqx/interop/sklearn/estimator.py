@@ -206,16 +206,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             return draw(mixture, int(n_samples), check_random_state(self.random_state))
 
     def to_sklearn(self) -> Any:
-        """A fitted `sklearn.mixture.GaussianMixture` with the same arguments and
-        attributes, for what asks for one by its class.
-
-        An argument that scikit-learn has no word for, a ridge or an initialiser of this
-        library, is its default there.
-
-        **Raises:**
-
-        `ValueError` if the covariance family is none of scikit-learn's four.
-        """
+        """A fitted `sklearn.mixture.GaussianMixture` of the same attributes, for what
+        asks for its class. Its arguments are the same, or where it has no word for one,
+        a ridge or an initialiser of this library, its default."""
         return as_theirs(self)
 
     @property
