@@ -29,7 +29,9 @@ def test_each_restart_is_the_fit_done_alone(name):
         x, 3, name, n_restarts=6, key=jr.key(0), solver=solver, width=4
     )
     for lane, key in enumerate(keys):
-        start = gx.GaussianMixture.from_k_means(x, 3, key=key, covariance_type=name)
+        start = gx.GaussianMixture.from_initialiser(
+            gx.Mixed(turn=lane), x, 3, key=key, covariance_type=name
+        )
         alone = gx.fit(start, x, solver=solver, throw=False)
         solution = population[lane]
         assert solution.n_steps == alone.n_steps
@@ -82,7 +84,9 @@ def test_the_number_of_restarts_has_an_effect():
 def test_label_switching_does_not_split_an_optimum():
     x = old_faithful()
     solver = gx.EM(tol=1e-7, max_steps=2000)
-    population = gx.fit_restarts(x, 2, "full", 16, key=jr.key(0), solver=solver)
+    # Other starts find further optima.
+    options = {"solver": solver, "initialiser": gx.KMeans()}
+    population = gx.fit_restarts(x, 2, "full", 16, key=jr.key(0), **options)
     first = np.asarray(population.solutions.mixture.means)[:, 0, 0, 0, 0]
     assert len(np.unique(np.round(first))) > 1  # the labels are switched in some lanes
     (optimum,) = population.optima()
