@@ -9,7 +9,6 @@ from .._core import linalg
 from .._core.aliases import Count, PerSample, Rows, Scalar
 from .._core.axes import as_columns
 from .._core.likes import KeyLike
-from .._covariances import TiedCovariances
 from .._sources import Chunk, InMemory
 from .scaling import Scaling, scaling_matrix, ScalingMatrix
 from .seeding import squared_distances
@@ -107,16 +106,23 @@ def _log_det_within(
     """The log-determinant of the covariance within components, of standardised
     features."""
 
-    def moments_about(pivot):
-        def of_chunk(chunk: Chunk):
-            resp = as_columns(partition(chunk) * chunk.sample_weights)[0, :, 0]
-            return TiedCovariances.moments_about(chunk.columns, pivot, resp)
+    def resp_of(chunk: Chunk) -> Rows:
+        return as_columns(partition(chunk))[0, :, 0]
 
-        return of_chunk
+    def totals(chunk: Chunk):
+        weighted = resp_of(chunk) * chunk.weights[None]
+        return jnp.sum(weighted, axis=1), linalg.matmul(chunk.columns, weighted.T)
 
-    means = source.reduce(moments_about(jnp.zeros_like(source.pivot))).shift
-    moments = source.reduce(moments_about(means))
-    within = moments.second[0, 0] / source.total
+    count, first = source.reduce(totals)
+    means = linalg.safe_divide(first, count[None])
+
+    def scatter(chunk: Chunk):
+        # About the mean of each sample's own component, so that it is one product and
+        # not one for each component.
+        residuals = chunk.columns - linalg.matmul(means, resp_of(chunk))
+        return linalg.matmul(residuals * chunk.weights[None], residuals.T)
+
+    within = source.reduce(scatter) / source.total
     within = linalg.matmul(linalg.matmul(standard, within), standard)
     # Features without variance are zero after scaling, for both attempts.
     floor = within.shape[0] * float(jnp.finfo(within.dtype).eps)
