@@ -22,7 +22,9 @@ from .helpers import every_family, families_in_turn, make_data, make_mixture
 N = 45
 X = make_data(N)
 WEIGHT = (np.arange(N) % 3).astype(float)
-OPTIONS = {"key": jr.key(3), "solver": gx.EM(1e-6, 200)}
+# Far above what rounding does in float32: it must not decide when to stop.
+SOLVER = gx.EM(1e-4, 200)
+OPTIONS = {"key": jr.key(3), "solver": SOLVER}
 
 
 def sets():
@@ -39,7 +41,8 @@ def near(*trees):
         if got.dtype.kind in "iub":
             np.testing.assert_array_equal(got, expected)
             continue
-        rtol = 3e4 * np.finfo(got.dtype).eps
+        # A Python float comes from JAX, too.
+        rtol = 3e4 * float(jnp.finfo(jnp.zeros(()).dtype).eps)
         np.testing.assert_allclose(got, expected, rtol, rtol)
 
 
@@ -55,7 +58,7 @@ FITS = {
         X, np.arange(N) // 15, covariance_type=name, sample_weight=weight
     ),
     "fit": lambda name, weight: gx.fit(
-        make_mixture(name), X, sample_weight=weight, throw=False
+        make_mixture(name), X, sample_weight=weight, solver=SOLVER, throw=False
     ),
 }
 MANY_FITS = {

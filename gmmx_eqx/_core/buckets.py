@@ -114,14 +114,15 @@ def fill_rows(
     n_known = array.shape[axis]
     if n_known >= n_rows:
         return array
-    xp = np if _is_on_host(array) else jnp
-    known = np.asarray(array) if xp is np else array
+    on_host = _is_on_host(array)
+    xp: Any = np if on_host else jnp
+    known: Any = np.asarray(array) if on_host else array
     row = known.take(np.array([0]), axis) if value is None else value
     shape = list(array.shape)
     shape[axis] = n_rows - n_known
     rest = xp.broadcast_to(xp.asarray(row, known.dtype), shape)
     rows = xp.concatenate([known, rest], axis)
-    return _put(rows, array) if xp is np else rows
+    return _put(rows, array) if on_host else rows
 
 
 def cut(array: Array, n_rows: int) -> Array:
