@@ -2,7 +2,6 @@ from ._core.aliases import check_shape as check_shape
 from ._core.axes import Axis as Axis, CovarianceType as CovarianceType
 from ._core.results import RESULTS as RESULTS
 from ._covariances import (
-    AbstractCholesky as AbstractCholesky,
     AbstractCovariances as AbstractCovariances,
     constrain as constrain,
     COVARIANCE as COVARIANCE,

@@ -108,8 +108,10 @@ def test_other_devices_get_the_same_from_their_library(d, dtype, monkeypatch):
 def nearly_singular(rng, shape, dtype):
     """Products of factors, near to singular and beyond what the type can tell."""
     *_, d = shape
-    lower = np.tril(rng.normal(size=(*shape, d)))
+    lower = np.tril(rng.normal(size=(*shape, d))) / d
+    # Some of the matrices are well conditioned, some are not.
     decades = rng.uniform(-0.7 * np.finfo(dtype).precision - 2, 0, size=shape)
+    decades[len(decades) // 2 :] *= 0.1
     lower[..., np.arange(d), np.arange(d)] = 10.0**decades
     lower[..., 0, 0] = 1
     lower = lower.astype(dtype)
@@ -122,7 +124,7 @@ def test_what_rounding_made_singular_has_a_tolerant_factor(d, dtype):
     values = nearly_singular(rng, (40, d), dtype)
     strict = np.asarray(inverse_cholesky(jnp.asarray(values)))
     failed = np.isnan(strict).any(axis=(1, 2))
-    assert 0 < failed.sum() < 40 or d == 2
+    assert failed.any()
     u = np.asarray(inverse_cholesky(jnp.asarray(values), True))
     assert np.isfinite(u).all()
     # Where the strict one is worth something it is the same.

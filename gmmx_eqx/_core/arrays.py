@@ -22,7 +22,7 @@ _MISSING = ("NoneType", "NAType", "MaskedConstant")
 
 
 def as_numbers(
-    value: Any, name: str, *, missing: bool = False
+    value: Any, name: str, *, missing: bool = False, wanted: str = "numeric"
 ) -> jax.Array | np.ndarray:
     """Real numbers in a type of their own: a JAX array, or a NumPy array in the byte
     order of this machine. A list that holds traced arrays becomes one of these.
@@ -30,6 +30,7 @@ def as_numbers(
     **Arguments:**
 
     - `missing`: whether what is masked or `NA` is NaN, rather than refused.
+    - `wanted`: what they must be, for messages.
 
     **Raises:**
 
@@ -42,7 +43,7 @@ def as_numbers(
     if isinstance(value, jax.Array):
         if not is_real(value.dtype):
             is_complex = jnp.issubdtype(value.dtype, jnp.complexfloating)
-            what = "real" if is_complex else "numeric"
+            what = "real" if is_complex else wanted
             raise ValueError(
                 f"`{name}` must be {what}; got an array of dtype {value.dtype}."
             )
@@ -55,19 +56,20 @@ def as_numbers(
                 found.python if found.dtype is None else found.dtype,
                 name,
                 missing,
+                wanted,
             )
     with _in_words(name):
         array = np.asanyarray(value)
-    return _of_numpy(array, name, missing)
+    return _of_numpy(array, name, missing, wanted)
 
 
 def _stack(
-    value: Any, dtype: np.dtype, name: str, missing: bool
+    value: Any, dtype: np.dtype, name: str, missing: bool, wanted: str
 ) -> jax.Array | np.ndarray:
     parts = [
-        _stack(item, dtype, name, missing)
+        _stack(item, dtype, name, missing, wanted)
         if isinstance(item, list | tuple)
-        else as_numbers(item, name, missing=missing)
+        else as_numbers(item, name, missing=missing, wanted=wanted)
         for item in value
     ]
     with _in_words(name):
@@ -85,7 +87,9 @@ def _in_words(name: str) -> Iterator[None]:
         raise ValueError(f"`{name}` is not an array of numbers: {error}") from error
 
 
-def _of_numpy(array: np.ndarray, name: str, missing: bool) -> jax.Array | np.ndarray:
+def _of_numpy(
+    array: np.ndarray, name: str, missing: bool, wanted: str
+) -> jax.Array | np.ndarray:
     if array.dtype.names is not None:
         raise ValueError(
             f"`{name}` must be a plain array; got a structured one of the fields "
@@ -106,7 +110,8 @@ def _of_numpy(array: np.ndarray, name: str, missing: bool) -> jax.Array | np.nda
     if array.dtype.kind == "O":
         types = {type(item): item for item in array.reshape(-1).tolist()}
         if any(isinstance(item, jax.Array) for item in types.values()):
-            return as_numbers(array.tolist(), name, missing=missing)
+            listed = array.tolist()
+            return as_numbers(listed, name, missing=missing, wanted=wanted)
         is_na = np.array([type(item).__name__ in _MISSING for item in array.flat], bool)
         is_na = is_na.reshape(array.shape)
         if np.any(is_na):
@@ -117,10 +122,10 @@ def _of_numpy(array: np.ndarray, name: str, missing: bool) -> jax.Array | np.nda
                 )
             absent = is_na if absent is None else is_na | absent
             array = np.where(is_na, 0, array)
-        array = _of_objects(array, name)
+        array = _of_objects(array, name, wanted)
     if not is_real(array.dtype):
         raise ValueError(
-            f"`{name}` must be numeric; got an array of dtype {array.dtype}."
+            f"`{name}` must be {wanted}; got an array of dtype {array.dtype}."
         )
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         check_range(array, np.dtype(np.float64), name)
@@ -134,14 +139,14 @@ def _of_numpy(array: np.ndarray, name: str, missing: bool) -> jax.Array | np.nda
     return array
 
 
-def _of_objects(array: np.ndarray, name: str) -> np.ndarray:
+def _of_objects(array: np.ndarray, name: str, wanted: str) -> np.ndarray:
     """Python's numbers as integers or Booleans if all are, or as float64."""
     # The first of each.
     types = {type(item): item for item in reversed(array.reshape(-1).tolist())}
     for kind, item in types.items():
         if not issubclass(kind, _REAL):
             raise ValueError(
-                f"`{name}` must be numeric; it holds {describe(item)}, of type "
+                f"`{name}` must be {wanted}; it holds {describe(item)}, of type "
                 f"`{kind.__name__}`."
             )
     for dtype, wanted in ((bool, (bool, np.bool_)), (np.int64, (int, np.integer))):

@@ -110,7 +110,7 @@ def _filled(arrays: list[Any], length: int, dtype: np.dtype, name: str) -> Array
     for i, array in enumerate(arrays):
         inputs.check_range(array, dtype, f"{name}[{i}]")
         filled[i, : len(array)] = array
-    return jnp.asarray(filled)
+    return jax.device_put(filled)
 
 
 def _listed(shapes: list[tuple[int, ...]]) -> str:

@@ -192,7 +192,7 @@ def _source(x: Data, weight: Weighting) -> InMemory:
 
 def one_hot(labels: Any, n_components: int | None, n_samples: int) -> PerDatumComponent:
     """Responsibilities from labels `0 <= label < n_components`."""
-    labels = inputs.as_numbers(labels, "labels")
+    labels = inputs.as_numbers(labels, "labels", wanted="integers")
     is_integer = jnp.issubdtype(labels.dtype, jnp.integer)
     if labels.shape != (n_samples,) or not is_integer:
         raise ValueError(

@@ -22,15 +22,16 @@ def _as_indices(indices: Any) -> tuple[int, ...] | _Slice:
         return indices
     if isinstance(indices, slice):
         return _Slice(indices.start, indices.stop, indices.step)
-    numbers = inputs.concrete(inputs.as_numbers(indices, "features"))
+    wanted = "an integer, a sequence of integers or a slice"
+    numbers = inputs.concrete(inputs.as_numbers(indices, "features", wanted=wanted))
     if numbers is None:
         raise ValueError("`features` must be known while tracing: they are a shape.")
     if numbers.size == 0:
         raise ValueError("`features` names no feature.")
     if numbers.dtype.kind not in "iu" or numbers.ndim > 1:
         raise ValueError(
-            "`features` must be an integer, a sequence of integers or a slice; got "
-            f"{describe(indices)}. For a mask use `np.flatnonzero(mask)`."
+            f"`features` must be {wanted}; got {describe(indices)}. For a mask use "
+            "`np.flatnonzero(mask)`."
         )
     return tuple(numbers.reshape(-1).tolist())
 

@@ -78,7 +78,7 @@ def merge(mixture: AbstractGaussianMixture, groups: GroupsLike) -> GaussianMixtu
     `ValueError` if `groups` is anything else.
     """
     check_mixture(mixture)
-    numbers = inputs.concrete(inputs.as_numbers(groups, "groups"))
+    numbers = inputs.concrete(inputs.as_numbers(groups, "groups", wanted="integers"))
     if numbers is None:
         raise ValueError(
             "`groups` must be known while tracing: their number is a shape. Hand in a "

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-import jax.numpy as jnp
+import jax
 import jax.random as jr
 import numpy as np
 from sklearn.utils import check_random_state
@@ -90,7 +90,7 @@ def _as_data(
     # The unit of weight is of no account, also where samples are counted in a start.
     # In NumPy: JAX would compile a program for every number of samples.
     known = np.asarray(weight)
-    return data, jnp.asarray(known / np.mean(known, where=known > 0))
+    return data, jax.device_put(known / np.mean(known, where=known > 0))
 
 
 def _check_success(solution: Solution) -> None:
