@@ -10,6 +10,7 @@ import functools as ft
 import sys
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import sklearn.datasets
@@ -49,14 +50,18 @@ def ragged() -> Sets:
     return [normals(rng, n, 2, 3, 2.0) for n in rng.integers(30, 150, 200)]
 
 
+def toy(load: Callable[..., Any]) -> np.ndarray:
+    return np.asarray(load(return_X_y=True)[0], float)
+
+
 # Data sets, and how many components to fit.
 SUITES: dict[str, tuple[Callable[[], Sets], int]] = {
     "ragged": (ragged, 3),
     "overlapping": (ft.partial(made, 48, 300, 2, 4, 1.0), 4),
     "elongated": (ft.partial(made, 48, 200, 3, 4, 2.0, unequal=1.5, long=2.0), 4),
     "many components": (ft.partial(made, 32, 400, 2, 12, 4.0), 12),
-    "iris": (lambda: subsets(sklearn.datasets.load_iris().data, 100, 40), 3),
-    "wine": (lambda: subsets(sklearn.datasets.load_wine().data, 140, 20), 3),
+    "iris": (lambda: subsets(toy(sklearn.datasets.load_iris), 100, 40), 3),
+    "wine": (lambda: subsets(toy(sklearn.datasets.load_wine), 140, 20), 3),
 }
 
 

@@ -149,8 +149,9 @@ def _of_objects(array: np.ndarray, name: str, wanted: str) -> np.ndarray:
                 f"`{name}` must be {wanted}; it holds {describe(item)}, of type "
                 f"`{kind.__name__}`."
             )
-    for dtype, wanted in ((bool, (bool, np.bool_)), (np.int64, (int, np.integer))):
-        if types and all(issubclass(kind, wanted) for kind in types):
+    narrow = ((bool, (bool, np.bool_)), (np.int64, (int, np.integer)))
+    for dtype, parents in narrow:
+        if types and all(issubclass(kind, parents) for kind in types):
             with contextlib.suppress(OverflowError):
                 return array.astype(dtype)
     try:

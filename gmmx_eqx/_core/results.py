@@ -29,8 +29,9 @@ class RESULTS(eqx.Enumeration):
     component_collapsed = (
         "A component collapsed: it lost all its samples, or its covariance became "
         "singular. Increase `reg_covar`, use fewer components or a simpler covariance "
-        "family, or start elsewhere. With `throw=False` the last mixture before the "
-        "collapse is returned."
+        "family, or start elsewhere. Where features are nearly dependent, float64 may "
+        "tell a covariance from a singular one where float32 cannot. With "
+        "`throw=False` the last mixture before the collapse is returned."
     )
     too_few_samples = (
         "There are fewer samples of positive weight than components. Use fewer "

@@ -54,7 +54,8 @@ class FullCovariances(AbstractCovariances):
 
     @classmethod
     def from_cholesky(cls, scale_tril: CovariancesLike) -> "FullCholesky":
-        return FullCholesky(as_scale_tril(scale_tril, cls.squeezed_axes))
+        lower = as_scale_tril(scale_tril, cls.squeezed_axes)
+        return FullCholesky(lower)  # pyright: ignore[reportCallIssue]  # what is abstract is a property
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> FullValues:
@@ -122,4 +123,4 @@ class FullCholesky(AbstractCholesky):
 @as_cholesky.register(FullCovariances)
 def _(covariances, scale_tril=None):
     lower = cholesky(covariances.values) if scale_tril is None else scale_tril
-    return FullCholesky(lower)
+    return FullCholesky(lower)  # pyright: ignore[reportCallIssue]  # what is abstract is a property

@@ -53,7 +53,8 @@ class TiedCovariances(AbstractCovariances):
 
     @classmethod
     def from_cholesky(cls, scale_tril: CovariancesLike) -> "TiedCholesky":
-        return TiedCholesky(as_scale_tril(scale_tril, cls.squeezed_axes))
+        lower = as_scale_tril(scale_tril, cls.squeezed_axes)
+        return TiedCholesky(lower)  # pyright: ignore[reportCallIssue]  # what is abstract is a property
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> TiedValues:
@@ -128,4 +129,4 @@ class TiedCholesky(AbstractCholesky):
 @as_cholesky.register(TiedCovariances)
 def _(covariances, scale_tril=None):
     lower = cholesky(covariances.values) if scale_tril is None else scale_tril
-    return TiedCholesky(lower)
+    return TiedCholesky(lower)  # pyright: ignore[reportCallIssue]  # what is abstract is a property

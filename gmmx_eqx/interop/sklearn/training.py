@@ -96,9 +96,16 @@ def _as_data(
 def _check_success(solution: Solution) -> None:
     failures = (RESULTS.component_collapsed, RESULTS.nonfinite)
     if any(bool(solution.result == failure) for failure in failures):
+        is_single = solution.mixture.means.dtype == np.float32
+        hint = (
+            " In float32, nearly dependent features cannot be told from dependent "
+            "ones: float64 data may have a fit."
+            if is_single
+            else ""
+        )
         raise ValueError(
             "Fitting the mixture model failed because some components have "
             "ill-defined empirical covariance (for instance caused by singleton or "
             "collapsed samples). Try to decrease the number of components, increase "
-            "reg_covar, or scale the input data."
+            "reg_covar, or scale the input data." + hint
         )
