@@ -98,7 +98,9 @@ def test_label_switching_does_not_split_an_optimum():
 def test_chances_by_hand():
     """Three optima hit 1, 1 and 4 times, the best of them once."""
     x = old_faithful()
-    population = gx.fit_restarts(x, 2, "full", 6, key=jr.key(0))
+    population = gx.fit_restarts(
+        x, 2, "full", 6, key=jr.key(0), initialiser=gx.KMeans()
+    )
     shift = jnp.asarray([2.0, 1.0, 0.0, 0.0, 0.0, 0.0])
     values = population.solutions.mean_log_likelihood
     population = eqx.tree_at(

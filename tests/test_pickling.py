@@ -22,7 +22,7 @@ KEY = jr.key(0)
 
 def objects():
     x = make_data(60)
-    mixture = make_mixture("full", dtype=x.dtype)
+    mixture = make_mixture("full")
     few = {"solver": gx.EM(max_steps=3)}
     return {
         "mixture": mixture,

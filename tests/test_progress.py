@@ -115,7 +115,9 @@ def test_restarts(x):
     assert done[0] == 0 and done[-1] == 7 and np.all(np.diff(done) > 0)
     best = best[done > 0]
     assert np.all(np.diff(best) >= 0)
-    np.testing.assert_array_equal(best[-1], population.best.log_likelihood)
+    # Of lanes that differ by rounding alone `best` is the first.
+    rounding = 64 * np.finfo(population.best.log_likelihood.dtype).eps
+    np.testing.assert_allclose(best[-1], population.best.log_likelihood, rounding)
     values = np.asarray(population.solutions.log_likelihood, float)
     assert set(best.tolist()) <= set(values.tolist())
 

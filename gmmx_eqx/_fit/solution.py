@@ -5,7 +5,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Shaped
 
 from .._core import inputs
 from .._core.aliases import Count, PerFeature, Scalar, Weighting
@@ -73,7 +73,7 @@ class Solution(Pickled, eqx.Module):
         return self.result == RESULTS.successful
 
     @property
-    def status(self) -> Any:
+    def status(self) -> str | Shaped[np.ndarray, "..."]:
         """The name of `result`, such as `"successful"`; of many fits, an array of
         names.
 
