@@ -318,3 +318,20 @@ def test_bad_factors(name):
     # Traced, the sign of a column does not change the covariance.
     got = jax.jit(lambda f: make(f).covariances.values)(jnp.asarray(-good))
     np.testing.assert_allclose(got, make(good).covariances.values)
+
+
+@pytest.mark.parametrize("name", ["diag", "spherical"])
+def test_bad_deviations(name):
+    good = np.ones((3, 2)) if name == "diag" else np.ones(3)
+    make = lambda values: gx.GaussianMixture.from_cholesky(
+        np.zeros((3, 2)), values, np.full(3, 1 / 3), name
+    )
+    make(good)
+    for values, message in (
+        (-good, "`scale_tril` must hold standard deviations"),
+        (0 * good, "`scale_tril` must hold standard deviations"),
+        (good * np.nan, "`scale_tril` must hold standard deviations"),
+        (good[None], "must have the axes"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make(values)

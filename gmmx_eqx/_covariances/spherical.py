@@ -57,8 +57,7 @@ class SphericalCovariances(AbstractCovariances):
 
     @classmethod
     def from_cholesky(cls, scale_tril: CovariancesLike) -> "SphericalCovariances":
-        deviations = squeezed.as_family(cls, scale_tril, "scale_tril")
-        return cls(values=deviations.values**2)
+        return squeezed.from_deviations(cls, scale_tril, "scale_tril")
 
     @classmethod
     def second_moment(cls, residuals: Residuals, resp: PerSample) -> SphericalValues:

@@ -34,6 +34,18 @@ def as_family(family: Any, values: Any, name: str) -> Any:
     return covariances
 
 
+def from_deviations(family: Any, values: Any, name: str) -> Any:
+    """The same from standard deviations, of a family of variances."""
+    deviations = inputs.as_float(values, name)
+    numbers = inputs.concrete(deviations)
+    if numbers is not None and not np.all(numbers > 0):
+        raise ValueError(
+            f"`{name}` must hold standard deviations, which are positive; the smallest "
+            f"is {np.min(numbers):.3g}."
+        )
+    return as_family(family, deviations**2, f"{name}**2")
+
+
 def _check_positive_definite(dense: np.ndarray, name: str) -> None:
     """Raises a `ValueError` that says what is wrong with which matrix, unless all are
     symmetric and positive definite."""
