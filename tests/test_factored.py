@@ -335,3 +335,59 @@ def test_bad_deviations(name):
     ):
         with pytest.raises(ValueError, match=message):
             make(values)
+
+
+@pytest.mark.parametrize("exponent", (-4.0, -9.0))
+def test_gradients_keep_the_digits_of_their_coordinates(exponent, dtype):
+    """Beside the same coordinates by hand, both against more digits than they have."""
+    base = gx.UnconstrainedMixture.from_mixture(
+        gx.GaussianMixture.from_squeezed(
+            np.zeros((1, 3), dtype), np.eye(3, dtype=dtype)[None], np.ones(1, dtype)
+        )
+    )
+    unit = base.mixture.n_parameters**0.5
+    rows, cols = np.tril_indices(3)
+
+    def ours(c, y):
+        model = eqx.tree_at(lambda m: m.shapes, base, unit * c[None, None, :, None])
+        return model.log_prob(y[None])[0]
+
+    def by_hand(c, y, solve=jax.scipy.linalg.solve_triangular):
+        lower = jnp.zeros((3, 3), c.dtype).at[rows, cols].set(c)
+        eye = jnp.eye(3, dtype=bool)
+        lower = jnp.where(eye, jnp.exp(jnp.where(eye, lower, 0)), lower)
+        z = solve(lower, y, lower=True)
+        return -0.5 * z @ z - jnp.sum(jnp.log(jnp.diagonal(lower)))
+
+    def exactly(c, y):
+        """The gradient by substitution in NumPy's longest type."""
+        lower = np.zeros((3, 3), np.longdouble)
+        lower[rows, cols] = c
+        diagonal = np.arange(3)
+        lower[diagonal, diagonal] = np.exp(lower[diagonal, diagonal])
+        z, back = np.zeros(3, np.longdouble), np.zeros(3, np.longdouble)
+        for i in range(3):
+            z[i] = (y[i] - lower[i, :i] @ z[:i]) / lower[i, i]
+        for i in reversed(range(3)):
+            back[i] = (z[i] - lower[i + 1 :, i] @ back[i + 1 :]) / lower[i, i]
+        slope = np.outer(back, z)
+        slope[diagonal, diagonal] = slope[diagonal, diagonal] * np.diagonal(lower) - 1
+        return np.float64(slope[rows, cols])
+
+    ours, by_hand = (jax.jit(jax.grad(fn)) for fn in (ours, by_hand))
+    if dtype == np.float64:
+        exponent = 2.2 * exponent
+    errors = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        c = np.asarray([0, 1.7, 1.3, -1.7, 1, exponent]) + 0.3 * rng.normal(size=6)
+        c = c.astype(dtype)
+        lower = np.zeros((3, 3))
+        lower[rows, cols] = c
+        lower[np.arange(3), np.arange(3)] = np.exp(np.diagonal(lower))
+        y = (lower @ rng.normal(size=3)).astype(dtype)
+        want = exactly(c.astype(np.longdouble), y.astype(np.longdouble))
+        got = [np.float64(fn(jnp.asarray(c), jnp.asarray(y))) for fn in (ours, by_hand)]
+        errors.append([np.linalg.norm(g - want) / np.linalg.norm(want) for g in got])
+    mine, theirs = np.median(errors, axis=0)
+    assert theirs < 0.1 and mine <= 2.5 * theirs

@@ -1,6 +1,7 @@
 """Every numerical guard of the library, each with the reason for it."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -38,6 +39,18 @@ def diagonal(column: Float[Array, "... d 1"]) -> Float[Array, "... d d"]:
 def diagonal_of(values: Float[Array, "... d d"]) -> Float[Array, "... d 1"]:
     """The diagonal of a matrix, as a column."""
     return jnp.diagonal(values, axis1=-2, axis2=-1)[..., None]
+
+
+def map_diagonal(
+    fn: Callable[[Array], Array], values: Float[Array, "... d d"]
+) -> Float[Array, "... d d"]:
+    """The matrices with `fn` of their diagonals."""
+    # Not by adding the difference, which would round a small result to the size of its
+    # argument.
+    diagonal = diagonal_of(values)
+    eye = jnp.eye(values.shape[-1], dtype=bool)
+    eye = jnp.expand_dims(eye, tuple(range(values.ndim - 2)))
+    return jnp.where(eye, fn(diagonal), values)
 
 
 @jax.custom_jvp

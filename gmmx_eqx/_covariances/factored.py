@@ -22,6 +22,11 @@ else:
     from equinox import AbstractClassVar
 
 
+# With so many features, solving equations takes three times as long as a product with
+# the inverse of the factor, whose rounding errors grow with the factor's condition.
+_MAX_SUBSTITUTED = 16
+
+
 # `singledispatch` rather than a method, so that a family defined outside this package
 # needs no rule.
 @ft.singledispatch
@@ -101,7 +106,9 @@ class AbstractCholesky(AbstractCovariances):
         return linalg.transpose(inverse_lower(self.scale_tril))
 
     @property
-    def whitener(self) -> factor.Substitution:
+    def whitener(self) -> Values | factor.Substitution:
+        if self.n_features > _MAX_SUBSTITUTED:
+            return self.precisions_cholesky
         return factor.Substitution(self.scale_tril)
 
     @property

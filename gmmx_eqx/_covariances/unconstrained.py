@@ -102,8 +102,7 @@ def _triangle_of_factors(
 
 def _coordinates(r: Values) -> Values:
     """Of a lower triangular $R$."""
-    diagonal = linalg.diagonal_of(r)
-    r = r + linalg.diagonal(jnp.log(diagonal) - diagonal)
+    r = linalg.map_diagonal(jnp.log, r)
     rows, cols = np.tril_indices(r.shape[-1])
     return r[..., rows, cols][..., None]
 
@@ -111,10 +110,11 @@ def _coordinates(r: Values) -> Values:
 def _relative_factor(coordinates: Values, d: int) -> Values:
     """$R$ of its coordinates."""
     rows, cols = np.tril_indices(d)
-    r = jnp.zeros((*coordinates.shape[:-2], d, d), coordinates.dtype)
-    r = r.at[..., rows, cols].set(coordinates[..., 0])
-    diagonal = linalg.diagonal_of(r)
-    return r + linalg.diagonal(jnp.exp(diagonal) - diagonal)
+    position = np.zeros((d, d), int)
+    position[rows, cols] = np.arange(rows.size)
+    # A scatter of every number takes a CPU several times as long.
+    r = jnp.tril(coordinates[..., 0][..., position])
+    return linalg.map_diagonal(jnp.exp, r)
 
 
 def _matrices(

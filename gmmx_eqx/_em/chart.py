@@ -72,10 +72,8 @@ def _is_square(values: Values) -> bool:
 
 
 def _log_diagonal(u: Values) -> Values:
-    diagonal = linalg.diagonal_of(u)
-    return u + linalg.diagonal(jnp.log(diagonal) - diagonal)
+    return linalg.map_diagonal(jnp.log, u)
 
 
 def _exp_diagonal(shape: Values) -> Values:
-    diagonal = linalg.diagonal_of(shape)
-    return shape + linalg.diagonal(jnp.exp(diagonal) - diagonal)
+    return linalg.map_diagonal(jnp.exp, shape)
