@@ -29,7 +29,7 @@ _COARSE, _FINE = 4, 16
 _FEW = 4096
 # No program for fewer. With more than the most, compiling is nothing beside computing,
 # and a copy of the data is memory that somebody may not have.
-_SMALLEST, _MOST = 8, 2**20
+_SMALLEST, _LARGEST = 8, 2**20
 
 
 def size(n_samples: int, n_lanes: int = 1) -> int:
@@ -39,7 +39,7 @@ def size(n_samples: int, n_lanes: int = 1) -> int:
 
     - `n_lanes`: how many fits of them there are, which all compute in vain.
     """
-    if n_samples > _MOST:
+    if n_samples > _LARGEST:
         return n_samples
     if n_samples <= 2 * _SMALLEST:
         return _SMALLEST if n_samples <= _SMALLEST else 2 * _SMALLEST

@@ -20,7 +20,7 @@ _Monoid = TypeVar("_Monoid")
 _PART = 256
 # So many parts are products of their own in a program, each of which has to be
 # compiled.
-_MOST_SLICES = 8
+_MAX_SLICES = 8
 # Rounding errors of so many terms, added one after the other, are those of one or two.
 _FEW_TERMS = 64
 
@@ -39,7 +39,7 @@ def split(x: Float[Array, "... n"], parts: int) -> Float[Array, "... parts lengt
 
 def slices(n_samples: int, smallest: int = _PART) -> list[slice]:
     """Where to cut, for parts that are worth a product each."""
-    parts = min(_MOST_SLICES, -(-n_samples // smallest))
+    parts = min(_MAX_SLICES, -(-n_samples // smallest))
     size = -(-n_samples // parts)
     return [slice(begin, begin + size) for begin in range(0, n_samples, size)]
 
