@@ -1,4 +1,4 @@
-"""The one door through which users' numbers come in, whatever holds them."""
+"""Users' numbers, whatever holds them, as arrays."""
 
 import contextlib
 import decimal
@@ -25,7 +25,7 @@ def as_numbers(
     value: Any, name: str, *, missing: bool = False, wanted: str = "numeric"
 ) -> jax.Array | np.ndarray:
     """Real numbers in a type of their own: a JAX array, or a NumPy array in the byte
-    order of this machine. A list that holds traced arrays becomes one of these.
+    order of this machine. A list that holds traced arrays becomes a JAX array.
 
     **Arguments:**
 

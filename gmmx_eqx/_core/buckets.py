@@ -2,8 +2,8 @@
 
 A compiled program is for one shape. If it were for every number of samples, a loop over
 groups of different sizes would compile anew for each, in seconds, and keep megabytes
-for each. So data whose numbers are known is filled up, with samples that do not count,
-to one of few sizes before it reaches a program, and results are cut after.
+for each. So data whose numbers are known is padded, with samples that do not count, to
+one of few sizes before it reaches a program, and results are cut afterwards.
 """
 
 import math
@@ -27,17 +27,17 @@ FilledWeighting: TypeAlias = Float[Array, " filled"] | Count | None
 # one of four numbers; for many it is one of sixteen: little is computed in vain.
 _COARSE, _FINE = 4, 16
 _FEW = 4096
-# No program for fewer. With more than the most, compiling is nothing beside computing,
-# and a copy of the data is memory that somebody may not have.
+# No program is for fewer samples. With more than the largest, compiling takes little
+# time beside computing, and a copy of the data may not fit into memory.
 _SMALLEST, _LARGEST = 8, 2**20
 
 
 def size(n_samples: int, n_lanes: int = 1) -> int:
-    """How many samples a program is for that gets `n_samples`.
+    """The number of samples of the program that takes `n_samples`.
 
     **Arguments:**
 
-    - `n_lanes`: how many fits of them there are, which all compute in vain.
+    - `n_lanes`: the number of fits, each of which computes the padding in vain.
     """
     if n_samples > _LARGEST:
         return n_samples
@@ -50,8 +50,8 @@ def size(n_samples: int, n_lanes: int = 1) -> int:
 
 
 def _round_number(n: int) -> int:
-    """The smallest of 1, 2, 5, 10, 20, 50, … that is no smaller: what is as common
-    among data sets as powers of two."""
+    """The smallest of 1, 2, 5, 10, 20, 50, … that is at least `n`: data sets of such
+    sizes are as common as those of powers of two."""
     power = 10 ** int(math.log10(n))
     return next(m * power for m in (1, 2, 5, 10) if m * power >= n)
 
@@ -65,7 +65,7 @@ def is_known(*trees: Any) -> bool:
 def fill(
     x: Data, weight: SampleWeight | None, *others: Any, n_lanes: int = 1
 ) -> tuple[FilledData, FilledWeighting]:
-    """The data filled up, and what says which of its samples count.
+    """The padded data, and the weighting that says which of its samples count.
 
     Unchanged where a number is not known yet, and where data is spread over devices.
 
@@ -79,7 +79,7 @@ def fill(
     padded = size(n_samples, n_lanes)
     x = fill_rows(x, padded)
     if weight is None:
-        # Also for data that is not filled up: the same program.
+        # Also for data that needs no padding: the same program.
         return x, jnp.asarray(np.asarray(n_samples, np.int32))
     return x, fill_rows(weight, padded, 0.0)
 
@@ -89,7 +89,7 @@ def fill_sets(
 ) -> tuple[Array, Array | None]:
     """As `fill`, for many data sets, `(sets, samples, features)`.
 
-    Sets that do not count are like the first. What is filled up has weights.
+    Sets that do not count are like the first. Padded sets have weights.
     """
     if not (is_known(xs, weights, others) and is_on_one_device(xs)):
         return xs, weights
@@ -101,7 +101,7 @@ def fill_sets(
     weights = fill_rows(weights, padded, 0.0, axis=1)
     if n_sets <= _FINE:
         return xs, weights
-    # However few samples there are: none of the sets' may be many times the others'.
+    # In fine steps, however few samples there are: a set is computed as a whole.
     padded = size(n_sets, _FEW)
     return fill_rows(xs, padded), fill_rows(weights, padded)
 
@@ -136,7 +136,7 @@ def cut(array: Array, n_rows: int) -> Array:
 
 
 def weights_of(weighting: Count, n_samples: int, dtype: Any) -> SampleWeight:
-    """One for each of the first samples, zero for the others."""
+    """Weights of one for the first samples, and of zero for the others."""
     return (jnp.arange(n_samples, dtype=weighting.dtype) < weighting).astype(dtype)
 
 

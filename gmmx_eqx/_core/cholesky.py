@@ -46,7 +46,7 @@ def inverse_cholesky(values: Matrices, tolerant: bool = False) -> Matrices:
     **Arguments:**
 
     - `tolerant`: whether a matrix that is not positive definite, but would be with a
-        few roundings of its diagonal more, gives the result with these.
+        few roundings added to its diagonal, gives the result with these added.
     """
     eliminate = _eliminated_tolerantly if tolerant else _eliminated
     return linalg.transpose(jnp.tril(eliminate(linalg.symmetrise(values))))
@@ -150,8 +150,8 @@ def _eliminate(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
 
 
 def _eliminate_blocks(matrices: Float[Array, "n d d"]) -> Float[Array, "n d d"]:
-    """As `_eliminate_rows`, but rows further down learn of a block of rows at once, by
-    a matrix product."""
+    """As `_eliminate_rows`, but a block of rows is eliminated from those further down
+    at once, by a matrix product."""
     index = jnp.arange(matrices.shape[-1])[None, None]
     row_index = jnp.swapaxes(index, 1, 2)
 

@@ -101,7 +101,7 @@ def check_range(array: np.ndarray, dtype: np.dtype, name: str) -> None:
 
 
 def has_type(value: Any) -> bool:
-    """Whether numbers have a type of their own, as Python's and lists of them have
+    """Whether numbers have a type of their own; Python's numbers and lists of them do
     not."""
     if isinstance(value, list | tuple):
         return survey(value).dtype is not None

@@ -8,15 +8,15 @@ import numpy as np
 from jaxtyping import Float
 
 
-_MOST_ROWS, _MOST_NUMBERS, _FEWEST_ROWS = 4096, 2**20, 256
+_MAX_ROWS, _MAX_NUMBERS, _FEWEST_ROWS = 4096, 2**20, 256
 # Within so many roundings of its own numbers a feature is taken for constant.
 _OWN_ROUNDINGS = 512
 # A spacing below this part of a feature's standard deviation hides nothing that the
 # default ridge, a millionth of its variance, leaves to be seen.
 _NEGLIGIBLE = 1e-4
-# Samples are not told apart if so many of those nearby lie within one spacing: of a
-# normal distribution's where its standard deviation is about one spacing or less. By
-# the first alone the tails of a wider one look crowded.
+# Samples are not told apart if such a share of those nearby lies within one spacing.
+# For a normal distribution that is so where its standard deviation is about one spacing
+# or less. By the first share alone, the tails of a wider one would look crowded.
 _SHARES = ((2, 0.4), (6, 0.3))
 _FEWEST = 8
 
@@ -33,9 +33,9 @@ def check_narrowing(given: Any, dtype: np.dtype, name: str) -> None:
         return
     given = np.asarray(given)
     n_samples, n_features = given.shape
-    n_rows = min(_MOST_ROWS, max(_FEWEST_ROWS, _MOST_NUMBERS // n_features))
+    n_rows = min(_MAX_ROWS, max(_FEWEST_ROWS, _MAX_NUMBERS // n_features))
     rows = np.sort(given[:: -(-n_samples // n_rows)], axis=0)
-    # What is not finite is another check's.
+    # Another check refuses what is not finite.
     with np.errstate(all="ignore"):
         # About the smallest: a difference of integers is exact.
         values = (rows - rows[:1]).astype(np.float64)
@@ -88,7 +88,7 @@ def _crowd(
         around = upper((1 + width) * spacing) - upper(-width * spacing)
         # By more than chance.
         crowded &= near >= share * around + np.sqrt(around)
-    # All of them together are too few to be a crowd, perhaps.
+    # All samples together may be too few for a crowd.
     crowded |= differ & (near == n)
     if not np.any(crowded):
         return None

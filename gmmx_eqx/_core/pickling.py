@@ -12,9 +12,9 @@ _WIDE = (np.float64, np.complex128)
 
 
 class Pickled:
-    """What is stored with an object: of which of its arrays no digit may be lost.
+    """An object whose pickle names its float64 arrays, so that none of them is rounded.
 
-    JAX rounds float64 arrays to float32, without a word, where its x64 mode is off.
+    JAX rounds float64 arrays to float32, without a warning, where its x64 mode is off.
     """
 
     def __getstate__(self) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -11,7 +11,8 @@ _Tree = TypeVar("_Tree")
 
 
 def all_on_automatic_mesh(tree: _Tree, name: str) -> _Tree:
-    """The same for all arrays of a PyTree, outside of `jit`."""
+    """A PyTree with all its arrays as `on_automatic_mesh` returns them; outside of
+    `jit`."""
     is_explicit = lambda leaf: (
         isinstance(leaf, jax.Array)
         and not isinstance(leaf, jax.core.Tracer)

@@ -18,15 +18,15 @@ _Monoid = TypeVar("_Monoid")
 # Samples that are added one after the other. Fewer take longer, and are hardly better:
 # errors of many parts cancel.
 _PART = 256
-# So many parts are products of their own in a program, each of which has to be
-# compiled.
+# At most so many parts are products of their own in a program, each of which has to
+# be compiled.
 _MAX_SLICES = 8
 # Rounding errors of so many terms, added one after the other, are those of one or two.
 _FEW_TERMS = 64
 
 
 def n_parts(n_samples: int) -> int:
-    """How many parts to take, of equal length."""
+    """The number of parts to take, of equal length."""
     return -(-n_samples // _PART)
 
 
@@ -38,14 +38,14 @@ def split(x: Float[Array, "... n"], parts: int) -> Float[Array, "... parts lengt
 
 
 def slices(n_samples: int, smallest: int = _PART) -> list[slice]:
-    """Where to cut, for parts that are worth a product each."""
+    """Slices of the samples, for parts that are worth a product each."""
     parts = min(_MAX_SLICES, -(-n_samples // smallest))
     size = -(-n_samples // parts)
     return [slice(begin, begin + size) for begin in range(0, n_samples, size)]
 
 
 def pairwise(terms: list[_Monoid]) -> _Monoid:
-    """The sum of terms, of two halves that are sums of halves."""
+    """The sum of the terms, by halves."""
     if len(terms) == 1:
         return terms[0]
     half = len(terms) // 2
@@ -66,7 +66,7 @@ def pairwise_along(x: Array, axis: int) -> Array:
 
 
 class Total(eqx.Module):
-    """A sum of pytrees that come one after the other.
+    """A sum of PyTrees that come one after the other.
 
     ??? cite "Reference"
 

@@ -1,4 +1,4 @@
-"""Equations with many lower triangular matrices, as XLA's own program.
+"""Linear equations with many lower triangular matrices, as XLA's own program.
 
 As for `cholesky`: LAPACK's threads spin between the matrix products of a step.
 """

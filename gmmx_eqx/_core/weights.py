@@ -35,8 +35,8 @@ def balance(weight: Array | None) -> tuple[Array | None, Unit]:
     """Weights whose sums, and whose products with squares, neither overflow nor
     underflow, and the unit that they are in, of each set of them along the last axis.
 
-    The unit is one, and nothing is changed, unless the largest weight is extreme; or
-    while tracing. It is the mean of the positive weights then.
+    The unit is the mean of the positive weights if the largest weight is extreme.
+    Otherwise, and while tracing, it is one and nothing is changed.
     """
     one = np.ones((), np.float64)
     numbers = None if weight is None else concrete(weight)
@@ -61,7 +61,7 @@ def unbalance(total: Array, unit: Unit) -> Array:
 
     **Raises:**
 
-    `ValueError` if it cannot be held.
+    `ValueError` if their type cannot hold them.
     """
     if np.all(unit == 1):
         return total

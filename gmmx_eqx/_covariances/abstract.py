@@ -174,8 +174,8 @@ class AbstractCovariances(Pickled, eqx.Module):
 
     @classmethod
     def moments_about(cls, columns: Columns, pivot: Pivot, resp: Rows) -> Moments:
-        """As `moments`, but of any number of samples without a loss of digits: parts of
-        them are summed alone.
+        """As `moments`, but of any number of samples without a loss of digits: they are
+        summed in parts.
 
         **Arguments:**
 
@@ -243,7 +243,7 @@ class AbstractCovariances(Pickled, eqx.Module):
 
     @property
     def values_squeezed(self) -> Float[Array, "..."]:
-        """The values without size-one axes, as `from_squeezed` takes them, as JAX
+        """The values without size-one axes, as `from_squeezed` takes them: a JAX
         array, also inside `jit`."""
         return jnp.squeeze(self.values, axis=self.squeezed_axes)
 

@@ -52,15 +52,15 @@ def as_plain(covariances: AbstractCovariances) -> AbstractCovariances:
 
 
 class AbstractCholesky(AbstractCovariances):
-    r"""Covariances held as Cholesky factors, $Σ = L L^T$, and never squared for a
-    density, a gradient or a sample.
+    r"""Covariances held as Cholesky factors, $Σ = L L^T$, whose product is not needed
+    for a density, a gradient or a sample.
 
-    Squaring loses half of the digits of a nearly singular covariance: in float32 a
+    The product loses half of the digits of a nearly singular covariance: in float32 a
     correlation of $1 - 10^{-7}$ is one, and the density of the product is NaN. `values`
-    is that product, computed when it is asked for.
+    is the product, computed when it is asked for.
 
     Made by `from_cholesky` of a family or a mixture. EM and closed-form operations take
-    it as the family that it is a factor of, and return that family.
+    it as a member of that family, and return one.
     """
 
     scale_tril: eqx.AbstractVar[SquareValues]

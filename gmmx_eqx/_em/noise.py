@@ -1,4 +1,4 @@
-"""What the log-likelihoods themselves say of their rounding."""
+"""Rounding of log-likelihoods, as they show it themselves."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -6,16 +6,16 @@ import jax.numpy as jnp
 from .._core.aliases import Count, Flag, Scalar
 
 
-# So many turns without a gain are no progress. Steps of EM go one way.
+# After so many turns without a gain, only rounding is left: exact steps do not turn.
 _MAX_TURNS = 6
 
 
 class Noise(eqx.Module):
-    """How often the log-likelihood has turned since it was last better than ever.
+    """The number of turns of the log-likelihood since it was last the highest so far.
 
     A bound on rounding would have to be that of the worst data: where a covariance is
     singular but for its ridge, log-likelihoods of equal mixtures differ by far more
-    than a few roundings of their sum, and by how much the data decides. But rounding
+    than a few roundings of their sum, and by how much depends on the data. But rounding
     goes up and down by turns. Progress does not, nor does a descent towards a ridge.
 
     **Attributes:**
@@ -52,5 +52,5 @@ class Noise(eqx.Module):
 
     @property
     def is_all(self) -> Flag:
-        """Whether there is nothing else left."""
+        """Whether the changes are nothing but rounding."""
         return self.turns >= _MAX_TURNS

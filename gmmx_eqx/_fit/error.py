@@ -8,8 +8,7 @@ from .solution import Solution
 
 
 class FitError(RuntimeError):
-    """A fit did not converge, and was to raise if so; its message says why, and what to
-    do.
+    """The error of a fit that did not converge; its message says why, and what to do.
 
     **Attributes:**
 
@@ -23,7 +22,7 @@ class FitError(RuntimeError):
         RuntimeError.__init__(self, message)
         self.solution = solution
 
-    # Pickled by its message alone otherwise, from which it cannot be made again.
+    # Otherwise it is pickled by its message alone, from which it cannot be made again.
     def __reduce__(self) -> tuple[Any, ...]:
         return FitError, (str(self), self.solution)
 

@@ -58,8 +58,9 @@ class Population(eqx.Module):
         """An estimate of the probability that one more restart ends at an optimum that
         none has ended at so far: the share of lanes that are alone at theirs.
 
-        Of one more restart of the same kinds. Zero is no proof that there is nothing
-        better: all starts of one kind can miss an optimum that another kind finds.
+        This is about one more restart of the same kinds. Zero is no proof that there is
+        nothing better: all starts of one kind can miss an optimum that another kind
+        finds.
 
         ??? cite "Reference"
 

@@ -15,7 +15,7 @@ from .._core.describe import describe
 
 def as_sets(xs: Any, sample_weight: Any) -> tuple[Array, Array | None]:
     """Data sets `(sets, samples, features)` and weights `(sets, samples)`; sets that
-    are shorter are filled up, with weight zero.
+    are shorter are padded, with weight zero.
 
     **Raises:**
 

@@ -26,15 +26,15 @@ class Solution(Pickled, eqx.Module):
     - `log_likelihood`: of the mixture, in nats, summed over samples with their weights.
     - `mean_log_likelihood`: the same per unit of sample weight.
     - `n_steps`: how many steps of EM led to the mixture.
-    - `log_likelihoods`: after 0, 1, …, `n_steps` steps; the last one again from there
-        on.
+    - `log_likelihoods`: after 0, 1, …, `n_steps` steps; beyond, the last one is
+        repeated.
     - `n_residual_steps`: how many of the steps needed the residual kernel.
     - `result`: how the fit ended, a [`gmmx_eqx.RESULTS`][].
 
     Of these `mixture`, `log_likelihood` and `mean_log_likelihood` have derivatives.
 
-    Of many fits every array has leading axes, and `len`, indexing and iteration give
-    the solution of each.
+    For many fits every array has leading axes, and `len`, indexing and iteration work
+    along the first.
     """
 
     mixture: GaussianMixture

@@ -29,7 +29,7 @@ class Mixed(AbstractInitialiser):
     **Attributes:**
 
     - `scaling`: a [`gmmx_eqx.Scaling`][] or its name.
-    - `turn`: whose turn it is, an integer; zero is k-means.
+    - `turn`: which kind's turn it is, an integer; zero is k-means.
     """
 
     scaling: Scaling = eqx.field(
@@ -73,7 +73,7 @@ class Mixed(AbstractInitialiser):
 
 
 def in_turn(initialiser: AbstractInitialiser, turn: Count) -> AbstractInitialiser:
-    """What one of many starts is made by."""
+    """The initialiser of one of many starts."""
     if isinstance(initialiser, Mixed):
         return Mixed(initialiser.scaling, initialiser.turn + turn)
     return initialiser

@@ -89,12 +89,12 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
 
     @property
     def weights_squeezed(self) -> Float[Array, "*ensemble components"]:
-        """The weights, shape `(components,)`, as JAX array, also inside `jit`."""
+        """The weights, shape `(components,)`: a JAX array, also inside `jit`."""
         return self.weights[..., 0, :, 0, 0]
 
     @property
     def means_squeezed(self) -> Float[Array, "*ensemble components features"]:
-        """The means, shape `(components, features)`, as JAX array, also inside `jit`;
+        """The means, shape `(components, features)`: a JAX array, also inside `jit`;
         see `covariances.values_squeezed` for the covariances."""
         return self.means[..., 0, :, :, 0]
 

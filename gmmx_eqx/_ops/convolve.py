@@ -27,12 +27,12 @@ def convolve(
     **Returns:**
 
     A mixture with the same weights. Tied covariances stay tied, independent features
-    (`diag`, `spherical`) stay so where `noise` is no matrix, and `spherical` stays
+    (`diag`, `spherical`) stay so where `noise` is not a matrix, and `spherical` stays
     where it is a number.
 
     **Raises:**
 
-    `ValueError` if a shape does not match, or if `noise` is no covariance.
+    `ValueError` if a shape does not match, or if `noise` is not a covariance.
     """
     check_mixture(mixture)
     added = as_noise(noise, "noise", mixture, mixture.n_features)

@@ -214,5 +214,5 @@ def _like(mask: Member, x: Array) -> Array:
 
 
 def _pick(x: Array, mask: Member) -> Array:
-    """The one component that is not masked."""
+    """The one component that the mask selects."""
     return jnp.sum(jnp.where(_like(mask, x), x, 0), axis=0, keepdims=True)

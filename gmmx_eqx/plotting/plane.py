@@ -74,8 +74,8 @@ def ellipse(
     mean: np.ndarray, covariance: np.ndarray, sigmas: float | int, **kwargs: object
 ) -> Ellipse:
     """Where the Mahalanobis distance from the mean is `sigmas`."""
-    # In closed form: a decomposition knows the smaller axis to within rounding of the
-    # larger one, and features of different units would be a line.
+    # In closed form: a decomposition has the smaller axis to within rounding of the
+    # larger one, and with features in different units the ellipse would be a line.
     (a, c), (_, b) = covariance
     large, small = max(a, b), min(a, b)
     half = 0.5 * np.hypot(a - b, 2 * c)

@@ -206,9 +206,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             return draw(mixture, int(n_samples), check_random_state(self.random_state))
 
     def to_sklearn(self) -> Any:
-        """A fitted `sklearn.mixture.GaussianMixture` of the same attributes, for what
-        asks for its class. Its arguments are the same, or where it has no word for one,
-        a ridge or an initialiser of this library, its default."""
+        """A fitted `sklearn.mixture.GaussianMixture` with the same attributes, for
+        packages that ask for that class. Its arguments are the same, except that a
+        ridge or an initialiser of this library is replaced by the default."""
         return as_theirs(self)
 
     @property

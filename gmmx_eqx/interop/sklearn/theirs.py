@@ -18,7 +18,7 @@ def as_theirs(estimator: Any) -> Any:
             f"scikit-learn has no covariance type {estimator.covariance_type!r}, only "
             f"{', '.join(repr(str(name)) for name in CovarianceType)}."
         )
-    # What it has no word for is left at its default: its `fit` would refuse it.
+    # What scikit-learn's `fit` would refuse is left at its default.
     arguments = {
         name: value
         for name, value in estimator.get_params(deep=False).items()
