@@ -135,7 +135,7 @@ def name(cell: gx.Cell) -> str:
 def parameters(mixture: gx.GaussianMixture) -> tuple[np.ndarray, ...]:
     """Components by mean eruption: their weights, means and dense covariances."""
     order = np.argsort(mixture.means_numpy[:, 0])
-    dense = np.asarray(mixture.covariances.values_dense)[0]
+    dense = np.asarray(mixture.covariances.dense(mixture.n_features))[0]
     dense = dense if dense.shape[-1] == 2 else dense * np.eye(2)
     dense = np.broadcast_to(dense, (len(order), 2, 2))
     return mixture.weights_numpy[order], mixture.means_numpy[order], dense[order]

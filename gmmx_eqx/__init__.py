@@ -1,18 +1,26 @@
 from ._core.aliases import check_shape as check_shape
-from ._core.axes import Axis as Axis, CovarianceType as CovarianceType
+from ._core.axes import Axis as Axis
 from ._core.results import RESULTS as RESULTS
 from ._covariances import (
     AbstractCovariances as AbstractCovariances,
+    AbstractValues as AbstractValues,
+    AbstractWhitening as AbstractWhitening,
     constrain as constrain,
     COVARIANCE as COVARIANCE,
+    CovarianceType as CovarianceType,
     DiagCovariances as DiagCovariances,
+    Diagonal as Diagonal,
     FullCholesky as FullCholesky,
     FullCovariances as FullCovariances,
     register_covariance as register_covariance,
     SphericalCovariances as SphericalCovariances,
     TiedCholesky as TiedCholesky,
     TiedCovariances as TiedCovariances,
+    TiedDiagCovariances as TiedDiagCovariances,
+    TiedSphericalCovariances as TiedSphericalCovariances,
+    Triangular as Triangular,
     unconstrain as unconstrain,
+    unshared as unshared,
 )
 from ._em import (
     AbstractEM as AbstractEM,
@@ -95,7 +103,6 @@ from ._ops import (
     score_function as score_function,
     survival as survival,
     Transport as Transport,
-    unshared as unshared,
     wasserstein as wasserstein,
     with_variances as with_variances,
 )

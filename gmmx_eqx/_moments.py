@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from ._core import linalg
-from ._core.aliases import Means, Values, Weights
+from ._core.aliases import Means, Statistic, Weights
 from ._core.axes import Axis
 
 
@@ -18,7 +18,7 @@ class Moments(eqx.Module):
     - `first`: $\sum_n r_{nk} (x_n - p)$, shape `(1, components, features, 1)`, in the
         units of the data.
     - `second`: $\sum_n r_{nk} (x_n - p)(x_n - p)^T$ in the shape that the covariance
-        family needs (its `second_moment`), in squared data units.
+        family needs (its `statistic`), in squared data units.
 
     The pivot $p$ is near the data, since about the origin $\sum x x^T / N - μ μ^T$
     cancels. It is the same for every chunk, and deliberately not stored here: every
@@ -27,7 +27,7 @@ class Moments(eqx.Module):
 
     count: Weights
     first: Means
-    second: Values
+    second: Statistic
 
     def __add__(self, other: "Moments") -> "Moments":
         return jax.tree.map(operator.add, self, other)

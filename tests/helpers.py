@@ -41,6 +41,8 @@ def make_values(name, n_components, n_features, seed=0) -> np.ndarray:
         "tied": dense[0],
         "diag": variances,
         "spherical": variances[:, 0],
+        "tied_diag": variances[0],
+        "tied_spherical": variances[0, 0],
     }[name]
 
 
@@ -52,6 +54,12 @@ def dense_values(name, values, n_components, n_features) -> np.ndarray:
         "tied": lambda: np.broadcast_to(values, (n_components, *values.shape)),
         "diag": lambda: values[:, :, None] * eye,
         "spherical": lambda: values[:, None, None] * eye,
+        "tied_diag": lambda: np.broadcast_to(
+            np.diag(values), (n_components, *eye.shape)
+        ),
+        "tied_spherical": lambda: np.broadcast_to(
+            values * eye, (n_components, *eye.shape)
+        ),
     }[name]()
 
 

@@ -1,7 +1,5 @@
 """A family that the library does not ship, registered and used by its name."""
 
-from typing import ClassVar
-
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -10,72 +8,17 @@ import numpy as np
 import pytest
 
 import gmmx_eqx as gx
-from gmmx_eqx import Axis
 
+from . import own_families
 from .helpers import leaves, make_data
-
-
-class TiedDiagCovariances(gx.AbstractCovariances):
-    """One variance per feature, the same for all components."""
-
-    values: jax.Array
-    type: ClassVar[str] = "tied_diag"
-    squeezed_axes: ClassVar[tuple[Axis, ...]] = (
-        Axis.batch,
-        Axis.components,
-        Axis.features_covar,
-    )
-    shared_axes: ClassVar[tuple[Axis, ...]] = (Axis.components,)
-
-    @classmethod
-    def create(cls, n_components, n_features, device=None):
-        return cls(values=jax.device_put(jnp.ones((1, 1, n_features, 1)), device))
-
-    @classmethod
-    def from_precisions(cls, precisions):
-        return cls(values=1 / cls.from_squeezed(precisions).values)
-
-    @classmethod
-    def second_moment(cls, residuals, resp):
-        axes = (Axis.batch, Axis.components)
-        return jnp.sum(resp * residuals**2, axis=axes, keepdims=True)
-
-    @classmethod
-    def from_moments(cls, moments, reg_covar):
-        between = jnp.sum(
-            moments.count * moments.shift**2, axis=Axis.components, keepdims=True
-        )
-        return cls(values=(moments.second - between) / moments.total + reg_covar)
-
-    def colour(self, noise, labels):
-        return noise * jnp.sqrt(self.values)
-
-    @property
-    def precisions_cholesky(self):
-        return 1 / jnp.sqrt(self.values)
-
-    @property
-    def variances(self):
-        return self.values
-
-    @property
-    def values_dense(self):
-        return (
-            self.values * jnp.eye(self.n_features, dtype=self.values.dtype)[None, None]
-        )
-
-    @property
-    def n_parameters(self):
-        return self.n_features
+from .own_families import PackedCovariances, PlainCovariances
 
 
 @pytest.fixture(autouse=True)
 def registered():
-    for family in (TiedDiagCovariances, PackedCovariances):
-        gx.register_covariance(family)
+    own_families.register()
     yield
-    for family in (TiedDiagCovariances, PackedCovariances):
-        del gx.COVARIANCE[family.type]
+    own_families.unregister()
 
 
 def numpy_em(x, weights, means, variances, n_steps):
@@ -95,7 +38,7 @@ def numpy_em(x, weights, means, variances, n_steps):
 def test_fit_agrees_with_numpy(dtype):
     x = make_data(200, n_features=3).astype(dtype)
     start = gx.GaussianMixture.from_k_means(
-        x, 3, key=jr.key(0), covariance_type="tied_diag"
+        x, 3, key=jr.key(0), covariance_type="plain"
     )
     solver = gx.EM(tol=0.0, max_steps=5)
     solution = gx.fit(start, x, solver=solver, reg_covar=0.0, throw=False)
@@ -104,23 +47,17 @@ def test_fit_agrees_with_numpy(dtype):
         np.float64(x),
         np.float64(start.weights_numpy),
         np.float64(start.means_numpy),
-        np.float64(start.covariances.values_numpy),
+        np.float64(start.covariances.spread[0, 0, :, 0]),
         5,
     )
     got = solution.mixture
     rtol = 1e-9 if dtype == np.float64 else 1e-4
     np.testing.assert_allclose(got.weights_numpy, expected[0], rtol)
     np.testing.assert_allclose(got.means_numpy, expected[1], rtol, 10 * rtol)
-    np.testing.assert_allclose(got.covariances.values_numpy, expected[2], rtol)
+    np.testing.assert_allclose(got.covariances.spread[0, 0, :, 0], expected[2], rtol)
 
 
-class PackedCovariances(TiedDiagCovariances):
-    """The same, by a name of its own: a packing rule cannot be taken back."""
-
-    type: ClassVar[str] = "packed"
-
-
-class TiedDiagPacking(gx.AbstractPacking):
+class PlainPacking(gx.AbstractPacking):
     """φ = [x, 1], as for the tied family."""
 
     total: jax.Array
@@ -128,11 +65,12 @@ class TiedDiagPacking(gx.AbstractPacking):
     def features(self, columns):
         return jnp.concatenate([columns, jnp.ones_like(columns[:1])])
 
-    def quadratic(self, u):
-        return jnp.zeros((1, 0), u.dtype)
+    def quadratic(self, whitening):
+        return jnp.zeros((1, 0), self.total.dtype)
 
-    def shared(self, u, columns):
-        return -0.5 * jnp.sum((columns * u[0, 0]) ** 2, axis=0, keepdims=True)
+    def shared(self, whitening, columns):
+        whitened = whitening.whiten(columns[None, None])[0, 0]
+        return -0.5 * jnp.sum(whitened**2, axis=0, keepdims=True)
 
     def second(self, products):
         return self.total[None, None]
@@ -141,7 +79,7 @@ class TiedDiagPacking(gx.AbstractPacking):
 @gx.packing.register(PackedCovariances)
 def _(covariances, source):
     scatter = lambda chunk: (chunk.weights[None] * chunk.columns**2).sum(1)[:, None]
-    return TiedDiagPacking(total=source.reduce(scatter))
+    return PlainPacking(total=source.reduce(scatter))
 
 
 def test_a_packing_rule_serves_the_packed_kernel(dtype):
@@ -155,7 +93,7 @@ def test_a_packing_rule_serves_the_packed_kernel(dtype):
             solver=solver,
             throw=False,
         )
-        for name in ("tied_diag", "packed")
+        for name in ("plain", "packed")
     )
     assert residual.n_residual_steps == 5 and packed.n_residual_steps == 0
     rtol = 1e-9 if dtype == np.float64 else 1e-3
@@ -169,19 +107,25 @@ def test_a_packing_rule_serves_the_packed_kernel(dtype):
 def test_densities_are_those_of_the_dense_form():
     variances = [0.5, 2.0]
     means, weights = [[0.0, 1.0], [3.0, -1.0]], [0.25, 0.75]
-    sparse = gx.GaussianMixture.from_squeezed(means, variances, weights, "tied_diag")
+    spread = jnp.asarray(variances)[None, None, :, None]
+    parts = gx.GaussianMixture.from_squeezed(means, variances, weights, "tied_diag")
+    covariances = PlainCovariances(spread)
+    sparse = gx.GaussianMixture(parts.weights, parts.means, covariances)
     dense = gx.GaussianMixture.from_squeezed(means, np.diag(variances), weights, "tied")
     x = make_data(50)
     np.testing.assert_allclose(sparse.log_prob(x), dense.log_prob(x), rtol=2e-5)
     np.testing.assert_array_equal(sparse.predict(x), dense.predict(x))
     assert sparse.n_parameters == 1 + 4 + 2
-    template = gx.GaussianMixture.create(2, 2, "tied_diag")
-    assert template.covariances.values.shape == (1, 1, 2, 1)
+    template = gx.GaussianMixture.create(2, 2, "plain")
+    assert template.covariances.spread.shape == (1, 1, 2, 1)
 
 
 def test_samples_have_the_moments():
-    mixture = gx.GaussianMixture.from_squeezed(
-        [[0.0, 1.0]], [0.5, 2.0], [1.0], "tied_diag"
+    spread = jnp.asarray([0.5, 2.0])[None, None, :, None]
+    mixture = gx.GaussianMixture(
+        jnp.ones((1, 1, 1, 1)),
+        jnp.asarray([0.0, 1.0])[None, None, :, None],
+        PlainCovariances(spread),
     )
     x = np.asarray(mixture.sample(jr.key(0), 20_000))
     # Five standard errors of a mean and of a variance.
@@ -191,10 +135,10 @@ def test_samples_have_the_moments():
 
 def test_restarts_and_selection_know_it():
     x = make_data(100)
-    population = gx.fit_restarts(x, 2, "tied_diag", 4, key=jr.key(0))
+    population = gx.fit_restarts(x, 2, "plain", 4, key=jr.key(0))
     assert population.best.converged
-    table = gx.select(x, [1, 2], ["tied_diag"], n_restarts=4, key=jr.key(0))
-    assert table.best.covariance_type == "tied_diag"
+    table = gx.select(x, [1, 2], ["plain"], n_restarts=4, key=jr.key(0))
+    assert table.best.covariance_type == "plain"
 
 
 def test_only_concrete_families_can_be_registered():
@@ -217,7 +161,7 @@ def test_unknown_names_list_the_known():
 def test_frozen_unconstrained_and_differentiated():
     x = jnp.asarray(make_data(100))
     mixture = gx.GaussianMixture.from_k_means(
-        x, 2, key=jr.key(0), covariance_type="tied_diag"
+        x, 2, key=jr.key(0), covariance_type="plain"
     )
     frozen = gx.Frozen(means=[True, False])
     fit = lambda x: gx.fit(mixture, x, frozen=frozen, throw=False).mixture
@@ -228,8 +172,12 @@ def test_frozen_unconstrained_and_differentiated():
     np.testing.assert_allclose(jnp.sum(slope), 2, rtol=0.2)
     with pytest.raises(NotImplementedError, match="`gmmx_eqx.unconstrain.register"):
         gx.UnconstrainedMixture.from_mixture(fitted)
-    for rule in (gx.unconstrain, gx.constrain):
-        rule.register(TiedDiagCovariances)(rule.dispatch(gx.DiagCovariances))
+    gx.unconstrain.register(PlainCovariances)(
+        lambda own, other: 0.5 * jnp.log(own.spread / other.spread)
+    )
+    gx.constrain.register(PlainCovariances)(
+        lambda other, x: PlainCovariances(other.spread * jnp.exp(2 * x))
+    )
     model = gx.UnconstrainedMixture.from_mixture(fitted)
     for one, want in zip(leaves(model.mixture), leaves(fitted), strict=True):
         np.testing.assert_allclose(one, want, rtol=1e-5)

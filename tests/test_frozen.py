@@ -121,7 +121,7 @@ def test_the_wide_kernel_does_the_same():
     source = gx.InMemory.from_data(x, None, 300)
     centred = eqx.tree_at(lambda m: m.means, mixture, mixture.means - source.pivot)
     frozen = gx.Frozen(means=[True, False], weights=True)
-    u = centred.covariances.precisions_cholesky
+    u = centred.covariances.whitening(centred.n_features)
     found = eqx.filter_jit(expect_wide)(centred, source, u)
     ridge = gx.Ridge(0.1).resolve(source.variances)
     new = maximise(found.moments, centred, centred.means, ridge, frozen)

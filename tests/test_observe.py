@@ -186,7 +186,7 @@ def test_a_precise_observation_of_a_wide_prior(name, dtype):
         h, r = as_matrix(operator), as_matrix(np.diag(noise))
         precision = mp.inverse(as_matrix(values)) + h.T * mp.inverse(r) * h
         expected = np.array(mp.inverse(precision).tolist(), float)
-    for matrix in np.asarray(got.covariances.values_dense[0], np.float64):
+    for matrix in np.asarray(got.covariances.dense(got.n_features)[0], np.float64):
         np.testing.assert_allclose(matrix, expected, 1e-3, 1e-3 * expected.max())
         assert np.all(np.linalg.eigvalsh(matrix) > 0)
 

@@ -38,9 +38,9 @@ def test_chunks_do_not_matter(getkey, monkeypatch):
     factors = jnp.linalg.cholesky(values)
     noise = jr.normal(getkey(), (1000, 1, 3, 1))
     labels = jr.randint(getkey(), (1000, 1, 1, 1), 0, 4)
-    whole = matrices.colour_by_label(factors, noise, labels)
+    whole = matrices._colour_by_label(factors, noise, labels)
     monkeypatch.setattr(matrices, "_CHUNK_BYTES", 1)
-    fn = lambda factors: matrices.colour_by_label(factors, noise, labels)
+    fn = lambda factors: matrices._colour_by_label(factors, noise, labels)
     chunked, vjp = jax.vjp(fn, factors)
     np.testing.assert_allclose(chunked, whole, 1e-5, 1e-6)
     lower = np.linalg.cholesky(np.float64(values[0]))
@@ -83,7 +83,7 @@ def quadratic(x):
 def expected_quadratic(mixture):
     """E[x' A x + b' x], in closed form."""
     matrix = jnp.array([[1.0, 0.5], [0.0, 2.0]])[None, None]
-    values = mixture.covariances.values_dense
+    values = mixture.covariances.dense(mixture.n_features)
     if values.shape[-1] == 1:
         values = values * jnp.eye(2)[None, None]
     mean = mixture.means

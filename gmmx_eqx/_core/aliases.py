@@ -3,7 +3,7 @@
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, jaxtyped, Real
+from jaxtyping import Array, Bool, Float, Int, jaxtyped, PyTree, Real
 
 from .describe import describe
 from .likes import PointsLike
@@ -48,6 +48,8 @@ Means: TypeAlias = Float[Array, "batch=1 components features features_covar=1"]
 PerFeature: TypeAlias = Float[Array, "batch=1 components=1 features features_covar=1"]
 Pivot: TypeAlias = Float[Array, "batch=1 _ features features_covar=1"]
 Values: TypeAlias = Float[Array, "batch=1 _ _ _"]
+# Sums over samples, in the form that a covariance family needs.
+Statistic: TypeAlias = PyTree[Float[Array, "batch=1 _ _ _"]]
 FullValues: TypeAlias = Float[
     Array, "batch=1 components features features_covar=features"
 ]

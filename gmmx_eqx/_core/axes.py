@@ -17,19 +17,6 @@ class Axis(enum.IntEnum):
     features_covar = -1
 
 
-class CovarianceType(enum.StrEnum):
-    """The names of the covariance families that the library ships.
-
-    Members equal their strings, so `CovarianceType.full` and `"full"` can be used
-    alike. A user's own family is known by a plain string.
-    """
-
-    full = "full"
-    tied = "tied"
-    diag = "diag"
-    spherical = "spherical"
-
-
 def as_columns(x: Shaped[Array, "n k d m"]) -> Shaped[Array, "m k d n"]:
     """Samples as the columns of one matrix per component, and back.
 

@@ -1,17 +1,57 @@
 from .abstract import AbstractCovariances as AbstractCovariances
+from .components import (
+    component_sizes as component_sizes,
+    has_features_alike as has_features_alike,
+    is_tied as is_tied,
+    repeat_components as repeat_components,
+    take_components as take_components,
+    tile_components as tile_components,
+    where_components as where_components,
+)
 from .diag import DiagCovariances as DiagCovariances
+from .extrapolation import (
+    at_coordinates as at_coordinates,
+    coordinates_of as coordinates_of,
+)
 from .factored import (
     AbstractCholesky as AbstractCholesky,
     as_cholesky as as_cholesky,
     as_plain as as_plain,
 )
 from .full import FullCholesky as FullCholesky, FullCovariances as FullCovariances
+from .independent import AbstractIndependent as AbstractIndependent
+from .matrices import AbstractMatrices as AbstractMatrices
+from .parts import moments_about as moments_about
 from .registry import (
     CHOLESKY as CHOLESKY,
     COVARIANCE as COVARIANCE,
     covariance_class as covariance_class,
+    CovarianceType as CovarianceType,
     register_covariance as register_covariance,
+    values_class as values_class,
 )
+from .scale import divide as divide, multiply as multiply, scale_of as scale_of
 from .spherical import SphericalCovariances as SphericalCovariances
 from .tied import TiedCholesky as TiedCholesky, TiedCovariances as TiedCovariances
+from .tied_diag import TiedDiagCovariances as TiedDiagCovariances
+from .tied_spherical import TiedSphericalCovariances as TiedSphericalCovariances
 from .unconstrained import constrain as constrain, unconstrain as unconstrain
+from .unshared import (
+    between as between,
+    merge_components as merge_components,
+    unshared as unshared,
+    with_values as with_values,
+)
+from .values import AbstractValues as AbstractValues
+from .views import (
+    as_values as as_values,
+    has_matrices as has_matrices,
+    squeezed_axes as squeezed_axes,
+)
+from .whitening import (
+    AbstractWhitening as AbstractWhitening,
+    Diagonal as Diagonal,
+    log_density as log_density,
+    Substitution as Substitution,
+    Triangular as Triangular,
+)

@@ -7,13 +7,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import inputs, linalg
-from .._core.aliases import PerFeature, PerSample, Residuals, SquareValues, Values
+from .._core.aliases import (
+    PerFeature,
+    PerSample,
+    Residuals,
+    SampleLabels,
+    Samples,
+    SquareValues,
+    Statistic,
+    Values,
+)
 from .._core.axes import Axis
-from .._core.likes import CovariancesLike
 from .._core.triangular import inverse_lower
 from .._moments import Moments
-from . import factor
+from . import views
 from .abstract import AbstractCovariances
+from .matrices import colour
+from .whitening import AbstractWhitening, Substitution, Triangular
 
 
 if TYPE_CHECKING:
@@ -31,7 +41,7 @@ _MAX_SUBSTITUTED = 16
 # needs no rule.
 @ft.singledispatch
 def as_cholesky(
-    covariances: AbstractCovariances, scale_tril: SquareValues | None = None
+    covariances: AbstractCovariances, scale_tril: Values | None = None
 ) -> AbstractCovariances:
     """The same covariances held as Cholesky factors, by families that have such a form;
     others as they are.
@@ -78,65 +88,49 @@ class AbstractCholesky(AbstractCovariances):
     ) -> AbstractCovariances:
         return cls.family.create(n_components, n_features, device)
 
-    @classmethod
-    def from_precisions(cls, precisions: CovariancesLike) -> AbstractCovariances:
-        return cls.family.from_precisions(precisions)
+    def statistic(self, residuals: Residuals, resp: PerSample) -> Statistic:
+        return self.plain.statistic(residuals, resp)
 
-    @classmethod
-    def from_squeezed(cls, values: CovariancesLike) -> AbstractCovariances:
-        return cls.family.from_squeezed(values)
-
-    @classmethod
-    def second_moment(cls, residuals: Residuals, resp: PerSample) -> Values:
-        return cls.family.second_moment(residuals, resp)
-
-    @classmethod
-    def from_moments(
-        cls, moments: Moments, reg_covar: PerFeature
-    ) -> AbstractCovariances:
-        return cls.family.from_moments(moments, reg_covar)
+    def estimate(self, moments: Moments, reg_covar: PerFeature) -> AbstractCovariances:
+        return self.plain.estimate(moments, reg_covar)
 
     @property
     def values(self) -> SquareValues:
+        """The products of the factors, in squared data units."""
         product = linalg.matmul(self.scale_tril, linalg.transpose(self.scale_tril))
         return linalg.symmetrise(product)
 
-    @property
-    def precisions_cholesky(self) -> SquareValues:
-        return linalg.transpose(inverse_lower(self.scale_tril))
-
-    @property
-    def whitener(self) -> Values | factor.Substitution:
-        if self.n_features > _MAX_SUBSTITUTED:
-            return self.precisions_cholesky
-        return factor.Substitution(self.scale_tril)
+    def whitening(self, n_features: int, tolerant: bool = False) -> AbstractWhitening:
+        del tolerant
+        if n_features <= _MAX_SUBSTITUTED:
+            return Substitution(self.scale_tril)
+        return Triangular(linalg.transpose(inverse_lower(self.scale_tril)))
 
     @property
     def variances(self) -> Float[Array, "1 _ d 1"]:
         return jnp.sum(self.scale_tril**2, axis=Axis.features_covar, keepdims=True)
 
-    @property
-    def values_dense(self) -> SquareValues:
+    def dense(self, n_features: int) -> SquareValues:
+        del n_features
         return self.values
+
+    def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
+        return colour(self.scale_tril, noise, labels)
 
     @property
     def n_parameters(self) -> int:
         d = self.n_features
         return self.n_components * d * (d + 1) // 2
 
-    @property
-    def _shape(self) -> tuple[int, ...]:
-        return self.scale_tril.shape
 
-
-def as_scale_tril(value: Any, squeezed_axes: tuple[Axis, ...]) -> SquareValues:
+def as_scale_tril(family: type[AbstractCovariances], value: Any) -> SquareValues:
     """The factors of `from_cholesky`, with all four axes.
 
     **Raises:**
 
     `ValueError` if they are not lower triangular matrices with a positive diagonal.
     """
-    name = "scale_tril"
+    name, squeezed_axes = "scale_tril", views.squeezed_axes(family)
     array = inputs.as_float(value, name)
     axes = [axis.name for axis in Axis if axis not in squeezed_axes]
     if array.ndim != len(axes) or array.shape[-1] != array.shape[-2]:

@@ -1,14 +1,16 @@
 """Moments of many samples, as sums over parts of them."""
 
-from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from .._core import sums
-from .._core.aliases import Columns, PerSample, Pivot, Residuals, Rows
+from .._core.aliases import Columns, Pivot, Rows
 from .._core.axes import as_columns, Axis
 from .._moments import Moments
+from .components import repeat_components
 
 
 # With so many features, the product of one part is large enough to be one of its own.
@@ -17,24 +19,24 @@ from .._moments import Moments
 _MANY, _SMALLEST = 64, 64
 
 
-def moments_in_parts(
-    moments: Callable[[Residuals, PerSample], Moments],
-    columns: Columns,
-    pivot: Pivot,
-    resp: Rows,
+def moments_about(
+    covariances: Any, columns: Columns, pivot: Pivot, resp: Rows
 ) -> Moments:
-    """What `moments` of all residuals about `pivot` would be.
+    """`covariances.moments` of any number of samples without a loss of digits: they are
+    summed in parts.
 
     **Arguments:**
 
-    - `moments`: of one part, from residuals and responsibilities.
-    - the others: as for `AbstractCovariances.moments_about`.
+    - `covariances`: a [`gmmx_eqx.AbstractCovariances`][].
+    - `columns`: the samples, shape `(features, batch)`.
+    - `pivot`: shape `(1, components or 1, features, 1)`.
+    - `resp`: shape `(components, batch)`.
     """
 
     def whole(columns: Columns, resp: Rows) -> Moments:
         # Arithmetic on columns, which fill the vector units.
         residuals = as_columns(columns[None, None] - pivot)
-        return moments(residuals, as_columns(resp[None, :, None]))
+        return covariances.moments(residuals, as_columns(resp[None, :, None]))
 
     n_features, n_samples = columns.shape
     n_components, _ = resp.shape
@@ -51,9 +53,11 @@ def moments_in_parts(
     residuals = by_part[None] - about[:, None]
     residuals = residuals.reshape(1, n_components * parts, n_features, -1)
     resp_by_part = sums.split(resp, parts).reshape(1, n_components * parts, 1, -1)
-    found = moments(as_columns(residuals), as_columns(resp_by_part))
+    found = repeat_components(covariances, parts).moments(
+        as_columns(residuals), as_columns(resp_by_part)
+    )
 
-    def join(leaf):
+    def join(leaf: Array) -> Array:
         if leaf.shape[Axis.components] == 1:
             return leaf
         by_component = leaf.reshape(n_components, parts, *leaf.shape[-2:])

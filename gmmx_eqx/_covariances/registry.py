@@ -1,16 +1,37 @@
 import difflib
+import enum
 from typing import Any, TypeVar
 
 from .._core.describe import describe
 from .abstract import AbstractCovariances
 from .diag import DiagCovariances
 from .factored import AbstractCholesky
+from .fields import fields_of
 from .full import FullCholesky, FullCovariances
 from .spherical import SphericalCovariances
 from .tied import TiedCholesky, TiedCovariances
+from .tied_diag import TiedDiagCovariances
+from .tied_spherical import TiedSphericalCovariances
+from .values import AbstractValues
 
 
 _Family = TypeVar("_Family", bound=type[AbstractCovariances])
+
+
+class CovarianceType(enum.StrEnum):
+    """Names of the covariance families that the library ships.
+
+    Members equal their strings, so `CovarianceType.full` and `"full"` can be used
+    alike. A user's own family is known by a plain string.
+    """
+
+    full = FullCovariances.type
+    tied = TiedCovariances.type
+    diag = DiagCovariances.type
+    spherical = SphericalCovariances.type
+    tied_diag = TiedDiagCovariances.type
+    tied_spherical = TiedSphericalCovariances.type
+
 
 # The registry imports the families; no family imports the registry.
 COVARIANCE: dict[str, type[AbstractCovariances]] = {
@@ -20,6 +41,8 @@ COVARIANCE: dict[str, type[AbstractCovariances]] = {
         TiedCovariances,
         DiagCovariances,
         SphericalCovariances,
+        TiedDiagCovariances,
+        TiedSphericalCovariances,
     )
 }
 """The covariance families by name; see [`gmmx_eqx.register_covariance`][]."""
@@ -38,7 +61,8 @@ def register_covariance(family: _Family) -> _Family:
     **Raises:**
 
     `ValueError` if `family` is not a concrete subclass of
-    [`gmmx_eqx.AbstractCovariances`][].
+    [`gmmx_eqx.AbstractCovariances`][]; `TypeError` if a field is not annotated as an
+    array of four axes.
     """
     is_family = isinstance(family, type) and issubclass(family, AbstractCovariances)
     if not is_family or getattr(family, "__abstractmethods__", None):
@@ -46,6 +70,7 @@ def register_covariance(family: _Family) -> _Family:
             f"`family` must be a concrete subclass of `AbstractCovariances`; got "
             f"{family!r}."
         )
+    fields_of(family)
     COVARIANCE[family.type] = family
     return family
 
@@ -63,4 +88,18 @@ def covariance_class(
         f"`{name}` must be one of {', '.join(map(repr, known))}; got "
         f"{describe(covariance_type)}.{hint} Register a family of your own with "
         "`gmmx_eqx.register_covariance`."
+    )
+
+
+def values_class(
+    covariance_type: Any, name: str = "covariance_type"
+) -> type[AbstractValues]:
+    """The class of a registered name whose covariances are one array, `values`."""
+    family = covariance_class(covariance_type, name)
+    if issubclass(family, AbstractValues):
+        return family
+    raise ValueError(
+        f"Covariances of type {covariance_type!r} are not one array. Make them with "
+        f"`{family.__name__}`, and the mixture with `GaussianMixture(weights, means, "
+        "covariances)`."
     )

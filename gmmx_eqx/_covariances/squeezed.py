@@ -8,11 +8,12 @@ import numpy as np
 
 from .._core import inputs
 from .._core.axes import Axis
+from . import views
 
 
 def as_family(family: Any, values: Any, name: str) -> Any:
     """An instance of the family, or a `ValueError`."""
-    squeezed_axes = family.squeezed_axes
+    squeezed_axes = views.squeezed_axes(family)
     values = inputs.as_float(values, name)
     axes = [axis.name for axis in Axis if axis not in squeezed_axes]
     if values.ndim != len(axes):
@@ -28,7 +29,7 @@ def as_family(family: Any, values: Any, name: str) -> Any:
         )
     inputs.check_finite(values, name)
     covariances = family(values=jnp.expand_dims(values, squeezed_axes))
-    dense = inputs.concrete(covariances.values_dense)
+    dense = inputs.concrete(covariances.dense(covariances.n_features))
     if dense is not None:
         _check_positive_definite(dense, name)
     return covariances

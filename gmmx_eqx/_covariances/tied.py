@@ -1,6 +1,5 @@
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 
 from .._core import linalg, sums
@@ -9,20 +8,18 @@ from .._core.aliases import (
     PerFeature,
     PerSample,
     Residuals,
-    SampleLabels,
-    Samples,
     TiedValues,
 )
-from .._core.axes import Axis, CovarianceType
-from .._core.cholesky import cholesky, inverse_cholesky
+from .._core.axes import Axis
+from .._core.cholesky import cholesky
 from .._core.likes import CovariancesLike
 from .._moments import Moments
-from . import matrices, squeezed
+from . import matrices
 from .abstract import AbstractCovariances
 from .factored import AbstractCholesky, as_cholesky, as_scale_tril
 
 
-class TiedCovariances(AbstractCovariances):
+class TiedCovariances(matrices.AbstractMatrices):
     """One symmetric positive definite matrix, shared by all components.
 
     **Attributes:**
@@ -31,72 +28,33 @@ class TiedCovariances(AbstractCovariances):
     """
 
     values: TiedValues
-    type: ClassVar[str] = CovarianceType.tied
-    squeezed_axes: ClassVar[tuple[Axis, ...]] = (Axis.batch, Axis.components)
-    shared_axes: ClassVar[tuple[Axis, ...]] = (Axis.components,)
-
-    def __check_init__(self) -> None:
-        check_array("values", self.values, TiedValues)
+    type: ClassVar[str] = "tied"
 
     @classmethod
     def create(
         cls, n_components: int, n_features: int, device: Any = None
     ) -> "TiedCovariances":
         del n_components
-        values = jnp.eye(n_features)[None, None]
-        return cls(values=jax.device_put(values, device))
-
-    @classmethod
-    def from_precisions(cls, precisions: CovariancesLike) -> "TiedCovariances":
-        inverse = squeezed.as_family(cls, precisions, "precisions")
-        return cls(values=matrices.inverse(inverse.values))
+        shape = (1, 1, n_features, n_features)
+        return cls(values=matrices.identities(shape, device))
 
     @classmethod
     def from_cholesky(cls, scale_tril: CovariancesLike) -> "TiedCholesky":
-        lower = as_scale_tril(scale_tril, cls.squeezed_axes)
-        return TiedCholesky(lower)  # pyright: ignore[reportCallIssue]  # what is abstract is a property
+        return TiedCholesky(as_scale_tril(cls, scale_tril))
 
-    @classmethod
-    def second_moment(cls, residuals: Residuals, resp: PerSample) -> TiedValues:
+    def statistic(self, residuals: Residuals, resp: PerSample) -> TiedValues:
         by_component = matrices.scatter(residuals, resp)
         total = sums.pairwise_along(by_component, int(Axis.components))
         return jnp.expand_dims(total, Axis.components)
 
-    @classmethod
-    def from_moments(cls, moments: Moments, reg_covar: PerFeature) -> "TiedCovariances":
+    def estimate(self, moments: Moments, reg_covar: PerFeature) -> "TiedCovariances":
         # The scatter between components is one product, (features, components) by
         # (components, features).
         shift = jnp.swapaxes(moments.shift, Axis.components, Axis.features_covar)
         count = jnp.swapaxes(moments.count, Axis.components, Axis.features_covar)
         between = linalg.matmul(shift * count, linalg.transpose(shift))
         values = linalg.safe_divide(moments.second - between, moments.total)
-        return cls(values=linalg.symmetrise(values) + linalg.diagonal(reg_covar))
-
-    def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
-        del labels
-        return matrices.colour(cholesky(self.values), noise)
-
-    @property
-    def precisions_cholesky(self) -> TiedValues:
-        return inverse_cholesky(self.values)
-
-    @property
-    def whitener(self) -> TiedValues:
-        # Traced, a covariance that rounding has made singular cannot be refused. NaN in
-        # one component would be NaN in the density of all.
-        return inverse_cholesky(self.values, True)
-
-    @property
-    def variances(self) -> PerFeature:
-        return linalg.diagonal_of(self.values)
-
-    @property
-    def values_dense(self) -> TiedValues:
-        return self.values
-
-    @property
-    def n_parameters(self) -> int:
-        return self.n_features * (self.n_features + 1) // 2
+        return TiedCovariances(matrices.add_ridge(values, reg_covar))
 
 
 class TiedCholesky(AbstractCholesky):
@@ -111,8 +69,6 @@ class TiedCholesky(AbstractCholesky):
     scale_tril: TiedValues
     family: ClassVar[type[AbstractCovariances]] = TiedCovariances
     type: ClassVar[str] = TiedCovariances.type
-    squeezed_axes: ClassVar[tuple[Axis, ...]] = TiedCovariances.squeezed_axes
-    shared_axes: ClassVar[tuple[Axis, ...]] = TiedCovariances.shared_axes
 
     def __check_init__(self) -> None:
         check_array("scale_tril", self.scale_tril, TiedValues)
@@ -121,12 +77,9 @@ class TiedCholesky(AbstractCholesky):
     def plain(self) -> TiedCovariances:
         return TiedCovariances(self.values)
 
-    def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
-        del labels
-        return matrices.colour(self.scale_tril, noise)
-
 
 @as_cholesky.register(TiedCovariances)
 def _(covariances, scale_tril=None):
-    lower = cholesky(covariances.values) if scale_tril is None else scale_tril
-    return TiedCholesky(lower)  # pyright: ignore[reportCallIssue]  # what is abstract is a property
+    return TiedCholesky(
+        cholesky(covariances.values) if scale_tril is None else scale_tril
+    )

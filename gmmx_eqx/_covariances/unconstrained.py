@@ -19,11 +19,9 @@ from .._core import linalg
 from .._core.aliases import Values
 from .._core.cholesky import cholesky, inverse_cholesky
 from .abstract import AbstractCovariances
-from .diag import DiagCovariances
 from .factored import AbstractCholesky
-from .full import FullCholesky, FullCovariances
-from .spherical import SphericalCovariances
-from .tied import TiedCholesky, TiedCovariances
+from .independent import AbstractIndependent
+from .matrices import AbstractMatrices
 
 
 # `singledispatch` rather than methods, so that a family defined outside this package
@@ -67,22 +65,20 @@ def _no_rule(covariances: AbstractCovariances, name: str) -> NotImplementedError
 
 
 def _logarithms(
-    covariances: AbstractCovariances, reference: AbstractCovariances
+    covariances: AbstractIndependent, reference: AbstractIndependent
 ) -> Values:
     return 0.5 * jnp.log(covariances.values / reference.values)
 
 
 def _variances(
-    reference: AbstractCovariances, coordinates: Values
+    reference: AbstractIndependent, coordinates: Values
 ) -> AbstractCovariances:
     values = reference.values * jnp.exp(2 * coordinates)
     return eqx.tree_at(lambda c: c.values, reference, values)
 
 
-def _triangle(
-    covariances: AbstractCovariances, reference: AbstractCovariances
-) -> Values:
-    u = reference.precisions_cholesky
+def _triangle(covariances: AbstractMatrices, reference: AbstractMatrices) -> Values:
+    u = reference.whitening(reference.n_features).factor
     eye = jnp.eye(u.shape[-1], dtype=u.dtype)[None, None]
     difference = covariances.values - reference.values
     # Not of the covariances alone: at the reference it has no rounding errors.
@@ -93,7 +89,7 @@ def _triangle(
 def _triangle_of_factors(
     covariances: AbstractCholesky, reference: AbstractCholesky
 ) -> Values:
-    u = reference.precisions_cholesky
+    u = reference.whitening(reference.n_features).factor
     eye = jnp.eye(u.shape[-1], dtype=u.dtype)[None, None]
     # As above.
     difference = covariances.scale_tril - reference.scale_tril
@@ -117,9 +113,7 @@ def _relative_factor(coordinates: Values, d: int) -> Values:
     return linalg.map_diagonal(jnp.exp, r)
 
 
-def _matrices(
-    reference: AbstractCovariances, coordinates: Values
-) -> AbstractCovariances:
+def _matrices(reference: AbstractMatrices, coordinates: Values) -> AbstractCovariances:
     r = _relative_factor(coordinates, reference.n_features)
     lower = linalg.matmul(cholesky(reference.values), r)
     values = linalg.symmetrise(linalg.matmul(lower, linalg.transpose(lower)))
@@ -132,12 +126,9 @@ def _factors(reference: AbstractCholesky, coordinates: Values) -> AbstractCovari
     return eqx.tree_at(lambda c: c.scale_tril, reference, lower)
 
 
-for _family in (DiagCovariances, SphericalCovariances):
-    unconstrain.register(_family)(_logarithms)
-    constrain.register(_family)(_variances)
-for _family in (FullCovariances, TiedCovariances):
-    unconstrain.register(_family)(_triangle)
-    constrain.register(_family)(_matrices)
-for _family in (FullCholesky, TiedCholesky):
-    unconstrain.register(_family)(_triangle_of_factors)
-    constrain.register(_family)(_factors)
+unconstrain.register(AbstractIndependent)(_logarithms)
+constrain.register(AbstractIndependent)(_variances)
+unconstrain.register(AbstractMatrices)(_triangle)
+constrain.register(AbstractMatrices)(_matrices)
+unconstrain.register(AbstractCholesky)(_triangle_of_factors)
+constrain.register(AbstractCholesky)(_factors)

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from .._core.aliases import Flag, Means, PerComponentFlag, Pivot, Values
+from .._core.aliases import Flag, Means, PerComponentFlag, Pivot
+from .._covariances import AbstractWhitening
 from .._mixture import GaussianMixture
 from .._sources import AbstractSource
 from .guard import all_that_count, amplifications, is_accurate
@@ -23,11 +24,13 @@ class FastKernel(NamedTuple):
     # The point that the moments are about.
     pivot: Pivot
     # For each component of a mixture, given its means about the pivot and its
-    # `precisions_cholesky`.
-    is_good: Callable[[GaussianMixture, Means, Values], PerComponentFlag]
+    # factorised covariances.
+    is_good: Callable[[GaussianMixture, Means, AbstractWhitening], PerComponentFlag]
 
-    def is_accurate(self, mixture: GaussianMixture, u: Values) -> Flag:
-        good = self.is_good(mixture, mixture.means - self.pivot, u)
+    def is_accurate(
+        self, mixture: GaussianMixture, whitening: AbstractWhitening
+    ) -> Flag:
+        good = self.is_good(mixture, mixture.means - self.pivot, whitening)
         return all_that_count(mixture, good)
 
 
@@ -35,12 +38,12 @@ def fast_kernels(
     mixture: GaussianMixture,
     source: AbstractSource,
     packing: AbstractPacking,
-    u: Values,
+    whitening: AbstractWhitening,
     guarded: bool,
 ) -> list[FastKernel]:
     """Those to be tried, the fastest first; if not `guarded`, the packed one."""
     packed = FastKernel(
-        lambda: expect_packed(mixture, source, packing, u),
+        lambda: expect_packed(mixture, source, packing, whitening),
         jnp.zeros_like(source.pivot),
         lambda *args: is_accurate(amplifications(*args)),
     )
@@ -48,10 +51,10 @@ def fast_kernels(
     if not guarded:
         return kernels
     if can_split(mixture):
-        split = Split.of(mixture, u)
-        run = lambda: split.expect(mixture, source, packing, u)
+        split = Split.of(mixture, whitening)
+        run = lambda: split.expect(mixture, source, packing, whitening)
         kernels.append(FastKernel(run, split.pivot(mixture), split.is_accurate))
     if is_worth_trying(mixture):
-        run = lambda: expect_wide(mixture, source, u)
+        run = lambda: expect_wide(mixture, source, whitening)
         kernels.append(FastKernel(run, mixture.means, wide_is_accurate))
     return kernels

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool
 from .._core import inputs, linalg
 from .._core.axes import Axis
 from .._core.likes import MaskLike
-from .._covariances import as_plain
+from .._covariances import as_plain, is_tied, where_components
 from .._mixture import GaussianMixture
 
 
@@ -56,7 +56,7 @@ class Frozen(eqx.Module):
     def check(self, mixture: GaussianMixture) -> None:
         """Raises a `ValueError` unless the masks fit the mixture."""
         k = mixture.n_components
-        one = Axis.components in mixture.covariances.shared_axes
+        one = is_tied(mixture.covariances)
         for name, mask in vars(self).items():
             expected = ((),) if one and name == "covariances" else ((), (k,))
             if mask.shape not in expected:
@@ -70,7 +70,7 @@ class Frozen(eqx.Module):
     def or_empty(self, mixture: GaussianMixture) -> "Frozen":
         """These, and all parameters of components whose weight is zero."""
         empty = mixture.weights[0, :, 0, 0] == 0
-        one = Axis.components in mixture.covariances.shared_axes
+        one = is_tied(mixture.covariances)
         return Frozen(
             weights=self.weights | empty,
             means=self.means | empty,
@@ -91,11 +91,10 @@ class Frozen(eqx.Module):
         free = jnp.where(held, 0, mixture.weights)
         total = jnp.sum(free, axis=Axis.components, keepdims=True)
         share = jnp.where(held, at.weights, free * linalg.safe_divide(left, total))
-        values = jnp.where(column(self.covariances), old.values, new.values)
         return GaussianMixture(
             weights=share,
             means=jnp.where(column(self.means), at.means, mixture.means),
-            covariances=eqx.tree_at(lambda c: c.values, new, values),
+            covariances=where_components(column(self.covariances), old, new),
         )
 
 

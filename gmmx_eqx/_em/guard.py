@@ -1,15 +1,13 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .._core import linalg
-from .._core.aliases import Flag, Means, PerComponentFlag, Scalar, Values, Weights
-from .._core.axes import Axis
-from .._covariances import factor
+from .._core.aliases import Flag, Means, PerComponentFlag, Scalar, Weights
+from .._covariances import AbstractWhitening
 from .._mixture import GaussianMixture
 
 
 def amplification(
-    mixture: GaussianMixture, offsets: Means, u: Values | None = None
+    mixture: GaussianMixture, offsets: Means, whitening: AbstractWhitening
 ) -> Scalar:
     r"""By how much rounding errors grow when the mixture's covariances are computed
     from moments about a pivot.
@@ -23,27 +21,20 @@ def amplification(
 
     - `mixture`: the mixture. Components of weight zero do not count.
     - `offsets`: $o$, the means about the pivot, shape `(1, components, features, 1)`.
-    - `u`: the `precisions_cholesky` of its covariances, if they are at hand.
+    - `whitening`: its factorised covariances.
     """
-    norms = amplifications(mixture, offsets, u)
+    norms = amplifications(mixture, offsets, whitening)
     return jnp.max(jnp.where(mixture.weights > 0, norms, 0))
 
 
 def amplifications(
-    mixture: GaussianMixture, offsets: Means, u: Values | None = None
+    mixture: GaussianMixture, offsets: Means, whitening: AbstractWhitening
 ) -> Weights:
     """That of each component, shape `(1, components, 1, 1)`."""
     covariances = mixture.covariances
     spread = jnp.sqrt(offsets**2 + covariances.variances)
-    u = covariances.precisions_cholesky if u is None else u
-    if factor.is_diagonal(u):
-        scaled = (spread * u) ** 2
-    else:
-        # The spread goes to the factor, so that no unit of the data can overflow.
-        scaled = spread * u
-        scaled = linalg.matmul(scaled, jnp.swapaxes(scaled, -1, -2))
-    axes = (Axis.features, Axis.features_covar)
-    return jnp.sqrt(jnp.sum(scaled**2, axis=axes, keepdims=True))
+    norms = whitening.scaled_norm(spread)
+    return jnp.broadcast_to(norms, mixture.weights.shape)
 
 
 def is_accurate(amplification: Float[Array, "..."]) -> Bool[Array, "..."]:
@@ -54,11 +45,11 @@ def is_accurate(amplification: Float[Array, "..."]) -> Bool[Array, "..."]:
 
 
 def cannot_be_less(
-    mixture: GaussianMixture, lost: Weights, u: Values
+    mixture: GaussianMixture, lost: Weights, whitening: AbstractWhitening
 ) -> PerComponentFlag:
     """Whether a component hardly loses more than the worst one would by residuals about
     the right means: what strong correlation loses, no pivot gives back."""
-    return lost <= 2 * amplification(mixture, jnp.zeros_like(mixture.means), u)
+    return lost <= 2 * amplification(mixture, jnp.zeros_like(mixture.means), whitening)
 
 
 def all_that_count(mixture: GaussianMixture, good: PerComponentFlag) -> Flag:

@@ -1,8 +1,9 @@
-import equinox as eqx
+import jax
 import jax.numpy as jnp
 
-from .._core.aliases import Flag, PerFeature, Pivot, Values
+from .._core.aliases import Flag, PerFeature, Pivot
 from .._core.axes import Axis
+from .._covariances import AbstractWhitening, where_components
 from .._mixture import GaussianMixture
 from .._moments import Moments
 from .frozen import column, Frozen
@@ -33,12 +34,11 @@ def maximise(
         # of a sample at the latter with the weight of all.
         gap = moments.shift - (previous.means - pivot)
         gap = jnp.where(column(frozen.means) & occupied, gap, 0)
-        more = type(previous.covariances).second_moment(gap, moments.count)
-        moments = eqx.tree_at(lambda m: m.second, moments, moments.second + more)
-    covariances = type(previous.covariances).from_moments(moments, reg_covar)
-    if covariances.n_components > 1:
-        values = jnp.where(occupied, covariances.values, previous.covariances.values)
-        covariances = eqx.tree_at(lambda c: c.values, covariances, values)
+        more = previous.covariances.statistic(gap, moments.count)
+        second = jax.tree.map(jnp.add, moments.second, more)
+        moments = Moments(moments.count, moments.first, second)
+    covariances = previous.covariances.estimate(moments, reg_covar)
+    covariances = where_components(occupied, covariances, previous.covariances)
     mixture = GaussianMixture(
         weights=moments.count / moments.total,
         means=jnp.where(occupied, pivot + moments.shift, previous.means),
@@ -49,7 +49,7 @@ def maximise(
 
 def has_collapsed(
     mixture: GaussianMixture,
-    u: Values,
+    whitening: AbstractWhitening,
     previous: GaussianMixture,
     resolution: PerFeature,
     frozen: Frozen | None = None,
@@ -59,7 +59,7 @@ def has_collapsed(
 
     **Arguments:**
 
-    - `u`: the `precisions_cholesky` of the mixture's covariances.
+    - `whitening`: the mixture's factorised covariances.
     - `resolution`: the variance of each feature below which samples cannot be told
         apart, shape `(1, 1, features, 1)`.
     - `frozen`: a frozen covariance is as it was meant to be.
@@ -67,7 +67,7 @@ def has_collapsed(
     covariances = mixture.covariances
     active = previous.weights > 0
     variances = covariances.variances
-    precisions = jnp.sum(u**2, axis=Axis.features_covar, keepdims=True)
+    precisions = whitening.precision_diagonal
     # The share of a feature's variance that the other features do not explain is
     # 1 / (precision * variance). NaN must fail, so the tests are of what is sound.
     eps = float(jnp.finfo(variances.dtype).eps)

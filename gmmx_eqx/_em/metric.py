@@ -6,8 +6,13 @@ import jax.numpy as jnp
 
 from .._core import linalg
 from .._core.aliases import Scalar, Values, Weights
-from .._core.axes import Axis
-from .._covariances import factor
+from .._covariances import (
+    AbstractValues,
+    Diagonal,
+    has_features_alike,
+    is_tied,
+    with_values,
+)
 from .._mixture import GaussianMixture
 
 
@@ -34,35 +39,38 @@ class Metric(eqx.Module):
     @classmethod
     def create(cls, mixture: GaussianMixture, inverse: bool = False) -> "Metric":
         covariances = mixture.covariances
-        u = covariances.precisions_cholesky
-        if factor.is_diagonal(u):
-            matrix = covariances.variances if inverse else u**2
+        whitening = covariances.whitening(mixture.n_features)
+        is_diagonal = isinstance(whitening, Diagonal)
+        if is_diagonal and inverse:
+            matrix = covariances.variances
+        elif is_diagonal:
+            matrix = whitening.precision_diagonal
         elif inverse:
-            matrix = covariances.values_dense
+            matrix = covariances.dense(mixture.n_features)
         else:
-            matrix = linalg.matmul(u, jnp.swapaxes(u, -1, -2))
+            matrix = whitening.precision
         share = jnp.where(mixture.weights > 0, mixture.weights, 1)
         share = 1 / share if inverse else share
-        shared = covariances.shared_axes
-        n_alike = mixture.n_features if Axis.features in shared else 1
+        n_alike = mixture.n_features if has_features_alike(covariances) else 1
         half = 2 / n_alike if inverse else n_alike / 2
         one = jnp.ones((1, 1, 1, 1), share.dtype)
-        return cls(matrix, share, half * (one if Axis.components in shared else share))
+        return cls(matrix, share, half * (one if is_tied(covariances) else share))
 
     def __call__(self, change: GaussianMixture) -> GaussianMixture:
-        times = jnp.multiply if factor.is_diagonal(self.matrix) else linalg.matmul
-        values = change.covariances.values
-        # What kind of numbers another shape holds, only its family knows.
-        if values.shape[-2:] == self.matrix.shape[-2:]:
+        times = jnp.multiply if self.matrix.shape[-1] == 1 else linalg.matmul
+        covariances = change.covariances
+        # What kind of numbers other fields hold, only their family knows.
+        if isinstance(covariances, AbstractValues):
             # In this order no square of a unit can overflow.
-            values = self.factor * times(times(self.matrix, values), self.matrix)
+            values = times(times(self.matrix, covariances.values), self.matrix)
+            covariances = with_values(type(covariances), self.factor * values)
         return eqx.tree_at(
-            lambda m: (m.weights, m.means, m.covariances.values),
+            lambda m: (m.weights, m.means, m.covariances),
             change,
             (
                 change.weights / self.share,
                 self.share * times(self.matrix, change.means),
-                values,
+                covariances,
             ),
         )
 

@@ -4,8 +4,8 @@ apart for their widths."""
 import jax
 
 from .._core import linalg
-from .._core.aliases import Values
 from .._core.batching import rows_product
+from .._covariances import AbstractWhitening
 from .._mixture import GaussianMixture
 from .._sources import AbstractSource, Chunk
 from .packings import AbstractPacking, moments, parameters
@@ -16,7 +16,7 @@ def expect_packed(
     mixture: GaussianMixture,
     source: AbstractSource,
     packing: AbstractPacking,
-    u: Values | None = None,
+    whitening: AbstractWhitening | None = None,
 ) -> Expectation:
     """The E-step, with moments about the source's pivot.
 
@@ -28,15 +28,18 @@ def expect_packed(
     - `mixture`: the current estimate, about the source's own pivot.
     - `source`: the data.
     - `packing`: the rule of the mixture's family.
-    - `u`: the `precisions_cholesky` of its covariances, if they are at hand.
+    - `whitening`: its factorised covariances, if they are at hand.
     """
-    u = mixture.covariances.precisions_cholesky if u is None else u
-    theta = parameters(packing, mixture, u)
+    if whitening is None:
+        whitening = mixture.covariances.whitening(mixture.n_features)
+    theta = parameters(packing, mixture, whitening)
 
     def of_chunk(chunk: Chunk):
         # Without the barrier XLA may compute the features again inside each product.
         features = jax.lax.optimization_barrier(packing.features(chunk.columns))
-        joint = linalg.matmul(theta, features) + packing.shared(u, chunk.columns)
+        joint = linalg.matmul(theta, features) + packing.shared(
+            whitening, chunk.columns
+        )
         resp, log_likelihood = responsibilities(joint, chunk.weights)
         # This order is up to 1.7 times faster on a CPU than its transpose.
         return rows_product(features, resp), log_likelihood

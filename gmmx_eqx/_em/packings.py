@@ -19,11 +19,12 @@ from .._core.aliases import Columns, Scalar, Values
 from .._core.axes import Axis
 from .._covariances import (
     AbstractCovariances,
-    DiagCovariances,
-    factor,
-    FullCovariances,
-    SphericalCovariances,
-    TiedCovariances,
+    AbstractIndependent,
+    AbstractMatrices,
+    AbstractWhitening,
+    has_features_alike,
+    is_tied,
+    moments_about,
 )
 from .._mixture import GaussianMixture
 from .._moments import Moments
@@ -37,49 +38,42 @@ Shared: TypeAlias = Float[Array, "one=1 batch"]
 
 
 class AbstractPacking(eqx.Module):
-    """The rule for one family. All is about the source's pivot."""
+    """Rule for one family. All is about the source's pivot."""
 
     @abc.abstractmethod
     def features(self, columns: Columns) -> Features:
         r"""$φ(x)$ of every sample; the last two parts are $x$ and 1."""
 
     @abc.abstractmethod
-    def quadratic(self, u: Values) -> Float[Array, "_ _"]:
-        r"""The part of $θ_k$ that belongs to products of coordinates, shape
-        `(components or 1, products)`. `u` is the family's `precisions_cholesky`."""
+    def quadratic(self, whitening: AbstractWhitening) -> Float[Array, "_ _"]:
+        r"""Part of $θ_k$ that belongs to products of coordinates, shape
+        `(components or 1, products)`."""
 
     @abc.abstractmethod
-    def shared(self, u: Values, columns: Columns) -> Shared | Scalar:
-        r"""A term of the log-density that is the same for all components."""
+    def shared(self, whitening: AbstractWhitening, columns: Columns) -> Shared | Scalar:
+        r"""Term of the log-density that is the same for all components."""
 
     @abc.abstractmethod
     def second(self, products: Statistics) -> Float[Array, "1 _ _ _"]:
-        r"""The family's second moment, from $\sum_n r_{nk} φ(x_n)$ without its last two
+        r"""Statistic of the family, from $\sum_n r_{nk} φ(x_n)$ without its last two
         parts."""
 
 
 def parameters(
-    packing: AbstractPacking, mixture: GaussianMixture, u: Values
+    packing: AbstractPacking, mixture: GaussianMixture, whitening: AbstractWhitening
 ) -> Parameters:
     r"""$θ$: the log-density of every component at every sample is $θ φ$."""
-    n_features = mixture.n_features
     means = mixture.means
-    if factor.is_diagonal(u):
-        linear = u**2 * means
-    else:
-        whitened = linalg.matmul(jnp.swapaxes(u, -1, -2), means)
-        linear = linalg.matmul(u, whitened)
-    log_det = factor.log_det(u)
-    if Axis.features in mixture.covariances.shared_axes:
-        log_det = n_features * log_det
+    _, n_components, n_features, _ = means.shape
+    linear = whitening.solve(means)
     square = jnp.sum(linear * means, axis=Axis.features, keepdims=True)
-    constant = log_det - 0.5 * (n_features * linalg.LOG_2PI + square)
+    constant = -0.5 * whitening.log_det - 0.5 * (n_features * linalg.LOG_2PI + square)
     # The logarithm of a weight of zero, but a number: -inf times zero would be NaN in
     # derivatives. Its exponential is zero all the same.
     lowest = 0.5 * float(jnp.finfo(means.dtype).min)
     constant = jnp.where(mixture.weights > 0, constant + mixture.log_weights, lowest)
-    quadratic = packing.quadratic(u)
-    quadratic = jnp.broadcast_to(quadratic, (means.shape[1], quadratic.shape[1]))
+    quadratic = packing.quadratic(whitening)
+    quadratic = jnp.broadcast_to(quadratic, (n_components, quadratic.shape[1]))
     parts = (quadratic, linear[0, :, :, 0], constant[0, :, :, 0])
     return jnp.concatenate(parts, axis=1)
 
@@ -119,14 +113,14 @@ class FullPacking(AbstractPacking):
     def features(self, columns: Columns) -> Features:
         return _products(columns, *np.triu_indices(columns.shape[0]))
 
-    def quadratic(self, u: Values) -> Float[Array, "_ _"]:
-        precisions = linalg.matmul(u, jnp.swapaxes(u, -1, -2))[0]
+    def quadratic(self, whitening: AbstractWhitening) -> Float[Array, "_ _"]:
+        precisions = whitening.precision[0]
         rows, cols = np.triu_indices(precisions.shape[-1])
         # Each product off the diagonal stands for two equal terms.
         factor = jnp.asarray(np.where(rows == cols, -0.5, -1.0), precisions.dtype)
         return factor[None] * precisions[:, rows, cols]
 
-    def shared(self, u: Values, columns: Columns) -> Scalar:
+    def shared(self, whitening: AbstractWhitening, columns: Columns) -> Scalar:
         return jnp.zeros((), columns.dtype)
 
     def second(self, products: Statistics) -> Float[Array, "1 _ _ _"]:
@@ -137,34 +131,28 @@ class FullPacking(AbstractPacking):
         return jnp.moveaxis(products[position], -1, 0)[None]
 
 
-class DiagPacking(AbstractPacking):
-    r"""$φ = [x_i^2, x, 1]$."""
+class IndependentPacking(AbstractPacking):
+    r"""$φ = [x_i^2, x, 1]$ or, where all features have the same variance,
+    $φ = [|x|^2, x, 1]$.
+
+    **Attributes:**
+
+    - `alike`: whether all features have the same variance.
+    """
+
+    alike: bool = eqx.field(static=True)
 
     def features(self, columns: Columns) -> Features:
+        if self.alike:
+            square = jnp.sum(columns**2, axis=0, keepdims=True)
+            return jnp.concatenate([square, _with_one(columns)])
         every = np.arange(columns.shape[0])
         return _products(columns, every, every)
 
-    def quadratic(self, u: Values) -> Float[Array, "_ _"]:
-        return -0.5 * u[0, :, :, 0] ** 2
+    def quadratic(self, whitening: AbstractWhitening) -> Float[Array, "_ _"]:
+        return -0.5 * whitening.precision_diagonal[0, :, :, 0]
 
-    def shared(self, u: Values, columns: Columns) -> Scalar:
-        return jnp.zeros((), columns.dtype)
-
-    def second(self, products: Statistics) -> Float[Array, "1 _ _ _"]:
-        return products.T[None, :, :, None]
-
-
-class SphericalPacking(AbstractPacking):
-    r"""$φ = [|x|^2, x, 1]$."""
-
-    def features(self, columns: Columns) -> Features:
-        square = jnp.sum(columns**2, axis=0, keepdims=True)
-        return jnp.concatenate([square, _with_one(columns)])
-
-    def quadratic(self, u: Values) -> Float[Array, "_ _"]:
-        return -0.5 * u[0, :, :, 0] ** 2
-
-    def shared(self, u: Values, columns: Columns) -> Scalar:
+    def shared(self, whitening: AbstractWhitening, columns: Columns) -> Scalar:
         return jnp.zeros((), columns.dtype)
 
     def second(self, products: Statistics) -> Float[Array, "1 _ _ _"]:
@@ -173,22 +161,27 @@ class SphericalPacking(AbstractPacking):
 
 class TiedPacking(AbstractPacking):
     r"""$φ = [x, 1]$: the quadratic term is the same for all components, and so is
-    $\sum_n w_n x_n x_n^T$, which does not change from step to step."""
+    $\sum_n w_n x_n x_n^T$, which does not change from step to step.
 
-    total: Float[Array, "features features"]
+    **Attributes:**
+
+    - `total`: the family's statistic of all samples.
+    """
+
+    total: Values
 
     def features(self, columns: Columns) -> Features:
         return _with_one(columns)
 
-    def quadratic(self, u: Values) -> Float[Array, "_ _"]:
-        return jnp.zeros((1, 0), u.dtype)
+    def quadratic(self, whitening: AbstractWhitening) -> Float[Array, "_ _"]:
+        return jnp.zeros((1, 0), self.total.dtype)
 
-    def shared(self, u: Values, columns: Columns) -> Shared:
-        whitened = linalg.matmul(u[0, 0].T, columns)
+    def shared(self, whitening: AbstractWhitening, columns: Columns) -> Shared:
+        whitened = whitening.whiten(columns[None, None])[0, 0]
         return -0.5 * jnp.sum(whitened**2, axis=0, keepdims=True)
 
     def second(self, products: Statistics) -> Float[Array, "1 _ _ _"]:
-        return self.total[None, None]
+        return self.total
 
 
 # `singledispatch` rather than a method, so that a family defined outside this package
@@ -197,37 +190,29 @@ class TiedPacking(AbstractPacking):
 def packing(
     covariances: AbstractCovariances, source: AbstractSource
 ) -> AbstractPacking | None:
-    """The packing of a family, or `None` where it has no rule: the residual kernel then
+    """Packing of a family, or `None` where it has no rule: the residual kernel then
     does all the work. Register one with `gmmx_eqx.packing.register(Family)`."""
     del covariances, source
     return None
 
 
-@packing.register(FullCovariances)
+@packing.register(AbstractMatrices)
 def _(covariances, source):
-    del covariances, source
-    return FullPacking()
+    return _tied(covariances, source) if is_tied(covariances) else FullPacking()
 
 
-@packing.register(DiagCovariances)
+@packing.register(AbstractIndependent)
 def _(covariances, source):
-    del covariances, source
-    return DiagPacking()
+    if is_tied(covariances):
+        return _tied(covariances, source)
+    return IndependentPacking(alike=has_features_alike(covariances))
 
 
-@packing.register(SphericalCovariances)
-def _(covariances, source):
-    del covariances, source
-    return SphericalPacking()
-
-
-@packing.register(TiedCovariances)
-def _(covariances, source):
-    del covariances
+def _tied(covariances: AbstractCovariances, source: AbstractSource) -> TiedPacking:
     about = jnp.zeros_like(source.pivot)
 
-    def scatter(chunk: Chunk):
+    def total(chunk: Chunk):
         resp = chunk.weights[None]
-        return TiedCovariances.moments_about(chunk.columns, about, resp).second
+        return moments_about(covariances, chunk.columns, about, resp).second
 
-    return TiedPacking(total=source.reduce(scatter)[0, 0])
+    return TiedPacking(total=source.reduce(total))

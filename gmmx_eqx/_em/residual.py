@@ -4,9 +4,9 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._core import chunks, linalg
-from .._core.aliases import ColumnWeights, Pivot, Rows, Scalar, Values
+from .._core.aliases import ColumnWeights, Pivot, Rows, Scalar
+from .._covariances import AbstractWhitening, log_density, moments_about
 from .._mixture import GaussianMixture
-from .._mixture.densities import log_density
 from .._moments import Moments
 from .._sources import AbstractSource, Chunk, reduce_parts
 
@@ -33,7 +33,7 @@ def expect(
     mixture: GaussianMixture,
     source: AbstractSource,
     pivot: Pivot,
-    u: Values | None = None,
+    whitening: AbstractWhitening | None = None,
 ) -> Expectation:
     r"""The E-step: moments of the samples, weighted with their responsibilities.
 
@@ -44,21 +44,23 @@ def expect(
     - `pivot`: the point that each component's moments are taken about, shape
         `(1, components or 1, features, 1)`. The nearer to the new means, the smaller
         the rounding error: it grows with the square of their distance.
-    - `u`: the `precisions_cholesky` of its covariances, if they are at hand.
+    - `whitening`: its factorised covariances, if they are at hand.
 
     ??? cite "Reference"
 
         Dempster, Laird, Rubin (1977), Maximum Likelihood from Incomplete Data via the
         EM Algorithm. JRSS B 39(1), 1-38.
     """
-    family = type(mixture.covariances)
-    factors = mixture.covariances.precisions_cholesky if u is None else u
+    covariances = mixture.covariances
+    if whitening is None:
+        whitening = covariances.whitening(mixture.n_features)
+    factorised = whitening
 
     def of_chunk(chunk: Chunk) -> Expectation:
-        density = log_density(factors, mixture.means, chunk.samples)
+        density = log_density(factorised, mixture.means, chunk.samples)
         joint = (density + mixture.log_weights)[0, :, 0]
         resp, log_likelihood = responsibilities(joint, chunk.weights)
-        moments = family.moments_about(chunk.columns, pivot, resp)
+        moments = moments_about(covariances, chunk.columns, pivot, resp)
         return Expectation(moments=moments, log_likelihood=log_likelihood)
 
     # Residuals are needed with their weights and without.

@@ -6,12 +6,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PyTree
 
 from .._core import linalg
-from .._core.aliases import Means, PerComponentFlag, Pivot, Rows, Values, Weights
-from .._core.axes import Axis
+from .._core.aliases import Means, PerComponentFlag, Pivot, Rows, Weights
 from .._core.batching import rows_product
-from .._covariances import AbstractCovariances
+from .._covariances import (
+    AbstractCovariances,
+    AbstractWhitening,
+    is_tied,
+    log_density,
+    moments_about,
+    take_components,
+)
 from .._mixture import GaussianMixture
-from .._mixture.densities import log_density
 from .._moments import Moments
 from .._sources import AbstractSource, Chunk
 from .guard import amplifications, cannot_be_less, is_accurate
@@ -26,8 +31,7 @@ _ONE_IN = 8
 
 def can_split(mixture: GaussianMixture) -> bool:
     """Whether there are enough components, each with a covariance of its own."""
-    tied = Axis.components in mixture.covariances.shared_axes
-    return not tied and mixture.n_components >= _ONE_IN
+    return not is_tied(mixture.covariances) and mixture.n_components >= _ONE_IN
 
 
 def _by_products(mixture: GaussianMixture) -> bool:
@@ -50,9 +54,9 @@ class Split(eqx.Module):
     position: Int[Array, " components"]
 
     @classmethod
-    def of(cls, mixture: GaussianMixture, u: Values) -> "Split":
+    def of(cls, mixture: GaussianMixture, whitening: AbstractWhitening) -> "Split":
         """That of a mixture about the source's own pivot."""
-        lost = amplifications(mixture, mixture.means, u)
+        lost = amplifications(mixture, mixture.means, whitening)
         lost = jnp.where(mixture.weights > 0, lost, 0)[0, :, 0, 0]
         # NaN comes last in a sort, so it is among the worst.
         worst = jnp.argsort(lost)[-(lost.size // _ONE_IN) :]
@@ -72,20 +76,22 @@ class Split(eqx.Module):
         mixture: GaussianMixture,
         source: AbstractSource,
         packing: AbstractPacking,
-        u: Values,
+        whitening: AbstractWhitening,
     ) -> Expectation:
         """The E-step, with moments about `pivot`.
 
         **Arguments:** as for [`gmmx_eqx.expect_packed`][].
         """
-        theta = parameters(packing, mixture, u)
-        worst = self._parts(mixture, u)
+        theta = parameters(packing, mixture, whitening)
+        worst = self._parts(mixture, whitening)
 
         def of_chunk(chunk: Chunk):
             features = jax.lax.optimization_barrier(packing.features(chunk.columns))
             # By packed features for all, since it takes longer to put parts together
             # than to do some work in vain.
-            joint = linalg.matmul(theta, features) + packing.shared(u, chunk.columns)
+            joint = linalg.matmul(theta, features) + packing.shared(
+                whitening, chunk.columns
+            )
             better = worst.joint(chunk).at[self.position].get(mode="clip")
             joint = jnp.where(self.is_worst[:, None], better, joint)
             resp, log_likelihood = responsibilities(joint, chunk.weights)
@@ -101,37 +107,44 @@ class Split(eqx.Module):
         )
 
     def is_accurate(
-        self, mixture: GaussianMixture, offsets: Means, u: Values
+        self, mixture: GaussianMixture, offsets: Means, whitening: AbstractWhitening
     ) -> PerComponentFlag:
         """Whether errors of each component are small, or as small as they get."""
-        lost = amplifications(mixture, offsets, u)
-        near = is_accurate(lost) | cannot_be_less(mixture, lost, u)
+        lost = amplifications(mixture, offsets, whitening)
+        near = is_accurate(lost) | cannot_be_less(mixture, lost, whitening)
         if _by_products(mixture):
-            near = wide_is_accurate(mixture, offsets, u)
+            near = wide_is_accurate(mixture, offsets, whitening)
         return jnp.where(self.is_worst[None, :, None, None], near, is_accurate(lost))
 
-    def _parts(self, mixture: GaussianMixture, u: Values) -> "Wide | _Residuals":
+    def _parts(
+        self, mixture: GaussianMixture, whitening: AbstractWhitening
+    ) -> "Wide | _Residuals":
         worst = self.worst
-        parts = u[:, worst], mixture.means[:, worst], mixture.log_weights[:, worst]
+        take = lambda leaf: leaf[:, worst]
+        parts = (
+            jax.tree.map(take, whitening),
+            take(mixture.means),
+            take(mixture.log_weights),
+        )
         if _by_products(mixture):
             return Wide.of(*parts)
-        return _Residuals(*parts, family=type(mixture.covariances))
+        return _Residuals(*parts, take_components(mixture.covariances, worst))
 
 
 class _Residuals(eqx.Module):
     """As `Wide`, for the other families."""
 
-    u: Values
+    whitening: AbstractWhitening
     means: Means
     log_weights: Weights
-    family: type[AbstractCovariances] = eqx.field(static=True)
+    covariances: AbstractCovariances
 
     def joint(self, chunk: Chunk) -> Rows:
-        density = log_density(self.u, self.means, chunk.samples)
+        density = log_density(self.whitening, self.means, chunk.samples)
         return (density + self.log_weights)[0, :, 0]
 
     def sums(self, chunk: Chunk, resp: Rows) -> PyTree:
-        return self.family.moments_about(chunk.columns, self.means, resp)
+        return moments_about(self.covariances, chunk.columns, self.means, resp)
 
     def moments(self, sums: PyTree) -> Moments:
         return sums

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from .._core import inputs
-from .._core.aliases import Flag, Means, PerFeature, Pivot, Scalar, Values
-from .._covariances import AbstractCovariances
+from .._core.aliases import Flag, Means, PerFeature, Pivot, Scalar
+from .._covariances import AbstractCovariances, AbstractWhitening
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge
 from .._sources import AbstractSource
@@ -107,16 +107,20 @@ class EMStep(eqx.Module):
     ) -> tuple[GaussianMixture, StepInfo]:
         del args
         zero = jnp.zeros((), mixture.means.dtype)
-        u = mixture.covariances.precisions_cholesky
-        attempt = _Attempt(mixture, u, zero, mixture.means, jnp.array(False))
+        whitening = mixture.covariances.whitening(mixture.n_features)
+        attempt = _Attempt(mixture, whitening, zero, mixture.means, jnp.array(False))
         if self.packing is not None:
             attempt = self._fast(attempt, self.packing)
-        final = self._refine(mixture, u, attempt) if self.guarded else attempt
+        final = self._refine(mixture, whitening, attempt) if self.guarded else attempt
         info = StepInfo(
             log_likelihood=final.log_likelihood,
             total_weight=self.source.total,
             collapsed=has_collapsed(
-                final.mixture, final.u, mixture, self.source.resolution, self.frozen
+                final.mixture,
+                final.whitening,
+                mixture,
+                self.source.resolution,
+                self.frozen,
             ),
             residual=~attempt.accurate if self.guarded else jnp.array(False),
         )
@@ -131,13 +135,13 @@ class EMStep(eqx.Module):
 
     def _fast(self, start: "_Attempt", packing: AbstractPacking) -> "_Attempt":
         """By the first of the fast kernels that is accurate. There may be none."""
-        mixture, u = start.mixture, start.u
-        kernels = fast_kernels(mixture, self.source, packing, u, self.guarded)
+        mixture, whitening = start.mixture, start.whitening
+        kernels = fast_kernels(mixture, self.source, packing, whitening, self.guarded)
         if not self.guarded:
             return self._by(kernels[0], mixture)
         attempt = start
         for kernel in kernels:
-            good = kernel.is_accurate(mixture, u)
+            good = kernel.is_accurate(mixture, whitening)
             # A loop that runs once or not at all, rather than a condition: under `vmap`
             # a condition would copy the data, and its features, for every lane.
             attempt, _ = jax.lax.while_loop(
@@ -150,19 +154,22 @@ class EMStep(eqx.Module):
     def _by(self, kernel: FastKernel, mixture: GaussianMixture) -> "_Attempt":
         expectation = kernel.run()
         new = self._maximise(expectation, mixture, kernel.pivot)
-        u = new.covariances.precisions_cholesky
+        whitening = new.covariances.whitening(new.n_features)
         # The new means are the best pivot there is, should this have to be done again.
         finite = jnp.all(jnp.isfinite(new.means))
         return _Attempt(
             mixture=new,
-            u=u,
+            whitening=whitening,
             log_likelihood=expectation.log_likelihood,
             pivot=jnp.where(finite, new.means, mixture.means),
-            accurate=kernel.is_accurate(new, u),
+            accurate=kernel.is_accurate(new, whitening),
         )
 
     def _refine(
-        self, mixture: GaussianMixture, u: Values, attempt: "_Attempt"
+        self,
+        mixture: GaussianMixture,
+        whitening: AbstractWhitening,
+        attempt: "_Attempt",
     ) -> "_Attempt":
         """The attempt, or if it is not accurate, residuals about ever better pivots."""
 
@@ -176,19 +183,19 @@ class EMStep(eqx.Module):
         def again(carry):
             # Tied to the carry: what does not change XLA computes before the loop, even
             # if the loop then runs zero times.
-            carry, still, still_u, source = jax.lax.optimization_barrier(
-                (carry, mixture, u, self.source)
+            carry, still, factorised, source = jax.lax.optimization_barrier(
+                (carry, mixture, whitening, self.source)
             )
             attempt, n_attempts = carry
             pivot = attempt.pivot
-            expectation = expect(still, source, pivot, still_u)
+            expectation = expect(still, source, pivot, factorised)
             new = self._maximise(expectation, still, pivot)
-            new_u = new.covariances.precisions_cholesky
-            lost = amplification(new, new.means - pivot, new_u)
-            least = amplification(new, jnp.zeros_like(pivot), new_u)
+            new_whitening = new.covariances.whitening(new.n_features)
+            lost = amplification(new, new.means - pivot, new_whitening)
+            least = amplification(new, jnp.zeros_like(pivot), new_whitening)
             new_attempt = _Attempt(
                 mixture=new,
-                u=new_u,
+                whitening=new_whitening,
                 log_likelihood=expectation.log_likelihood,
                 pivot=new.means,
                 # Neither a NaN nor what correlation loses gets better.
@@ -203,7 +210,7 @@ class EMStep(eqx.Module):
 class _Attempt(eqx.Module):
     mixture: GaussianMixture
     # Of its covariances: computed once for all that need it.
-    u: Values
+    whitening: AbstractWhitening
     log_likelihood: Scalar
     pivot: Means
     accurate: Flag

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._core import linalg, sums
-from .._core.aliases import Means, PerComponentFlag, Rows, Values, Weights
-from .._covariances import factor, FullCovariances
+from .._core.aliases import Means, PerComponentFlag, Rows, Weights
+from .._covariances import AbstractWhitening, FullCovariances
 from .._mixture import GaussianMixture
 from .._moments import Moments
 from .._sources import AbstractSource, Chunk, reduce_parts
@@ -48,11 +48,12 @@ class Wide(eqx.Module):
     means: Means
 
     @classmethod
-    def of(cls, u: Values, means: Means, log_weights: Weights) -> "Wide":
-        """From `precisions_cholesky`."""
+    def of(
+        cls, whitening: AbstractWhitening, means: Means, log_weights: Weights
+    ) -> "Wide":
         *_, n_components, d, _ = means.shape
-        transposed = linalg.transpose(u)[0]
-        constant = (factor.log_det(u) + log_weights)[0, :, 0]
+        transposed = linalg.transpose(whitening.factor)[0]
+        constant = (log_weights - 0.5 * whitening.log_det)[0, :, 0]
         return cls(
             rows=transposed.reshape(n_components * d, d),
             shift=linalg.matmul(transposed, means[0]),
@@ -96,7 +97,7 @@ class Wide(eqx.Module):
 
 
 def expect_wide(
-    mixture: GaussianMixture, source: AbstractSource, u: Values
+    mixture: GaussianMixture, source: AbstractSource, whitening: AbstractWhitening
 ) -> Expectation:
     """The E-step, with moments about the mixture's means.
 
@@ -104,9 +105,9 @@ def expect_wide(
 
     - `mixture`: the current estimate, about the source's own pivot.
     - `source`: the data.
-    - `u`: the `precisions_cholesky` of its covariances.
+    - `whitening`: its factorised covariances.
     """
-    wide = Wide.of(u, mixture.means, mixture.log_weights)
+    wide = Wide.of(whitening, mixture.means, mixture.log_weights)
 
     def of_chunk(chunk: Chunk):
         resp, log_likelihood = responsibilities(wide.joint(chunk), chunk.weights)
@@ -118,7 +119,9 @@ def expect_wide(
     return Expectation(moments=wide.moments(sums), log_likelihood=log_likelihood)
 
 
-def wide_amplifications(mixture: GaussianMixture, offsets: Means, u: Values) -> Weights:
+def wide_amplifications(
+    mixture: GaussianMixture, offsets: Means, whitening: AbstractWhitening
+) -> Weights:
     """As [`gmmx_eqx.amplification`][], of each component and of this kernel: the
     geometric mean of that about the source's pivot and that about the kernel's own
     pivots.
@@ -127,14 +130,14 @@ def wide_amplifications(mixture: GaussianMixture, offsets: Means, u: Values) -> 
 
     - `offsets`: of the mixture's means from the kernel's pivots.
     """
-    far = amplifications(mixture, mixture.means, u)
-    near = amplifications(mixture, offsets, u)
+    far = amplifications(mixture, mixture.means, whitening)
+    near = amplifications(mixture, offsets, whitening)
     return jnp.sqrt(far) * jnp.sqrt(near)
 
 
 def wide_is_accurate(
-    mixture: GaussianMixture, offsets: Means, u: Values
+    mixture: GaussianMixture, offsets: Means, whitening: AbstractWhitening
 ) -> PerComponentFlag:
     """Whether errors of each component are small, or as small as they get."""
-    lost = wide_amplifications(mixture, offsets, u)
-    return is_accurate(lost / _MARGIN) | cannot_be_less(mixture, lost, u)
+    lost = wide_amplifications(mixture, offsets, whitening)
+    return is_accurate(lost / _MARGIN) | cannot_be_less(mixture, lost, whitening)

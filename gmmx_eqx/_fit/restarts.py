@@ -4,10 +4,9 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from .._core import buckets, inputs
-from .._core.axes import CovarianceType
 from .._core.describe import check_key
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
-from .._covariances import covariance_class
+from .._covariances import covariance_class, CovarianceType
 from .._em import AbstractEM, Kernel
 from .._initialisers import AbstractInitialiser
 from .._priors import RidgeLike

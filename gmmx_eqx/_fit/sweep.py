@@ -11,10 +11,14 @@ from jaxtyping import Array, Int
 
 from .._core import buckets, inputs
 from .._core.aliases import Data, Weighting
-from .._core.axes import Axis
 from .._core.describe import check_key, describe
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
-from .._covariances import AbstractCovariances, COVARIANCE, covariance_class
+from .._covariances import (
+    AbstractCovariances,
+    COVARIANCE,
+    covariance_class,
+    take_components,
+)
 from .._em import AbstractEM, Kernel
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture
@@ -170,10 +174,7 @@ def _without_empty(solution: Solution, n_components: int) -> Solution:
     """The solution without the components that were never active."""
     mixture = solution.mixture
     keep = lambda array: array[:, :n_components]
-    covariances = mixture.covariances
-    if Axis.components not in covariances.shared_axes:
-        values = keep(covariances.values)
-        covariances = eqx.tree_at(lambda c: c.values, covariances, values)
+    covariances = take_components(mixture.covariances, slice(n_components))
     mixture = GaussianMixture(
         weights=keep(mixture.weights),
         means=keep(mixture.means),

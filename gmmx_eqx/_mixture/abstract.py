@@ -26,7 +26,7 @@ from .._core.pickling import Pickled
 from .._core.placement import all_on_automatic_mesh
 from .._core.processes import check_process
 from .._core.weights import log_unit, unbalance, Unit
-from .._covariances import AbstractCovariances
+from .._covariances import AbstractCovariances, log_density
 from . import densities, sampling
 
 
@@ -230,12 +230,12 @@ def _per_datum(
 ) -> Any:
     mixture, x = inputs.common_dtype(mixture, x)
     # Once, not for every chunk.
-    u = mixture.covariances.whitener
+    whitening = mixture.covariances.whitening(mixture.n_features, tolerant=True)
 
     def of_chunk(chunk):
         samples = inputs.as_samples(chunk)
-        log_density = densities.log_density(u, mixture.means, samples)
-        return fn(log_density, mixture.weights)
+        density = log_density(whitening, mixture.means, samples)
+        return fn(density, mixture.weights)
 
     return densities.map_chunks(of_chunk, x, mixture.n_components)
 

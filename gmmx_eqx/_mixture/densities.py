@@ -10,17 +10,13 @@ from .._core import chunks, linalg
 from .._core.aliases import (
     Data,
     Labels,
-    Means,
     PerColumn,
     PerDatum,
     PerDatumComponent,
     PerSample,
-    Samples,
-    Values,
     Weights,
 )
 from .._core.axes import as_columns, Axis
-from .._covariances import factor
 
 
 _PerDatum = TypeVar("_PerDatum", bound=PyTree)
@@ -30,23 +26,6 @@ _PerDatum = TypeVar("_PerDatum", bound=PyTree)
 # features take twice as long, and in float64 several times as long.
 _CHUNK_BYTES, _COMPONENT_BYTES = 2 * 2**20, 128 * 2**10
 _SMALLEST, _LARGEST = 128, 2**13
-
-
-def log_density(
-    u: Values | factor.Substitution, means: Means, samples: Samples
-) -> PerColumn:
-    r"""$\log N(x_n | μ_k, Σ_k)$, in nats, with samples as columns.
-
-    **Arguments:**
-
-    - `u`: the `whitener` of the covariances.
-    """
-    n_features = means.shape[Axis.features]
-    # Spherical families hold one entry that serves all features.
-    n_served = factor.n_served(u, n_features)
-    distance = factor.squared_mahalanobis(u, samples, means)
-    constant = n_served * factor.log_det(u) - 0.5 * n_features * linalg.LOG_2PI
-    return constant - 0.5 * distance
 
 
 # What follows from log-densities and weights, in the layouts that users get.

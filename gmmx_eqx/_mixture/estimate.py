@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 
 from .._core import linalg
 from .._core.aliases import Means, PerFeature, PerSample, Rows, Weights
 from .._core.axes import as_columns, Axis
-from .._covariances import AbstractCovariances
+from .._covariances import AbstractCovariances, is_tied, moments_about
 from .._moments import Moments
 from .._sources import AbstractSource, Chunk
 
@@ -46,24 +47,27 @@ def estimate(
 
     count, first = source.reduce(totals, *extras)
     shift = linalg.safe_divide(first, count[None]).T[None, ..., None]
+    template = family.create(count.size, source.n_features)
+    template = jax.tree.map(lambda leaf: leaf.astype(count.dtype), template)
 
     def moments_of(chunk: Chunk, *extra):
-        return family.moments_about(chunk.columns, shift, resp_of(chunk, *extra))
+        return moments_about(template, chunk.columns, shift, resp_of(chunk, *extra))
 
     moments = source.reduce(moments_of, *extras)
     weights = moments.count / moments.total
     means = source.pivot + shift + moments.shift
-    moments = _shrink(moments, n_pseudo) if n_pseudo else moments
-    return weights, means, family.from_moments(moments, reg_covar)
+    if n_pseudo and count.size > 1 and not is_tied(family):
+        moments = _shrink(moments, n_pseudo)
+    return weights, means, template.estimate(moments, reg_covar)
 
 
 def _shrink(moments: Moments, n_pseudo: int) -> Moments:
-    if moments.second.shape[Axis.components] == 1:
-        return moments
-    scatter = jnp.sum(moments.second, axis=Axis.components, keepdims=True)
-    pooled = linalg.safe_divide(scatter, moments.total)
+    def shrink(second):
+        scatter = jnp.sum(second, axis=Axis.components, keepdims=True)
+        return second + n_pseudo * linalg.safe_divide(scatter, moments.total)
+
     return Moments(
         count=moments.count + n_pseudo,
         first=moments.first,
-        second=moments.second + n_pseudo * pooled,
+        second=jax.tree.map(shrink, moments.second),
     )

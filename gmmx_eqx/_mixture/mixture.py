@@ -6,7 +6,6 @@ import numpy as np
 
 from .._core import entry_points, inputs
 from .._core.aliases import Means, Weights
-from .._core.axes import CovarianceType
 from .._core.likes import (
     CovariancesLike,
     DataLike,
@@ -18,7 +17,12 @@ from .._core.likes import (
     SampleWeightLike,
     WeightsLike,
 )
-from .._covariances import AbstractCovariances, covariance_class
+from .._covariances import (
+    AbstractCovariances,
+    covariance_class,
+    CovarianceType,
+    values_class,
+)
 from .._initialisers import AbstractInitialiser, KMeans
 from .._priors import RidgeLike
 from . import construct
@@ -89,8 +93,7 @@ class GaussianMixture(AbstractGaussianMixture):
 
         `ValueError` if a shape or a value cannot be right.
         """
-        family = covariance_class(covariance_type)
-        make = family.from_squeezed
+        make = values_class(covariance_type).from_squeezed
         return cls(*construct.from_squeezed(make, means, covariances, weights))
 
     @classmethod
@@ -117,8 +120,7 @@ class GaussianMixture(AbstractGaussianMixture):
 
         `ValueError` if a shape or a value cannot be right.
         """
-        family = covariance_class(covariance_type)
-        make, name = family.from_cholesky, "scale_tril"
+        make, name = values_class(covariance_type).from_cholesky, "scale_tril"
         return cls(*construct.from_squeezed(make, means, scale_tril, weights, name))
 
     @classmethod

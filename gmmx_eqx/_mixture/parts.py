@@ -3,7 +3,7 @@ from typing import Any
 from .._core.aliases import check_array, Means, Weights
 from .._core.axes import Axis
 from .._core.describe import check_instance
-from .._covariances import AbstractCovariances
+from .._covariances import AbstractCovariances, component_sizes
 
 
 def check_parts(weights: Any, means: Any, covariances: Any) -> None:
@@ -12,19 +12,21 @@ def check_parts(weights: Any, means: Any, covariances: Any) -> None:
     check_array("means", means, Means)
     example = "FullCovariances.create(2, 3)"
     check_instance(covariances, AbstractCovariances, "covariances", example)
-    parts = {"weights": weights, "covariances": covariances.values}
-    for name, part in parts.items():
-        shared = (Axis.features,) if name == "weights" else ()
-        shared = shared or covariances.shared_axes
-        for axis in {Axis.components, Axis.features} - set(shared):
-            if part.shape[axis] != means.shape[axis]:
-                raise ValueError(
-                    f"`{name}` must have as many {axis.name} as `means`, "
-                    f"{means.shape[axis]}; got {part.shape[axis]}. With all "
-                    f"axes their shapes are {part.shape} and {means.shape}."
-                )
-        if part.dtype != means.dtype:
+    _check("weights", weights, means, (Axis.components,))
+    for array, axes in component_sizes(covariances):
+        _check("covariances", array, means, axes)
+
+
+def _check(name: str, array: Any, means: Any, axes: tuple[Axis, ...]) -> None:
+    for axis in axes:
+        if array.shape[axis] != means.shape[axis]:
             raise ValueError(
-                f"`{name}` and `means` must have the same dtype; got {part.dtype} "
-                f"and {means.dtype}."
+                f"`{name}` must have as many {axis.name} as `means`, "
+                f"{means.shape[axis]}; got {array.shape[axis]}. With all axes their "
+                f"shapes are {array.shape} and {means.shape}."
             )
+    if array.dtype != means.dtype:
+        raise ValueError(
+            f"`{name}` and `means` must have the same dtype; got {array.dtype} and "
+            f"{means.dtype}."
+        )

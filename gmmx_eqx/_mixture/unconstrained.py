@@ -7,14 +7,15 @@ from jaxtyping import Array, UInt
 
 from .._core.aliases import check_array, Means, Values, Weights
 from .._core.axes import Axis
-from .._core.cholesky import cholesky
 from .._covariances import (
     AbstractCholesky,
     AbstractCovariances,
     as_cholesky,
     as_plain,
     constrain,
-    factor,
+    divide,
+    multiply,
+    scale_of,
     unconstrain,
 )
 from .abstract import AbstractGaussianMixture
@@ -93,12 +94,11 @@ class UnconstrainedMixture(AbstractGaussianMixture):
         present = weights > 0
         ratio = jnp.where(present, mixture.weights, 1)
         ratio = ratio / jnp.where(present, start.weights, 1)
-        u = start.covariances.precisions_cholesky
         difference = mixture.means - start.means
         units = start.n_parameters**0.5
         return cls(  # pyright: ignore[reportCallIssue]  # what is abstract is a property
             log_ratios=units * jnp.log(ratio),
-            shifts=units * factor.whiten(u, difference),
+            shifts=units * divide(scale_of(start.covariances), difference),
             shapes=units * unconstrain(mixture.covariances, start.covariances),
             not_trained=_Reference.of(start),
         )
@@ -141,14 +141,12 @@ class UnconstrainedMixture(AbstractGaussianMixture):
     @property
     def means(self) -> Means:
         start, widths = self._reference()
-        return start.means + factor.multiply(widths, self._unit * self.shifts)
+        return start.means + multiply(widths, self._unit * self.shifts)
 
     @property
     def covariances(self) -> AbstractCovariances:
         start, widths = self._reference()
-        held = start.covariances
-        if not factor.is_diagonal(widths):
-            held = as_cholesky(held, widths)
+        held = as_cholesky(start.covariances, widths)
         return constrain(held, self._unit * self.shapes)
 
 
@@ -162,13 +160,7 @@ class _Reference(eqx.Module):
 
     @classmethod
     def of(cls, start: GaussianMixture) -> "_Reference":
-        covariances = start.covariances
-        if factor.is_diagonal(covariances.precisions_cholesky):
-            widths = jnp.sqrt(covariances.variances)
-        else:
-            widths = cholesky(covariances.values_dense)
-        if isinstance(covariances, AbstractCholesky):
-            widths = covariances.scale_tril
+        widths = scale_of(start.covariances)
         return cls(*jax.tree.map(_as_integers, (start, widths)))
 
     def decode(self, dtype: jnp.dtype) -> tuple[GaussianMixture, Values]:

@@ -15,7 +15,7 @@ from .line import (
     survival as survival,
 )
 from .marginal import marginal as marginal
-from .merging import merge as merge, unshared as unshared
+from .merging import merge as merge
 from .missing import impute as impute, log_prob_observed as log_prob_observed
 from .moments import covariance as covariance, mean as mean
 from .monte_carlo import (

@@ -7,11 +7,16 @@ import jax
 import jax.numpy as jnp
 import lineax as lx
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, PyTree
 
 from .._core import inputs
-from .._core.aliases import Values
 from .._core.axes import Axis
+from .._covariances import (
+    AbstractCovariances,
+    TiedCovariances,
+    TiedDiagCovariances,
+    TiedSphericalCovariances,
+)
 from .._mixture import AbstractGaussianMixture, check_mixture
 from .features import Features
 from .maps import AbstractMap, DenseMap, DiagonalMap, MatrixFreeMap, Observations
@@ -93,8 +98,8 @@ def _from_lineax(
 
 def as_noise(
     value: Any, name: str, mixture: AbstractGaussianMixture, n_outputs: int
-) -> Values:
-    """A covariance: square matrices, or variances on the features axis."""
+) -> AbstractCovariances:
+    """A covariance, by as much structure as it has."""
     array = as_array(value, name, mixture)
     if array.shape not in ((), (n_outputs,), (n_outputs, n_outputs)):
         raise ValueError(
@@ -106,8 +111,9 @@ def as_noise(
     if numbers is not None:
         _check_covariance(numbers, name)
     if array.ndim == 2:
-        return array[None, None]
-    return array.reshape(1, 1, -1, 1)
+        return TiedCovariances(array[None, None])
+    family = TiedDiagCovariances if array.ndim else TiedSphericalCovariances
+    return family(array.reshape(1, 1, -1, 1))
 
 
 def _check_covariance(numbers: np.ndarray, name: str) -> None:
@@ -161,8 +167,8 @@ def check_pair(
 
 
 def common_dtype(
-    mixture: _Mixture, operator: AbstractMap, *arrays: Float[Array, "..."]
-) -> tuple[_Mixture, AbstractMap, *tuple[Array, ...]]:
+    mixture: _Mixture, operator: AbstractMap, *arrays: PyTree
+) -> tuple[_Mixture, AbstractMap, *tuple[Any, ...]]:
     """All in the widest of their types: nothing is narrowed unasked."""
     # A map casts itself: not all of its arrays can be of another type.
     also = () if operator.dtype is None else (jnp.zeros((), operator.dtype),)

@@ -12,7 +12,6 @@ from jaxtyping import Array, Float
 from .._core import linalg
 from .._core.axes import Axis
 from .._core.jacobi import svd
-from .._covariances import factor
 from .gaussians import Gaussians, Pairs, squared_norm
 
 
@@ -23,7 +22,7 @@ def squared_wasserstein(p: Gaussians, q: Gaussians) -> Pairs:
     r"""$W_2^2(p_a, q_b) = |μ_a - μ_b|^2 + B(Σ_a, Σ_b)^2$, in squared units of the
     data."""
     between = squared_norm(p.means - q.means)
-    if factor.is_diagonal(p.values):
+    if p.diagonal:
         return between + squared_norm(p.lower - q.lower)
     return between + _squared_bures(p.lower, q.lower)
 

@@ -2,6 +2,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._core.likes import FeaturesLike, VectorLike
+from .._covariances import TiedSphericalCovariances
 from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .arguments import as_vector, common_dtype
 from .families import is_independent
@@ -44,7 +45,7 @@ def _condition(
 ) -> GaussianMixture:
     mixture, _, y = common_dtype(mixture, given, y)
     prior = mixture.covariances
-    noise = jnp.zeros((1, 1, 1, 1), y.dtype)
+    noise = TiedSphericalCovariances(jnp.zeros((1, 1, 1, 1), y.dtype))
     new = posterior(mixture.weights, mixture.means, prior, given, noise, y)
     # Independent features tell nothing of each other, and the family stays as it is.
     covariances = prior if is_independent(prior) else new.covariances

@@ -2,8 +2,8 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._core import inputs
-from .._core.aliases import Values
 from .._core.likes import NoiseLike, VectorLike
+from .._covariances import AbstractCovariances
 from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .arguments import as_array, as_noise, as_vector
 from .gaussian import add_noise
@@ -45,7 +45,7 @@ def convolve(
 
 @eqx.filter_jit
 def _convolve(
-    mixture: AbstractGaussianMixture, noise: Values, shift: Observations
+    mixture: AbstractGaussianMixture, noise: AbstractCovariances, shift: Observations
 ) -> GaussianMixture:
     mixture, noise, shift = inputs.common_dtype(mixture, noise, shift)
     shape = (mixture.n_components, mixture.n_features)

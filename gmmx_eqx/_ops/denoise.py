@@ -2,8 +2,9 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._core import buckets, inputs
-from .._core.aliases import Data, Values
+from .._core.aliases import Data
 from .._core.likes import DataLike, NoiseLike
+from .._covariances import AbstractCovariances
 from .._mixture import AbstractGaussianMixture, check_mixture, densities
 from .arguments import as_noise, common_dtype
 from .maps import DiagonalMap
@@ -37,7 +38,9 @@ def denoise(
 
 
 @eqx.filter_jit
-def _denoise(mixture: AbstractGaussianMixture, noise: Values, y: Data) -> Data:
+def _denoise(
+    mixture: AbstractGaussianMixture, noise: AbstractCovariances, y: Data
+) -> Data:
     identity = DiagonalMap(jnp.ones((1, 1, 1, 1), y.dtype))
     mixture, identity, noise, y = common_dtype(mixture, identity, noise, y)
 

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from .._core import linalg
 from .._core.aliases import Scalar
 from .._core.axes import Axis
-from .._covariances import factor
 from .._mixture import AbstractGaussianMixture, check_mixture
 from . import gaussians, pairwise
 from .gaussians import Gaussians
@@ -77,7 +76,8 @@ def _entropy_of_pooled(mixture: AbstractGaussianMixture, q: Gaussians) -> Scalar
     scaled = jnp.swapaxes(weights, Axis.components, -1) * residuals
     between = linalg.matmul(scaled, linalg.transpose(residuals))
     within = over(q.values)
-    if factor.is_diagonal(within):
+    if q.diagonal:
         within = linalg.diagonal(within)
-    pooled = Gaussians(over(q.means), linalg.symmetrise(within + between))
+    values = linalg.symmetrise(within + between)
+    pooled = Gaussians(over(q.means), values, diagonal=False)
     return pairwise.entropy(pooled)[0, 0, 0, 0]

@@ -6,13 +6,17 @@ import jax.numpy as jnp
 
 from .._core import linalg
 from .._core.aliases import SquareValues, Values
-from .._core.axes import Axis
 from .._covariances import (
     AbstractCovariances,
+    AbstractIndependent,
     DiagCovariances,
     FullCovariances,
+    has_features_alike,
+    is_tied,
     SphericalCovariances,
     TiedCovariances,
+    TiedDiagCovariances,
+    TiedSphericalCovariances,
 )
 
 
@@ -22,8 +26,8 @@ from .._covariances import (
 def with_variances(
     covariances: AbstractCovariances, variances: Values
 ) -> AbstractCovariances | None:
-    """A family of independent features, with other variances; `None` for a family that
-    has no rule, which operations then treat as dense matrices.
+    """Covariances of a family of independent features, with other variances; `None` for
+    a family that has no rule, which operations then treat as dense matrices.
 
     Register a rule with `gmmx_eqx.with_variances.register(Family)`, and operations that
     keep features independent keep the family.
@@ -32,22 +36,16 @@ def with_variances(
 
     - `covariances`: of the family.
     - `variances`: the variances to hold, in squared data units, shape
-        `(1, components, features, 1)`, with size one along the family's `shared_axes`.
+        `(1, components, features, 1)`, with size one along the axes that the family
+        shares.
     """
     del covariances, variances
     return None
 
 
-@with_variances.register(DiagCovariances)
+@with_variances.register(AbstractIndependent)
 def _(covariances, variances):
-    del covariances
-    return DiagCovariances(variances)
-
-
-@with_variances.register(SphericalCovariances)
-def _(covariances, variances):
-    del covariances
-    return SphericalCovariances(variances)
+    return type(covariances)(values=variances)
 
 
 def is_independent(covariances: AbstractCovariances) -> bool:
@@ -58,31 +56,33 @@ def is_independent(covariances: AbstractCovariances) -> bool:
 def from_variances(
     like: AbstractCovariances, variances: Values, n_components: int, n_features: int
 ) -> AbstractCovariances:
-    """The family of `like` if it can hold the variances, else one that can."""
-    fits = all(variances.shape[axis] == 1 for axis in like.shared_axes)
-    shared = like.shared_axes if fits else ()
-    sizes = {Axis.components: n_components, Axis.features: n_features}
-    shape = [1, 1, 1, 1]
-    for axis, size in sizes.items():
-        shape[axis] = 1 if axis in shared else size
+    """The family of `like` if it can hold the variances, else the smallest that can.
+
+    **Arguments:**
+
+    - `variances`: of size one along the components or the features axis if they are the
+        same for all of them.
+    """
+    _, k, d, _ = variances.shape
+    tied = is_tied(like) and k == 1
+    alike = has_features_alike(like) and d == 1
+    shape = (1, 1 if tied else n_components, 1 if alike else n_features, 1)
     variances = jnp.broadcast_to(variances, shape)
-    kept = with_variances(like, variances) if fits else None
-    return DiagCovariances(variances) if kept is None else kept
-
-
-def as_dense(covariances: AbstractCovariances, n_features: int) -> SquareValues:
-    """One matrix per component, or one for all."""
-    values = covariances.values_dense
-    if Axis.features in covariances.shared_axes:
-        return values * jnp.eye(n_features, dtype=values.dtype)[None, None]
-    return values
+    if (tied, alike) == (is_tied(like), has_features_alike(like)):
+        kept = with_variances(like, variances)
+        if kept is not None:
+            return kept
+    if tied:
+        family = TiedSphericalCovariances if alike else TiedDiagCovariances
+    else:
+        family = SphericalCovariances if alike else DiagCovariances
+    return family(values=variances)
 
 
 def from_dense(
     like: AbstractCovariances, values: SquareValues, n_components: int
 ) -> AbstractCovariances:
-    is_shared = n_components > 1 or Axis.components in like.shared_axes
-    family = TiedCovariances if is_shared else FullCovariances
-    if values.shape[Axis.components] > 1:
-        family = FullCovariances
+    """Covariances of square matrices: tied where one serves all components."""
+    one = values.shape[1] == 1 and (n_components > 1 or is_tied(like))
+    family = TiedCovariances if one else FullCovariances
     return family(linalg.symmetrise(values))

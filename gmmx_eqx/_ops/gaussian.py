@@ -7,13 +7,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import PerSample, Scalar, SquareValues, Values
+from .._core.aliases import PerSample, Scalar, SquareValues
 from .._core.axes import as_columns, Axis
 from .._core.cholesky import inverse_cholesky
-from .._covariances import AbstractCovariances, factor
-from .families import as_dense, from_dense, from_variances, is_independent
+from .._covariances import (
+    AbstractCovariances,
+    AbstractWhitening,
+    Diagonal,
+    has_features_alike,
+    Triangular,
+)
+from .families import from_dense, from_variances, is_independent
 from .features import Features
-from .maps import AbstractMap, DiagonalMap
+from .maps import AbstractMap, DenseMap, DiagonalMap
 
 
 ResidualColumns: TypeAlias = Float[Array, "one=1 _ outputs samples"]
@@ -34,24 +40,24 @@ def push(
             variances = operator(operator(variances))
             return from_variances(covariances, variances, n_components, n_outputs)
         if isinstance(operator, Features):
-            is_shared = Axis.features in covariances.shared_axes
-            variances = variances if is_shared else operator(variances)
+            if not has_features_alike(covariances):
+                variances = operator(variances)
             return from_variances(covariances, variances, n_components, n_outputs)
-    half = operator(as_dense(covariances, n_features))
+    half = operator(covariances.dense(n_features))
     return from_dense(covariances, operator(linalg.transpose(half)), n_components)
 
 
 def add_noise(
     covariances: AbstractCovariances,
-    noise: Values,
+    noise: AbstractCovariances,
     n_components: int,
     n_features: int,
 ) -> AbstractCovariances:
-    r"""$Σ_k + R$, for square matrices or variances on the features axis."""
-    if is_independent(covariances) and factor.is_diagonal(noise):
-        variances = covariances.variances + noise
+    r"""$Σ_k + R$."""
+    if is_independent(covariances) and is_independent(noise):
+        variances = covariances.variances + noise.variances
         return from_variances(covariances, variances, n_components, n_features)
-    values = as_dense(covariances, n_features) + _as_square(noise, n_features)
+    values = covariances.dense(n_features) + noise.dense(n_features)
     return from_dense(covariances, values, n_components)
 
 
@@ -61,43 +67,42 @@ class Update(eqx.Module):
     **Attributes:**
 
     - `covariances`: of $x$ given $y$.
-    - `gain`: $K_k = Σ_k H^T S_k^{-1}$ with $S_k = H Σ_k H^T + R$; its diagonal alone if
-        the last axis has size one.
-    - `whitener`: $U_k$ with $S_k^{-1} = U_k U_k^T$; likewise.
+    - `gain`: $K_k = Σ_k H^T S_k^{-1}$ with $S_k = H Σ_k H^T + R$.
+    - `whitening`: the factorised $S_k$.
     """
 
     covariances: AbstractCovariances
-    gain: Values
-    whitener: Values
+    gain: AbstractMap
+    whitening: AbstractWhitening
 
 
 def update(
     covariances: AbstractCovariances,
     operator: AbstractMap,
-    noise: Values,
+    noise: AbstractCovariances,
     n_components: int,
     n_features: int,
 ) -> Update:
     """**Arguments:**
 
-    - `noise`: $R$, square matrices or variances on the features axis.
+    - `noise`: $R$, for each component or one for all.
     """
-    is_diagonal = isinstance(operator, DiagonalMap) and factor.is_diagonal(noise)
+    n_outputs = operator.n_outputs(n_features)
+    is_diagonal = isinstance(operator, DiagonalMap) and is_independent(noise)
     if is_diagonal and is_independent(covariances):
         variances = covariances.variances
-        innovation = operator(operator(variances)) + noise
-        posterior = variances * (noise / innovation)
+        innovation = operator(operator(variances)) + noise.variances
+        posterior = variances * (noise.variances / innovation)
         return Update(
             from_variances(covariances, posterior, n_components, n_features),
-            gain=operator(variances) / innovation,
-            whitener=linalg.inverse_sqrt(innovation),
+            gain=DiagonalMap(operator(variances) / innovation),
+            whitening=Diagonal(linalg.inverse_sqrt(innovation), n_outputs),
         )
-    prior = as_dense(covariances, n_features)
-    n_outputs = operator.n_outputs(n_features)
+    prior = covariances.dense(n_features)
     cross = operator(prior)
-    innovation = operator(linalg.transpose(cross)) + _as_square(noise, n_outputs)
-    u = inverse_cholesky(innovation)
-    gain = linalg.transpose(linalg.matmul(u, factor.whiten(u, cross)))
+    innovation = operator(linalg.transpose(cross)) + noise.dense(n_outputs)
+    whitening = Triangular(inverse_cholesky(innovation))
+    gain = linalg.transpose(whitening.solve(cross))
     # Joseph's form, (I - K H) Σ (I - K H)^T + K R K^T: an error of K does not matter to
     # first order, and a small R is not lost in the difference of larger numbers. The
     # second factor must meet the first as it was rounded.
@@ -105,34 +110,30 @@ def update(
     seen = linalg.transpose(operator(linalg.transpose(half)))
     lost = linalg.matmul(seen, linalg.transpose(gain))
     posterior = half - lost + _congruence(gain, noise)
-    return Update(from_dense(covariances, posterior, n_components), gain, u)
+    updated = from_dense(covariances, posterior, n_components)
+    return Update(updated, DenseMap(gain), whitening)
 
 
-def _as_square(noise: Values, n_outputs: int) -> SquareValues:
-    if not factor.is_diagonal(noise):
-        return noise
-    return linalg.diagonal(jnp.broadcast_to(noise, (1, noise.shape[1], n_outputs, 1)))
-
-
-def _congruence(gain: Values, noise: Values) -> SquareValues:
+def _congruence(
+    gain: Float[Array, "1 _ d outputs"], noise: AbstractCovariances
+) -> SquareValues:
     r"""$K R K^T$."""
-    return linalg.matmul(gain, factor.multiply(noise, linalg.transpose(gain)))
+    back = linalg.transpose(gain)
+    if is_independent(noise):
+        return linalg.matmul(gain, noise.variances * back)
+    return linalg.matmul(gain, linalg.matmul(noise.dense(gain.shape[-1]), back))
 
 
 def log_density_of(
-    whitener: Values | factor.Substitution,
-    residuals: ResidualColumns,
-    n_observed: Scalar,
+    whitening: AbstractWhitening, residuals: ResidualColumns, n_observed: Scalar
 ) -> PerSample:
-    r"""$\log N(r_{nk} | 0, S_k)$ with $S_k^{-1} = U_k U_k^T$.
+    r"""$\log N(r_{nk} | 0, S_k)$ for factorised $S_k$.
 
     **Arguments:**
 
-    - `whitener`: $U_k$, or only its diagonal; of one feature where all are the same.
     - `residuals`: shape `(1, components, features, samples)`.
     """
-    whitened = factor.whiten(whitener, residuals)
+    whitened = whitening.whiten(residuals)
     distance = jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
-    n_same = factor.n_served(whitener, residuals.shape[Axis.features])
-    log_det = n_same * factor.log_det(whitener)
-    return as_columns(log_det - 0.5 * (n_observed * linalg.LOG_2PI + distance))
+    constant = n_observed * linalg.LOG_2PI
+    return as_columns(-0.5 * whitening.log_det - 0.5 * (constant + distance))

@@ -13,9 +13,9 @@ from .._core import linalg
 from .._core.aliases import Weights
 from .._core.axes import Axis
 from .._core.cholesky import cholesky, inverse_cholesky
-from .._covariances import factor
+from .._covariances import AbstractWhitening, Diagonal, Triangular
 from .._mixture import AbstractGaussianMixture
-from .families import as_dense, is_independent
+from .families import is_independent
 
 
 Pairs = Float[Array, "_ _ features=1 features_covar=1"]
@@ -26,10 +26,12 @@ PairsTable = Float[Array, "components other_components"]
 
 
 class Gaussians(eqx.Module):
-    """Means, and covariances as matrices or, if all are diagonal, as columns."""
+    """Means, and covariances as matrices or, if all are diagonal, as variances on the
+    features axis."""
 
     means: Centres
     values: Parts
+    diagonal: bool = eqx.field(static=True)
 
     @property
     def n_features(self) -> int:
@@ -38,15 +40,13 @@ class Gaussians(eqx.Module):
     @property
     def lower(self) -> Parts:
         """$L$ with $Σ = L L^T$."""
-        root = jnp.sqrt if factor.is_diagonal(self.values) else cholesky
-        return root(self.values)
+        return jnp.sqrt(self.values) if self.diagonal else cholesky(self.values)
 
     @property
-    def u(self) -> Parts:
-        """$U$ with $Σ^{-1} = U U^T$."""
-        is_diagonal = factor.is_diagonal(self.values)
-        invert = linalg.inverse_sqrt if is_diagonal else inverse_cholesky
-        return invert(self.values)
+    def whitening(self) -> AbstractWhitening:
+        if self.diagonal:
+            return Diagonal(linalg.inverse_sqrt(self.values), self.n_features)
+        return Triangular(inverse_cholesky(self.values))
 
 
 def squared_norm(x: Array) -> Array:
@@ -57,9 +57,11 @@ def squared_norm(x: Array) -> Array:
 def as_gaussians(mixture: AbstractGaussianMixture, diagonal: bool) -> Gaussians:
     covariances = mixture.covariances
     if not diagonal:
-        return Gaussians(mixture.means, as_dense(covariances, mixture.n_features))
+        dense = covariances.dense(mixture.n_features)
+        return Gaussians(mixture.means, dense, diagonal=False)
     shape = (1, covariances.n_components, mixture.n_features, 1)
-    return Gaussians(mixture.means, jnp.broadcast_to(covariances.variances, shape))
+    variances = jnp.broadcast_to(covariances.variances, shape)
+    return Gaussians(mixture.means, variances, diagonal=True)
 
 
 def pair(

@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import PerFeature
 
 
 Columns = Float[Array, "b k features c"]
@@ -40,7 +39,8 @@ class AbstractMap(eqx.Module):
 
 
 class DenseMap(AbstractMap):
-    matrix: Float[Array, "1 1 outputs features"]
+    # One for each component, or one for all.
+    matrix: Float[Array, "1 _ outputs features"]
 
     def __call__(self, x: Columns) -> Images:
         return linalg.matmul(self.matrix, x)
@@ -61,7 +61,7 @@ class DiagonalMap(AbstractMap):
     """A diagonal matrix, or a multiple of the identity where the features axis has size
     one."""
 
-    diagonal: PerFeature
+    diagonal: Float[Array, "1 _ _ 1"]
 
     def __call__(self, x: Columns) -> Images:
         return self.diagonal * x

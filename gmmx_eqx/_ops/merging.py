@@ -1,61 +1,16 @@
 """Groups of components, each put into one component."""
 
-import functools as ft
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
 from .._core import inputs
-from .._core.aliases import Labels, PerSample, Residuals, Values
+from .._core.aliases import Labels
 from .._core.axes import Axis
 from .._core.likes import GroupsLike
-from .._covariances import (
-    AbstractCholesky,
-    AbstractCovariances,
-    DiagCovariances,
-    FullCovariances,
-    SphericalCovariances,
-    TiedCovariances,
-)
+from .._covariances import merge_components, unshared
 from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
-from .._moments import Moments
 from .gaussians import as_batch
-
-
-# `singledispatch` rather than a method, so that a family defined outside this package
-# can support the operation.
-@ft.singledispatch
-def unshared(
-    covariances: AbstractCovariances, n_components: int
-) -> AbstractCovariances:
-    """The covariances in a family that has one of its own for every component, as
-    merged components need.
-
-    A family of your own may register a rule. Its values must be linear in the
-    covariance.
-    """
-    raise NotImplementedError(f"`unshared` has no rule for {type(covariances)}.")
-
-
-@unshared.register(FullCovariances)
-@unshared.register(DiagCovariances)
-@unshared.register(SphericalCovariances)
-def _(covariances, n_components):
-    del n_components
-    return covariances
-
-
-@unshared.register(TiedCovariances)
-def _(covariances, n_components):
-    _, _, *matrix = covariances.values.shape
-    shape = (1, n_components, *matrix)
-    return FullCovariances(jnp.broadcast_to(covariances.values, shape))
-
-
-@unshared.register(AbstractCholesky)
-def _(covariances, n_components):
-    return unshared(covariances.plain, n_components)
 
 
 def merge(mixture: AbstractGaussianMixture, groups: GroupsLike) -> GaussianMixture:
@@ -120,24 +75,5 @@ def merged(
     share = share / jnp.sum(share, axis=Axis.batch, keepdims=True)
     centres = as_batch(mixture.means)
     means = jnp.sum(share * centres, axis=Axis.batch, keepdims=True)
-    within = jnp.sum(
-        share * as_batch(covariances.values), axis=Axis.batch, keepdims=True
-    )
-    values = within + between(type(covariances), centres - means, share)
-    return GaussianMixture(weights, means, type(covariances)(values=values))  # pyright: ignore[reportCallIssue]  # the field is abstract here
-
-
-def between(
-    family: type[AbstractCovariances], residuals: Residuals, share: PerSample
-) -> Values:
-    r"""$\sum_n s_{nk} r_{nk} r_{nk}^T$, or as much of it as the family has, for shares
-    whose sum over the batch axis is one."""
-    second = family.second_moment(residuals, share)
-    n_groups, n_features = share.shape[Axis.components], residuals.shape[-2]
-    dtype = residuals.dtype
-    moments = Moments(
-        count=jnp.ones((1, n_groups, 1, 1), dtype),
-        first=jnp.zeros((1, n_groups, n_features, 1), dtype),
-        second=second,
-    )
-    return family.from_moments(moments, jnp.zeros((1, 1, n_features, 1), dtype)).values
+    covariances = merge_components(covariances, centres - means, share)
+    return GaussianMixture(weights, means, covariances)

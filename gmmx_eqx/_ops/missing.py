@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from .._core import buckets, inputs
 from .._core.aliases import Data, PerDatum
 from .._core.likes import DataLike
+from .._covariances import TiedDiagCovariances
 from .._mixture import AbstractGaussianMixture, check_mixture, densities
 from .maps import DiagonalMap
 from .posterior import Posterior, posterior
@@ -96,7 +97,7 @@ def _per_row(
                 mixture.means,
                 mixture.covariances,
                 DiagonalMap(mask),
-                1 - mask,
+                TiedDiagCovariances(1 - mask),
                 seen,
                 n_observed=jnp.sum(mask),
             ),

@@ -8,7 +8,6 @@ from .._core import linalg
 from .._core.aliases import Means
 from .._core.axes import Axis
 from .._mixture import AbstractGaussianMixture, check_mixture
-from .families import as_dense
 
 
 def mean(mixture: AbstractGaussianMixture) -> Float[Array, " features"]:
@@ -36,7 +35,7 @@ def _covariance(
 ) -> Float[Array, "features features"]:
     offsets = _about_mean(mixture)
     between = linalg.matmul(mixture.weights * offsets, linalg.transpose(offsets))
-    within = mixture.weights * as_dense(mixture.covariances, mixture.n_features)
+    within = mixture.weights * mixture.covariances.dense(mixture.n_features)
     return linalg.symmetrise(jnp.sum(within + between, axis=Axis.components)[0])
 
 

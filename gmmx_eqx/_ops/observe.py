@@ -1,7 +1,8 @@
 import equinox as eqx
 
-from .._core.aliases import Scalar, Values
+from .._core.aliases import Scalar
 from .._core.likes import MapLike, NoiseLike, VectorLike
+from .._covariances import AbstractCovariances
 from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .arguments import as_map, as_noise, as_vector, common_dtype
 from .maps import AbstractMap, Observations
@@ -54,7 +55,7 @@ def observe(
 def _observe(
     mixture: AbstractGaussianMixture,
     operator: AbstractMap,
-    noise: Values,
+    noise: AbstractCovariances,
     y: Observations,
 ) -> tuple[GaussianMixture, Scalar]:
     mixture, operator, noise, y = common_dtype(mixture, operator, noise, y)

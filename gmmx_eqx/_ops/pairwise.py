@@ -7,7 +7,6 @@ import jax.numpy as jnp
 
 from .._core import linalg
 from .._core.axes import Axis
-from .._covariances import factor
 from .._mixture import AbstractGaussianMixture
 from . import gaussians
 from .arguments import check_pair
@@ -35,47 +34,48 @@ def _pairwise_kl(
 
 
 def kl(p: Gaussians, q: Gaussians) -> Pairs:
-    u = q.u
-    distance = gaussians.squared_norm(factor.whiten(u, p.means - q.means))
-    if factor.is_diagonal(p.values):
+    whitening = q.whitening
+    distance = gaussians.squared_norm(whitening.whiten(p.means - q.means))
+    if p.diagonal:
         # t - 1 - log t, whose digits are not lost at t = 1.
-        excess = (p.values - q.values) * u**2
+        excess = (p.values - q.values) * whitening.precision_diagonal
         near = jnp.abs(excess) < 0.5
         log_ratio = jnp.where(
             near,
             jnp.log1p(jnp.where(near, excess, 0)),
-            jnp.log(p.values) + 2 * jnp.log(u),
+            jnp.log(p.values) - jnp.log(q.values),
         )
         spread = jnp.sum(excess - log_ratio, axis=Axis.features, keepdims=True)
     else:
-        ratio = 2 * (factor.log_det(u) - factor.log_det(p.u))
-        trace = gaussians.squared_norm(factor.whiten(u, p.lower))
+        ratio = p.whitening.log_det - whitening.log_det
+        trace = gaussians.squared_norm(whitening.whiten(p.lower))
         spread = trace - p.n_features - ratio
     return 0.5 * (spread + distance)
 
 
 def entropy(p: Gaussians) -> Pairs:
     r"""$\frac{1}{2} \log |2 π e Σ|$, in nats."""
-    return 0.5 * p.n_features * (linalg.LOG_2PI + 1) - factor.log_det(p.u)
+    return 0.5 * (p.n_features * (linalg.LOG_2PI + 1) + p.whitening.log_det)
 
 
 def log_overlap(p: Gaussians, q: Gaussians) -> Pairs:
     r"""$\log \int p_a q_b = \log N(μ_a | μ_b, Σ_a + Σ_b)$."""
     distance, log_det = _of_sum(p, q)
-    return log_det - 0.5 * (distance + p.n_features * linalg.LOG_2PI)
+    return -0.5 * (log_det + distance + p.n_features * linalg.LOG_2PI)
 
 
 def bhattacharyya(p: Gaussians, q: Gaussians) -> Pairs:
     r"""$-\log \int \sqrt{p_a q_b}$."""
     distance, log_det = _of_sum(p, q)
-    own = factor.log_det(p.u) + factor.log_det(q.u)
-    ratio = own - 2 * log_det - p.n_features * math.log(2)
+    own = 0.5 * (p.whitening.log_det + q.whitening.log_det)
+    ratio = log_det - own - p.n_features * math.log(2)
     return 0.25 * distance + 0.5 * ratio
 
 
 def _of_sum(p: Gaussians, q: Gaussians) -> tuple[Pairs, Pairs]:
     r"""The squared Mahalanobis distance for the sum of the covariances, and
-    $\log |U|$ of the sum."""
-    u = Gaussians(p.means - q.means, p.values + q.values).u
-    distance = gaussians.squared_norm(factor.whiten(u, p.means - q.means))
-    return distance, factor.log_det(u)
+    log-determinant of that sum."""
+    residuals = p.means - q.means
+    whitening = Gaussians(residuals, p.values + q.values, p.diagonal).whitening
+    distance = gaussians.squared_norm(whitening.whiten(residuals))
+    return distance, whitening.log_det

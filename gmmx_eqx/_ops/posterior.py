@@ -12,11 +12,15 @@ from .._core.aliases import (
     PerSample,
     PerSampleTotal,
     Scalar,
-    Values,
     Weights,
 )
 from .._core.axes import as_columns, Axis
-from .._covariances import AbstractCovariances, factor
+from .._covariances import (
+    AbstractCovariances,
+    DiagCovariances,
+    is_tied,
+    TiedDiagCovariances,
+)
 from .families import is_independent
 from .features import Features
 from .gaussian import log_density_of, update
@@ -54,13 +58,13 @@ def posterior(
     means: Means,
     covariances: AbstractCovariances,
     operator: AbstractMap,
-    noise: Values,
+    noise: AbstractCovariances,
     y: Observations,
     n_observed: Scalar | None = None,
 ) -> Posterior:
     r"""**Arguments:**
 
-    - `noise`: $R$, square matrices or variances on the features axis.
+    - `noise`: $R$, for each component or one for all.
     - `y`: shape `(samples, 1 or components, outputs, 1)`.
     - `n_observed`: how many outputs are there; all if not given. The others must be
         those of a standard normal at zero.
@@ -68,32 +72,33 @@ def posterior(
     n_components, n_features = means.shape[1:3]
     n_outputs = y.shape[Axis.features]
     count = jnp.asarray(n_outputs, y.dtype) if n_observed is None else n_observed
-    if isinstance(operator, Features) and factor.is_diagonal(noise):
+    if isinstance(operator, Features) and is_independent(noise):
         if is_independent(covariances):
             operator, noise, y = _lift(operator, noise, y, n_features)
     new = update(covariances, operator, noise, n_components, n_features)
     residuals = as_columns(y) - operator(means)
-    log_density = log_density_of(new.whitener, residuals, count)
+    log_density = log_density_of(new.whitening, residuals, count)
     return Posterior(
         weights=linalg.responsibilities(log_density, weights),
-        means=means + factor.multiply(new.gain, residuals),
+        means=means + new.gain(residuals),
         covariances=new.covariances,
         log_evidence=linalg.log_mix(log_density, weights),
     )
 
 
 def _lift(
-    features: Features, noise: Values, y: Observations, n_features: int
-) -> tuple[DiagonalMap, Values, Array]:
+    features: Features, noise: AbstractCovariances, y: Observations, n_features: int
+) -> tuple[DiagonalMap, AbstractCovariances, Array]:
     """An observation of some features as one of all: the others are multiplied by zero,
     and what is seen of them is a standard normal's zero."""
     index = jnp.asarray(features.indices)
     shape = (y.shape[0], y.shape[1], n_features, 1)
     mask = jnp.zeros((1, 1, n_features, 1), y.dtype).at[:, :, index].set(1)
-    noise = jnp.broadcast_to(noise, (1, noise.shape[1], len(index), 1))
-    ones = jnp.ones((1, noise.shape[1], n_features, 1), noise.dtype)
+    variances = noise.variances
+    ones = jnp.ones((1, noise.n_components, n_features, 1), y.dtype)
+    family = TiedDiagCovariances if is_tied(noise) else DiagCovariances
     return (
         DiagonalMap(mask),
-        ones.at[:, :, index].set(noise),
+        family(ones.at[:, :, index].set(variances)),
         jnp.zeros(shape, y.dtype).at[:, :, index].set(y),
     )

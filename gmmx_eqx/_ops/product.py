@@ -1,12 +1,11 @@
 import equinox as eqx
 import jax.numpy as jnp
 
-from .._core.aliases import Scalar, Values
+from .._core.aliases import Scalar
 from .._core.axes import Axis
-from .._covariances import AbstractCovariances, as_plain
+from .._covariances import as_plain, repeat_components, tile_components
 from .._mixture import AbstractGaussianMixture, GaussianMixture
 from .arguments import check_pair
-from .families import as_dense, is_independent
 from .maps import DiagonalMap
 from .posterior import posterior
 
@@ -37,26 +36,19 @@ def _product(
     tile = lambda x: jnp.tile(x, (1, p.n_components, 1, 1))
     # A pair is a component of `p` that was observed at a mean of `q`, with the
     # covariance of `q` as noise.
-    noise = _values(q.covariances, q.n_features)
-    prior = as_plain(p.covariances)
-    if prior.n_components > 1:
-        prior = eqx.tree_at(lambda c: c.values, prior, repeat(prior.values))
+    prior = repeat_components(as_plain(p.covariances), q.n_components)
+    noise = as_plain(q.covariances)
+    if q.n_components > 1:
+        noise = tile_components(noise, p.n_components)
     new = posterior(
         repeat(p.weights) * tile(q.weights),
         repeat(p.means),
         prior,
         DiagonalMap(jnp.ones((1, 1, 1, 1), p.means.dtype)),
-        tile(noise) if noise.shape[Axis.components] > 1 else noise,
+        noise,
         tile(q.means),
     )
     return (
         GaussianMixture(new.weights, new.means, new.covariances),
         new.log_evidence[0, 0, 0, 0],
     )
-
-
-def _values(covariances: AbstractCovariances, n_features: int) -> Values:
-    """Variances where the features are independent, square matrices otherwise."""
-    if is_independent(covariances):
-        return covariances.variances
-    return as_dense(covariances, n_features)

@@ -11,8 +11,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._core import inputs, linalg
 from .._core.aliases import Labels
-from .._core.axes import Axis
-from .._covariances import AbstractCovariances
+from .._covariances import (
+    AbstractValues,
+    as_values,
+    between,
+    unshared,
+    with_values,
+)
 from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from . import merging
 
@@ -67,7 +72,7 @@ _BATCH_BYTES = 2**20
 
 def _groups(mixture: AbstractGaussianMixture, n_components: int) -> Labels:
     """The group of every component, numbered in the order of their first members."""
-    covariances = merging.unshared(mixture.covariances, mixture.n_components)
+    covariances = unshared(mixture.covariances, mixture.n_components)
     rule = _Rule(type(covariances), n_components)
 
     # Lanes go last, where they fill the vector units of a CPU: first, as `vmap` has
@@ -87,7 +92,9 @@ def _groups(mixture: AbstractGaussianMixture, n_components: int) -> Labels:
         return jnp.moveaxis(rule(*lanes), -1, 0), True
 
     return find(
-        mixture.weights[0, :, 0, 0], mixture.means[0, :, :, 0], covariances.values[0]
+        mixture.weights[0, :, 0, 0],
+        mixture.means[0, :, :, 0],
+        as_values(covariances)[0],
     )
 
 
@@ -107,7 +114,7 @@ class _Rule(NamedTuple):
     """Which components are merged. Components are read and written by masks, since with
     many lanes an index is a gather or a scatter, which a CPU does one by one."""
 
-    family: type[AbstractCovariances]
+    family: type[AbstractValues]
     n_components: int
 
     def __call__(self, weights: Array, means: Array, values: Array) -> Array:
@@ -194,15 +201,14 @@ class _Rule(NamedTuple):
 
     def outer(self, residuals: Array) -> Array:
         ones = jnp.ones((1, residuals.shape[0], 1, 1), residuals.dtype)
-        return merging.between(self.family, residuals[None, ..., None], ones)[0]
+        return between(self.family, residuals[None, ..., None], ones)[0]
 
     def log_dets(self, values: Array, n_features: int) -> PerLane:
         def of_lane(values: Array) -> Array:
-            covariances = self.family(values=values[None])  # pyright: ignore[reportCallIssue]  # the field is abstract here
-            return -2 * covariances.log_det_cholesky[0, :, 0, 0]
+            covariances = with_values(self.family, values[None])
+            return covariances.whitening(n_features).log_det[0, :, 0, 0]
 
-        is_shared = Axis.features in self.family.shared_axes
-        return (n_features if is_shared else 1) * _in_lanes(of_lane)(values)
+        return _in_lanes(of_lane)(values)
 
 
 def _in_lanes(fn: Callable[[Array], Array]) -> Callable[[Array], Array]:

@@ -8,14 +8,13 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from .._core import inputs
-from .._core.aliases import Data, Samples, Scalar
-from .._core.axes import as_columns, Axis
+from .._core.aliases import Count, Data, Samples, Scalar
+from .._core.axes import Axis
 from .._core.describe import check_key
 from .._core.likes import AmountLike, KeyLike
-from .._covariances import AbstractCholesky, factor
+from .._covariances import take_components
 from .._mixture import AbstractGaussianMixture, check_mixture
-from . import gaussians, line, quantiles
-from .families import is_independent
+from . import line, quantiles
 
 
 def sample_implicit(
@@ -115,20 +114,14 @@ def _sample_relaxed(
     share = jax.nn.softmax(logits, axis=Axis.components)
     noise = jr.normal(key_noise, (n_samples, 1, mixture.n_features, 1), dtype)
     covariances = mixture.covariances
-    if isinstance(covariances, AbstractCholesky):
-        lower = covariances.scale_tril
-    else:
-        diagonal = is_independent(covariances)
-        lower = gaussians.as_gaussians(mixture, diagonal).lower
-    lower = jnp.broadcast_to(lower, (1, mixture.n_components, *lower.shape[2:]))
+    labels = jnp.zeros((n_samples, 1, 1, 1), int)
 
     # One component at a time: a sample of each would be as many times the memory.
-    def add(total: Samples, component: Any) -> tuple[Samples, None]:
-        mean, lower, share = (part[:, None] for part in component)
-        coloured = factor.multiply(lower, as_columns(noise))
-        return total + share * (mean + as_columns(coloured)), None
+    def add(total: Samples, k: Count) -> tuple[Samples, None]:
+        own = take_components(covariances, k[None])
+        coloured = own.colour(noise, labels)
+        return total + share[:, k[None]] * (mixture.means[:, k[None]] + coloured), None
 
-    by_component = lambda x: jnp.moveaxis(x, int(Axis.components), 0)
-    components = tuple(map(by_component, (mixture.means, lower, share)))
+    components = jnp.arange(mixture.n_components)
     total, _ = jax.lax.scan(jax.checkpoint(add), jnp.zeros_like(noise), components)
     return total[:, 0, :, 0]

@@ -5,7 +5,6 @@ from .._core import buckets, inputs, linalg
 from .._core.aliases import Data
 from .._core.axes import as_columns, Axis
 from .._core.likes import DataLike
-from .._covariances import factor
 from .._mixture import AbstractGaussianMixture, check_mixture, densities
 from .gaussian import log_density_of
 
@@ -35,15 +34,14 @@ def score_function(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
 @eqx.filter_jit
 def _score(mixture: AbstractGaussianMixture, x: Data) -> Data:
     mixture, x = inputs.common_dtype(mixture, x)
-    u = mixture.covariances.whitener
-
+    whitening = mixture.covariances.whitening(mixture.n_features, tolerant=True)
     n_features = jnp.asarray(mixture.n_features, x.dtype)
 
     def of_chunk(chunk: Data) -> Data:
         residuals = as_columns(inputs.as_samples(chunk)) - mixture.means
-        log_density = log_density_of(u, residuals, n_features)
+        log_density = log_density_of(whitening, residuals, n_features)
         resp = as_columns(linalg.responsibilities(log_density, mixture.weights))
-        pull = factor.multiply(u, factor.whiten(u, residuals))
+        pull = whitening.solve(residuals)
         return -jnp.sum(resp * pull, axis=Axis.components)[0].T
 
     return densities.map_chunks(of_chunk, x, mixture.n_components)

@@ -21,7 +21,6 @@ from .._mixture import (
     GaussianMixture,
 )
 from .._ops import covariance, mean
-from .._ops.families import as_dense
 
 
 try:
@@ -135,7 +134,7 @@ def to_numpyro(mixture: AbstractGaussianMixture) -> dist.MixtureSameFamily:
     """The same distribution of NumPyro's own parts: `MixtureSameFamily` of a
     `Categorical` and a `MultivariateNormal`."""
     check_mixture(mixture)
-    values = as_dense(mixture.covariances, mixture.n_features)
+    values = mixture.covariances.dense(mixture.n_features)
     shape = (mixture.n_components, mixture.n_features, mixture.n_features)
     lower = jnp.broadcast_to(cholesky(values)[0], shape)
     return dist.MixtureSameFamily(

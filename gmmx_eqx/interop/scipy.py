@@ -8,7 +8,13 @@ import scipy.stats
 from .._core import inputs
 from .._core.axes import Axis
 from .._core.describe import describe
-from .._covariances import AbstractCovariances, covariance_class
+from .._covariances import (
+    AbstractCovariances,
+    has_matrices,
+    is_tied,
+    squeezed_axes,
+    values_class,
+)
 from .._mixture import GaussianMixture
 
 
@@ -28,13 +34,11 @@ def to_scipy(mixture: GaussianMixture) -> tuple[np.ndarray, list[Any]]:
     inputs.check_finite(mixture.weights, "weights")
     inputs.check_finite(mixture.means, "means")
     family = type(mixture.covariances)
-    values = np.asarray(mixture.covariances.values, np.float64)
-    dense = _dense(family, values, mixture.n_components, mixture.n_features)
+    dense = np.asarray(mixture.covariances.dense(mixture.n_features), np.float64)[0]
     # Where components share a matrix, one object serves them all.
-    n_matrices = 1 if Axis.components in family.shared_axes else len(dense)
-    matrices = [_covariance(family, matrix) for matrix in dense[:n_matrices]]
+    matrices = [_covariance(family, matrix) for matrix in dense]
     components = [
-        scipy.stats.multivariate_normal(mean, matrices[min(k, n_matrices - 1)])
+        scipy.stats.multivariate_normal(mean, matrices[min(k, len(matrices) - 1)])
         for k, mean in enumerate(np.asarray(mixture.means_numpy, np.float64))
     ]
     # In their own type: float32 numbers that sum to one do not in float64.
@@ -60,7 +64,7 @@ def from_scipy(
     `ValueError` if a component is something else, if the matrices are not of the form
     that the family has, or not positive definite.
     """
-    family = covariance_class(covariance_type)
+    family = values_class(covariance_type)
     frozen = type(scipy.stats.multivariate_normal())
     if not isinstance(components, Iterable):
         raise ValueError(
@@ -90,21 +94,17 @@ def from_scipy(
         )
     return GaussianMixture.from_squeezed(
         means=np.stack([np.asarray(component.mean) for component in components]),
-        covariances=np.squeeze(values, family.squeezed_axes),
+        covariances=np.squeeze(values, squeezed_axes(family)),
         weights=weights,
         covariance_type=covariance_type,
     )
-
-
-def _has_matrices(family: type[AbstractCovariances]) -> bool:
-    return Axis.features_covar not in family.squeezed_axes
 
 
 def _dense(
     family: type[AbstractCovariances], values: np.ndarray, k: int, d: int
 ) -> np.ndarray:
     """One matrix per component, shape `(k, d, d)`, from values with four axes."""
-    if not _has_matrices(family):
+    if not has_matrices(family):
         values = values * np.eye(d)
     return np.broadcast_to(values, (1, k, d, d))[0]
 
@@ -112,10 +112,12 @@ def _dense(
 def _values(family: type[AbstractCovariances], dense: np.ndarray) -> np.ndarray:
     """As much of the matrices as the family keeps, with four axes."""
     values = dense[None]
-    if not _has_matrices(family):
+    if not has_matrices(family):
         values = np.diagonal(values, axis1=-2, axis2=-1)[..., None]
-    for axis in family.shared_axes:
-        values = np.take(values, [0], axis)
+    if is_tied(family):
+        values = values[:, :1]
+    if Axis.features in squeezed_axes(family):
+        values = values[:, :, :1]
     return values
 
 
@@ -124,7 +126,7 @@ def _covariance(family: type[AbstractCovariances], matrix: np.ndarray) -> Any:
     problem = ValueError("The mixture's `covariances` must be positive definite.")
     if not (np.all(np.isfinite(matrix)) and np.all(np.diagonal(matrix) > 0)):
         raise problem
-    if not _has_matrices(family):
+    if not has_matrices(family):
         return scipy.stats.Covariance.from_diagonal(np.diagonal(matrix))
     try:
         lower = np.linalg.cholesky(matrix)

@@ -22,9 +22,7 @@ class Components(NamedTuple):
     def of(cls, mixture: AbstractGaussianMixture) -> "Components":
         check_mixture(mixture)
         n_components, n_features = mixture.n_components, mixture.n_features
-        dense = np.asarray(mixture.covariances.values_dense, float)[0]
-        if dense.shape[-1] != n_features:
-            dense = dense * np.eye(n_features)
+        dense = np.asarray(mixture.covariances.dense(n_features), float)[0]
         shape = (n_components, n_features, n_features)
         parts = cls(
             weights=np.asarray(mixture.weights_numpy, float),

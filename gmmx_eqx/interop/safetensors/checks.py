@@ -8,7 +8,7 @@ import numpy as np
 from ..._core import linalg
 from ..._core.aliases import Flag
 from ..._core.axes import Axis
-from ..._covariances import AbstractCovariances, CHOLESKY
+from ..._covariances import AbstractCovariances, as_values, CHOLESKY
 from ..._mixture import GaussianMixture
 from .files import Arrays
 
@@ -49,14 +49,9 @@ def check_arrays(
             "features, 1)."
         )
     *lead, _, k, d, _ = means.shape
-    shared = family.shared_axes
-    values = (
-        1,
-        1 if Axis.components in shared else k,
-        1 if Axis.features in shared else d,
-        # Of a matrix the family knows more than we do.
-        1 if Axis.features_covar in family.squeezed_axes else None,
-    )
+    template = as_values(family.create(k, d)).shape
+    # Of a matrix the family knows more than we do.
+    values = (*template[:3], template[3] if template[3] == 1 else None)
     shapes = {
         "weights": (*lead, 1, k, 1, 1),
         "means": (*lead, 1, k, d, 1),
@@ -116,7 +111,8 @@ def check_parameters(mixture: GaussianMixture, required: np.ndarray) -> None:
 
 
 def _is_sound(covariances: AbstractCovariances) -> Flag:
-    values, dense = covariances.values, covariances.values_dense
+    values = as_values(covariances)
+    dense = covariances.dense(covariances.n_features)
     # As the library computes it, not stricter: a fit to working precision must pass.
     u = covariances.precisions_cholesky
     scale = jnp.sqrt(linalg.diagonal_of(dense))

@@ -10,12 +10,12 @@ from jaxtyping import Array
 
 from ..._core.aliases import Values
 from ..._core.axes import Axis
-from ..._covariances import AbstractCovariances
+from ..._covariances import AbstractCovariances, has_matrices, squeezed_axes
 from ..._mixture import GaussianMixture
 
 
-def has_matrices(family: type[AbstractCovariances]) -> bool:
-    return Axis.features_covar not in family.squeezed_axes
+# The covariance types that scikit-learn has.
+TYPES = ("full", "tied", "diag", "spherical")
 
 
 @eqx.filter_jit
@@ -33,7 +33,7 @@ def attributes(mixture: GaussianMixture) -> dict[str, np.ndarray]:
     not positive definite.
     """
     covariances = mixture.covariances
-    factor = np.squeeze(_own(factor_of(covariances)), covariances.squeezed_axes)
+    factor = np.squeeze(_own(factor_of(covariances)), squeezed_axes(type(covariances)))
     arrays = {
         "weights_": _own(mixture.weights_numpy),
         "means_": _own(mixture.means_numpy),
@@ -67,7 +67,7 @@ def as_means(means: Any, dtype: Any) -> Array:
 def as_covariances(
     family: type[AbstractCovariances], values: Any, dtype: Any
 ) -> AbstractCovariances:
-    values = np.expand_dims(np.asarray(values, dtype), family.squeezed_axes)
+    values = np.expand_dims(np.asarray(values, dtype), squeezed_axes(family))
     return family(values=jnp.asarray(values))  # pyright: ignore[reportCallIssue]  # the field is abstract here
 
 

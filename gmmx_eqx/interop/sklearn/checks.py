@@ -8,7 +8,7 @@ import numpy as np
 from ..._core import inputs
 from ..._core.dtypes import survey
 from ..._core.processes import check_process
-from ..._covariances import AbstractCovariances
+from ..._covariances import AbstractCovariances, has_matrices, values_class
 from ..._initialisers import (
     AbstractInitialiser,
     KMeans,
@@ -17,7 +17,7 @@ from ..._initialisers import (
     RandomResponsibilities,
     Scaling,
 )
-from .arrays import as_means, as_weights, has_matrices
+from .arrays import as_means, as_weights
 from .starts import Given
 
 
@@ -128,6 +128,6 @@ def _inverse(
             # Within rounding; the families are stricter.
             precisions = (precisions + transposed) / 2
     try:
-        return family.from_precisions(precisions)
+        return values_class(family.type).from_precisions(precisions)
     except ValueError:
         raise ValueError(f"'{name}' should be {wanted}") from None

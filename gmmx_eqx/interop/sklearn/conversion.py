@@ -5,13 +5,12 @@ import sklearn.exceptions
 import sklearn.mixture
 import sklearn.utils.validation
 
-from ..._core.axes import CovarianceType
 from ..._mixture import GaussianMixture
-from .arrays import attributes
+from .arrays import attributes, TYPES
 from .estimator import GaussianMixture as Estimator
 
 
-_MATRICES = (CovarianceType.full, CovarianceType.tied)
+_MATRICES = ("full", "tied")
 
 
 def to_sklearn(mixture: GaussianMixture, **kwargs: Any) -> Any:
@@ -33,11 +32,11 @@ def to_sklearn(mixture: GaussianMixture, **kwargs: Any) -> Any:
     is not finite, or if a covariance is not positive definite.
     """
     covariances = mixture.covariances
-    if covariances.type not in tuple(CovarianceType):
+    if covariances.type not in TYPES:
         raise ValueError(
             f"scikit-learn has no covariance type {str(covariances.type)!r}, only "
-            f"{', '.join(repr(str(name)) for name in CovarianceType)}. Build a mixture "
-            "of one of these from `mixture.covariances.values_dense` first."
+            f"{', '.join(map(repr, TYPES))}. Build a mixture of one of these first, "
+            "from `mixture.covariances.dense(mixture.n_features)`."
         )
     decided = sorted({"n_components", "covariance_type"} & set(kwargs))
     if decided:

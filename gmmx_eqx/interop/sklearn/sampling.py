@@ -1,6 +1,6 @@
 import numpy as np
 
-from ..._core.axes import Axis
+from ..._covariances import has_matrices
 from ..._mixture import GaussianMixture
 from .arrays import factor_of
 
@@ -21,7 +21,7 @@ def draw(
     )
     noise = rng.standard_normal((n_samples, n_features))
     u = np.asarray(factor_of(mixture.covariances), np.float64)
-    is_diagonal = u.shape[Axis.features_covar] == 1
+    is_diagonal = not has_matrices(type(mixture.covariances))
     size = 1 if is_diagonal else n_features
     u = np.broadcast_to(u, (1, n_components, n_features, size))[0]
     parts = []

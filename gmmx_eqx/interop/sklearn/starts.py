@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from ..._core.aliases import Count, Means, Weights
-from ..._covariances import AbstractCovariances
+from ..._covariances import AbstractCovariances, is_tied, where_components
 from ..._fit.lanes import Settings
 from ..._initialisers import in_turn, Partition
 from ..._mixture import GaussianMixture
@@ -56,10 +56,9 @@ def make_start(
         for n_pseudo in (0, n_features + 1)
     )
     weights, means, covariances = alone
-    if covariances.n_components > 1:
-        has_few = weights * source.total <= n_features
-        values = jnp.where(has_few, pooled[2].values, covariances.values)
-        covariances = eqx.tree_at(lambda c: c.values, covariances, values)
+    has_few = weights * source.total <= n_features
+    if not is_tied(covariances) and covariances.n_components > 1:
+        covariances = where_components(has_few, pooled[2], covariances)
     return given.replace(GaussianMixture(weights, means, covariances))
 
 

@@ -4,19 +4,19 @@ import numpy as np
 import sklearn.mixture
 from sklearn.utils.validation import check_is_fitted
 
-from ..._core.axes import CovarianceType
 from ..._initialisers import AbstractInitialiser
 from ..._priors import AbstractRidge
+from .arrays import TYPES
 
 
 def as_theirs(estimator: Any) -> Any:
     """The `sklearn.mixture.GaussianMixture` with the arguments and all attributes of
     a fitted estimator of this library."""
     check_is_fitted(estimator)
-    if estimator.covariance_type not in tuple(CovarianceType):
+    if estimator.covariance_type not in TYPES:
         raise ValueError(
             f"scikit-learn has no covariance type {estimator.covariance_type!r}, only "
-            f"{', '.join(repr(str(name)) for name in CovarianceType)}."
+            f"{', '.join(map(repr, TYPES))}."
         )
     # What scikit-learn's `fit` would refuse is left at its default.
     arguments = {
