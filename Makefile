@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test lint spelling coverage docs bench wheel clean
 
 demo: .venv/.plotting
 	$(BIN)/python examples/old_faithful.py
@@ -20,11 +20,24 @@ test: .venv/.test
 	JAX_ENABLE_X64=0 XLA_FLAGS="$(QUICK) $$XLA_FLAGS" $(PYTEST) $(NUMERICS:%=--ignore=%)
 	JAX_ENABLE_X64=0 $(PYTEST) $(NUMERICS)
 
-lint: .venv/.lint
+# Lines that the tests reach, in both worlds; the table, and pages in htmlcov.
+COVERAGE := $(PYTEST) --cov --cov-append --cov-report=
+coverage: .venv/.coverage
+	rm -f .coverage
+	JAX_ENABLE_X64=1 XLA_FLAGS="$(QUICK) $$XLA_FLAGS" $(COVERAGE)
+	JAX_ENABLE_X64=0 XLA_FLAGS="$(QUICK) $$XLA_FLAGS" $(COVERAGE) $(NUMERICS:%=--ignore=%)
+	JAX_ENABLE_X64=0 $(COVERAGE) $(NUMERICS)
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
+
+lint: spelling .venv/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/python -m tests.complete_types
+
+spelling: .venv/.lint
+	$(BIN)/codespell --dictionary - --dictionary tests/british.txt
 
 docs: .venv/.docs
 	$(BIN)/mkdocs build --strict
@@ -32,8 +45,14 @@ docs: .venv/.docs
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks
 
+# The files of a release, in dist.
+wheel: .venv/.wheel
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
 clean:
-	rm -rf .venv site
+	rm -rf .venv site dist htmlcov .coverage
 
 # One stamp file per extra, renewed when pyproject.toml changes.
 .venv/.%: pyproject.toml | .venv/bin/python
