@@ -1,57 +1,72 @@
+"""Upper bounds on the rounding errors of covariances, from the parameters alone."""
+
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from .._core.aliases import Flag, Means, PerComponentFlag, Scalar, Weights
+from .._core.aliases import Means, PerComponentFlag, Pivot, Weights
+from .._core.axes import Axis
 from .._covariances import AbstractWhitening
 from .._mixture import GaussianMixture
 
 
-def amplification(
-    mixture: GaussianMixture, offsets: Means, whitening: AbstractWhitening
-) -> Scalar:
-    r"""By how much rounding errors grow when the mixture's covariances are computed
-    from moments about a pivot.
+class Amplification(eqx.Module):
+    r"""Growth of rounding errors where a mixture's covariances are computed from
+    moments about a point.
 
-    $\max_k \| (a_i P_{ij} a_j)_{ij} \|_F$, where $P$ is the precision matrix of the
-    component and $a_i^2 = o_i^2 + Σ_{ii}$ its mean square about the pivot: each product
-    $x_i x_j$ is rounded to within eps of $a_i a_j$, and the precision says what that is
-    in units of the covariance. Without units; about (spread / σ)².
+    $\| (a_i P_{ij} a_j)_{ij} \|_F$ for each component, where $P$ is its precision
+    matrix and $a_i^2 = o_i^2 + Σ_{ii}$ its mean square about the point, at the distance
+    $o$ from its mean: each product $x_i x_j$ is rounded to within eps of $a_i a_j$, and
+    the precision says what that is in units of the covariance. Without units; about
+    (spread / σ)². Shapes `(1, components, 1, 1)`.
 
-    **Arguments:**
+    **Attributes:**
 
-    - `mixture`: the mixture. Components of weight zero do not count.
-    - `offsets`: $o$, the means about the pivot, shape `(1, components, features, 1)`.
-    - `whitening`: its factorised covariances.
+    - `far`: about the source's pivot.
+    - `near`: about the component's own pivot.
+    - `least`: about the means themselves, of the worst component.
     """
-    norms = amplifications(mixture, offsets, whitening)
-    return jnp.max(jnp.where(mixture.weights > 0, norms, 0))
+
+    far: Weights
+    near: Weights
+    least: Float[Array, "batch=1 components=1 features=1 features_covar=1"]
+
+    @classmethod
+    def of(
+        cls, mixture: GaussianMixture, whitening: AbstractWhitening, pivot: Pivot
+    ) -> "Amplification":
+        """**Arguments:**
+
+        - `mixture`: the mixture, about the source's pivot.
+        - `whitening`: its factorised covariances.
+        - `pivot`: of each component.
+        """
+        means = mixture.means
+        offsets: tuple[Means, ...] = (means, means - pivot, jnp.zeros_like(means))
+        squares = jnp.concatenate(offsets, axis=Axis.batch) ** 2
+        spread = jnp.sqrt(squares + mixture.covariances.variances)
+        norms = whitening.scaled_norm(spread)
+        # Components of weight zero do not count.
+        norms = jnp.where(mixture.weights > 0, norms, 0)
+        worst = jnp.max(norms[2:], axis=Axis.components, keepdims=True)
+        return cls(norms[:1], norms[1:2], worst)
+
+    @property
+    def is_far_accurate(self) -> PerComponentFlag:
+        """Whether moments about the source's pivot give accurate covariances. False for
+        NaN."""
+        return _is_small(self.far)
+
+    @property
+    def is_near_accurate(self) -> PerComponentFlag:
+        """Whether moments about the component's own pivot do, or would not give better
+        ones about any other: neither a NaN nor what strong correlation loses gets
+        better by another pivot."""
+        return _is_small(self.near) | ~(self.near > 2 * self.least)
 
 
-def amplifications(
-    mixture: GaussianMixture, offsets: Means, whitening: AbstractWhitening
-) -> Weights:
-    """That of each component, shape `(1, components, 1, 1)`."""
-    covariances = mixture.covariances
-    spread = jnp.sqrt(offsets**2 + covariances.variances)
-    norms = whitening.scaled_norm(spread)
-    return jnp.broadcast_to(norms, mixture.weights.shape)
-
-
-def is_accurate(amplification: Float[Array, "..."]) -> Bool[Array, "..."]:
+def _is_small(amplification: Float[Array, "..."]) -> Bool[Array, "..."]:
     """Whether errors of covariances stay below eps to the power 0.6, which is 7e-5 in
-    float32 and 4e-10 in float64. False for NaN."""
+    float32 and 4e-10 in float64."""
     eps = float(jnp.finfo(amplification.dtype).eps)
     return amplification <= eps**-0.4
-
-
-def cannot_be_less(
-    mixture: GaussianMixture, lost: Weights, whitening: AbstractWhitening
-) -> PerComponentFlag:
-    """Whether a component hardly loses more than the worst one would by residuals about
-    the right means: what strong correlation loses, no pivot gives back."""
-    return lost <= 2 * amplification(mixture, jnp.zeros_like(mixture.means), whitening)
-
-
-def all_that_count(mixture: GaussianMixture, good: PerComponentFlag) -> Flag:
-    """Whether all components of some weight are good."""
-    return jnp.all(good | ~(mixture.weights > 0))

@@ -12,19 +12,19 @@ from .frozen import Frozen
 from .krylov import solve
 from .maximisation import maximise
 from .metric import Metric
-from .residual import expect
 from .step import EMStep
 
 
 def advance(
     step: EMStep, start: GaussianMixture, mixture: GaussianMixture, held: Frozen
 ) -> tuple[GaussianMixture, Scalar]:
-    """A step of EM and the log-likelihood before it, by the residual kernel alone:
+    """A step of EM and the log-likelihood before it, by residuals alone:
     other than `step` it can be differentiated in reverse. Parameters that are held are
     those of `start`."""
     mixture = held.pin(mixture, start)
     pivot = jax.lax.stop_gradient(mixture.means)
-    expectation = expect(mixture, step.source, pivot)
+    whitening = mixture.covariances.whitening(mixture.n_features)
+    expectation = step.e_step.expect(mixture, whitening, pivot)
     new = maximise(expectation.moments, mixture, pivot, step.reg_covar, held)
     return new, expectation.log_likelihood
 

@@ -30,7 +30,6 @@ class EMState(AbstractEMState):
 
     - `log_likelihoods`: after 0, 1, 2, … steps, summed over samples; -inf beyond.
     - `n_steps`: how many steps were taken.
-    - `n_residual_steps`: how many of the M-steps needed the residual kernel.
     - `log_likelihood`: of the current mixture; -inf before the first step.
     - `stop`: whether to stop, and if so, `result` says why.
     - `noise`: what is known of the rounding of log-likelihoods.
@@ -38,7 +37,6 @@ class EMState(AbstractEMState):
 
     log_likelihoods: Float[Array, " history"]
     n_steps: Count
-    n_residual_steps: Count
     log_likelihood: Scalar
     stop: Flag
     result: RESULTS

@@ -26,7 +26,6 @@ class AbstractEMState(eqx.Module):
 
     log_likelihoods: eqx.AbstractVar[Float[Array, " history"]]
     n_steps: eqx.AbstractVar[Count]
-    n_residual_steps: eqx.AbstractVar[Count]
     log_likelihood: eqx.AbstractVar[Scalar]
     stop: eqx.AbstractVar[Flag]
     result: eqx.AbstractVar[RESULTS]
@@ -115,7 +114,6 @@ def blank(solver: AbstractEM, y: GaussianMixture) -> dict[str, Any]:
     return {
         "log_likelihoods": jnp.full((solver.history_size,), unknown),
         "n_steps": jnp.array(0),
-        "n_residual_steps": jnp.array(0),
         "log_likelihood": unknown,
         "stop": jnp.array(False),
         # What remains if the start itself is not finite, and no step is taken.
@@ -138,8 +136,6 @@ def record(
     return {
         "log_likelihoods": history.set(value, mode="drop"),
         "n_steps": state.n_steps + (~stop).astype(int),
-        "n_residual_steps": state.n_residual_steps
-        + (~stop & info.residual).astype(int),
         "log_likelihood": value,
         "stop": stop,
         "result": result,

@@ -46,7 +46,6 @@ class SQUAREMState(AbstractEMState):
 
     log_likelihoods: Float[Array, " history"]
     n_steps: Count
-    n_residual_steps: Count
     log_likelihood: Scalar
     stop: Flag
     result: RESULTS

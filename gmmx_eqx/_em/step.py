@@ -1,40 +1,35 @@
-import enum
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import PyTree
 
-from .._core import inputs
-from .._core.aliases import Flag, Means, PerFeature, Pivot, Scalar
-from .._covariances import AbstractCovariances, AbstractWhitening
+from .._core.aliases import (
+    Count,
+    Flag,
+    Means,
+    PerComponentFlag,
+    PerFeature,
+    Scalar,
+)
+from .._core.axes import Axis
+from .._covariances import AbstractCovariances, AbstractWhitening, is_tied
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge
 from .._sources import AbstractSource
-from .choice import fast_kernels, FastKernel
+from .complete import Complete
+from .e_step import AbstractEStep, Expectation
 from .frozen import Frozen
-from .guard import amplification, is_accurate
+from .guard import Amplification
 from .maximisation import has_collapsed, maximise
-from .packings import AbstractPacking, packing
-from .residual import expect, Expectation
 
 
-# The first pivot can be far from the new means, the second is within rounding of them.
-_MAX_ATTEMPTS = 3
+_Tree = TypeVar("_Tree", bound=PyTree)
 
-
-class Kernel(enum.StrEnum):
-    """How the E-step computes moments.
-
-    - `auto`: `packed`, or the split or the wide kernel, where they are accurate, and
-        `residual` in the steps where they are not.
-    - `packed`: two matrix products per chunk, whatever the accuracy.
-    - `residual`: about each component's own mean.
-    """
-
-    auto = "auto"
-    packed = "packed"
-    residual = "residual"
+# Packed features first, then residuals about means before the step, which can be far
+# from the new ones; about those the next are within rounding.
+_MAX_ATTEMPTS = 4
 
 
 class StepInfo(eqx.Module):
@@ -45,13 +40,11 @@ class StepInfo(eqx.Module):
     - `log_likelihood`: of the mixture before the step, in nats, summed over samples.
     - `total_weight`: of the samples.
     - `collapsed`: whether a component of the new mixture has collapsed.
-    - `residual`: whether the residual kernel was used.
     """
 
     log_likelihood: Scalar
     total_weight: Scalar
     collapsed: Flag
-    residual: Flag
 
 
 class EMStep(eqx.Module):
@@ -59,17 +52,14 @@ class EMStep(eqx.Module):
 
     **Attributes:**
 
-    - `source`: the data. Mixtures are about its pivot.
-    - `packing`: the rule of the packed kernel, or `None` for the residual kernel alone.
+    - `e_step`: a [`gmmx_eqx.AbstractEStep`][], which holds the data. Mixtures are about
+        the pivot of its source.
     - `reg_covar`: added to the diagonal, shape `(1, 1, features, 1)`.
-    - `guarded`: whether packed results are checked and done again where inaccurate.
     - `frozen`: which parameters stay as they are, or `None`.
     """
 
-    source: AbstractSource
-    packing: AbstractPacking | None
+    e_step: AbstractEStep
     reg_covar: PerFeature
-    guarded: bool = eqx.field(static=True, default=True)
     frozen: Frozen | None = None
 
     @classmethod
@@ -78,139 +68,142 @@ class EMStep(eqx.Module):
         covariances: AbstractCovariances,
         source: AbstractSource,
         ridge: AbstractRidge,
-        kernel: str = Kernel.auto,
         frozen: Frozen | None = None,
     ) -> "EMStep":
-        """The step for a family and its data.
+        """Step for a family and its data.
 
         **Arguments:**
 
         - `covariances`: only their family counts.
         - `source`: the data.
         - `ridge`: a [`gmmx_eqx.AbstractRidge`][].
-        - `kernel`: a [`gmmx_eqx.Kernel`][] or its name. A family without a packing rule
-            always uses the residual kernel.
         - `frozen`: a [`gmmx_eqx.Frozen`][].
         """
-        kernel = inputs.as_option(Kernel, kernel, "kernel")
-        rule = None if kernel == Kernel.residual else packing(covariances, source)
-        return cls(
-            source=source,
-            packing=rule,
-            reg_covar=ridge.resolve(source.variances),
-            guarded=rule is None or kernel != Kernel.packed,
-            frozen=frozen,
-        )
+        e_step = Complete.create(source, covariances)
+        return cls(e_step, ridge.resolve(source.variances), frozen)
+
+    @property
+    def source(self) -> AbstractSource:
+        return self.e_step.source
 
     def __call__(
         self, mixture: GaussianMixture, args: Any = None
     ) -> tuple[GaussianMixture, StepInfo]:
+        """The mixture after one step.
+
+        Moments of a component are about its own mean if rounding errors of others would
+        not be small, which is known of the mixture before the step, and again of the
+        one after it.
+        """
         del args
-        zero = jnp.zeros((), mixture.means.dtype)
-        whitening = mixture.covariances.whitening(mixture.n_features)
-        attempt = _Attempt(mixture, whitening, zero, mixture.means, jnp.array(False))
-        if self.packing is not None:
-            attempt = self._fast(attempt, self.packing)
-        final = self._refine(mixture, whitening, attempt) if self.guarded else attempt
+        # Whether errors are small is asked at the start of a turn, and the first one is
+        # about the mixture before the step: so E-step, M-step, factorisation and bound
+        # are compiled once.
+        end = jax.lax.while_loop(
+            lambda attempt: ~attempt.done,
+            lambda attempt: self._try(mixture, attempt),
+            self._begin(mixture),
+        )
         info = StepInfo(
-            log_likelihood=final.log_likelihood,
+            log_likelihood=end.expectation.log_likelihood,
             total_weight=self.source.total,
             collapsed=has_collapsed(
-                final.mixture,
-                final.whitening,
-                mixture,
-                self.source.resolution,
-                self.frozen,
+                end.mixture, end.whitening, mixture, self.source.resolution, self.frozen
             ),
-            residual=~attempt.accurate if self.guarded else jnp.array(False),
         )
-        return final.mixture, info
+        return end.mixture, info
 
-    def _maximise(
-        self, expectation: Expectation, mixture: GaussianMixture, pivot: Pivot
-    ) -> GaussianMixture:
-        return maximise(
-            expectation.moments, mixture, pivot, self.reg_covar, self.frozen
-        )
-
-    def _fast(self, start: "_Attempt", packing: AbstractPacking) -> "_Attempt":
-        """By the first of the fast kernels that is accurate. There may be none."""
-        mixture, whitening = start.mixture, start.whitening
-        kernels = fast_kernels(mixture, self.source, packing, whitening, self.guarded)
-        if not self.guarded:
-            return self._by(kernels[0], mixture)
-        attempt = start
-        for kernel in kernels:
-            good = kernel.is_accurate(mixture, whitening)
-            # A loop that runs once or not at all, rather than a condition: under `vmap`
-            # a condition would copy the data, and its features, for every lane.
-            attempt, _ = jax.lax.while_loop(
-                lambda carry: carry[1],
-                lambda _, kernel=kernel: (self._by(kernel, mixture), jnp.array(False)),
-                (attempt, ~attempt.accurate & good),
-            )
-        return attempt
-
-    def _by(self, kernel: FastKernel, mixture: GaussianMixture) -> "_Attempt":
-        expectation = kernel.run()
-        new = self._maximise(expectation, mixture, kernel.pivot)
-        whitening = new.covariances.whitening(new.n_features)
-        # The new means are the best pivot there is, should this have to be done again.
-        finite = jnp.all(jnp.isfinite(new.means))
+    def _begin(self, mixture: GaussianMixture) -> "_Attempt":
+        make = lambda: mixture.covariances.whitening(mixture.n_features)
+        expect = lambda: self.e_step.expect(mixture, make(), mixture.means)
+        unknown = _zeros(eqx.filter_eval_shape(make))
         return _Attempt(
-            mixture=new,
-            whitening=whitening,
-            log_likelihood=expectation.log_likelihood,
-            pivot=jnp.where(finite, new.means, mixture.means),
-            accurate=kernel.is_accurate(new, whitening),
+            number=jnp.array(0),
+            done=jnp.array(False),
+            mixture=mixture,
+            whitening=unknown,
+            whitening_before=unknown,
+            pivot=mixture.means,
+            is_near=jnp.full(mixture.weights.shape, self.e_step.is_exact),
+            expectation=_zeros(eqx.filter_eval_shape(expect)),
         )
 
-    def _refine(
+    def _try(self, mixture: GaussianMixture, last: "_Attempt") -> "_Attempt":
+        """Looks at the last attempt and, if it is not accurate, makes another one."""
+        is_first = last.number == 0
+        new = last.mixture
+        whitening = new.covariances.whitening(new.n_features)
+        before = _where(is_first, whitening, last.whitening_before)
+        errors = Amplification.of(new, whitening, last.pivot)
+        is_good = jnp.where(
+            last.is_near, errors.is_near_accurate, errors.is_far_accurate
+        )
+        is_near = last.is_near | ~is_good
+        if is_tied(mixture.covariances):
+            worst = jnp.any(is_near, axis=Axis.components, keepdims=True)
+            is_near = jnp.broadcast_to(worst, is_near.shape)
+        done = ~is_first & (jnp.all(is_good) | (last.number >= _MAX_ATTEMPTS))
+        # The new means are the best pivots there are.
+        finite = jnp.all(jnp.isfinite(new.means))
+        pivot = jnp.where(finite, new.means, mixture.means)
+        expectation = self._expect(mixture, before, pivot, is_near, last, done)
+        about = jnp.where(is_near, pivot, 0)
+        moments = expectation.moments
+        attempt = maximise(moments, mixture, about, self.reg_covar, self.frozen)
+        return _Attempt(
+            number=last.number + 1,
+            done=done,
+            mixture=_where(done, new, attempt),
+            whitening=whitening,
+            whitening_before=before,
+            pivot=pivot,
+            is_near=is_near,
+            expectation=expectation,
+        )
+
+    def _expect(
         self,
         mixture: GaussianMixture,
         whitening: AbstractWhitening,
-        attempt: "_Attempt",
-    ) -> "_Attempt":
-        """The attempt, or if it is not accurate, residuals about ever better pivots."""
+        pivot: Means,
+        is_near: PerComponentFlag,
+        last: "_Attempt",
+        done: Flag,
+    ) -> Expectation:
+        """E-step, unless the last attempt is done."""
+        args = (mixture, whitening, pivot, is_near)
 
-        # A loop that may run zero times, rather than a condition: under `vmap` a
-        # condition computes both of its branches for every lane, a loop stops when no
-        # lane needs it.
-        def wanting(carry):
-            attempt, n_attempts = carry
-            return ~attempt.accurate & (n_attempts < _MAX_ATTEMPTS)
-
-        def again(carry):
+        def run(carry: tuple[Expectation, Flag]) -> tuple[Expectation, Flag]:
             # Tied to the carry: what does not change XLA computes before the loop, even
             # if the loop then runs zero times.
-            carry, still, factorised, source = jax.lax.optimization_barrier(
-                (carry, mixture, whitening, self.source)
-            )
-            attempt, n_attempts = carry
-            pivot = attempt.pivot
-            expectation = expect(still, source, pivot, factorised)
-            new = self._maximise(expectation, still, pivot)
-            new_whitening = new.covariances.whitening(new.n_features)
-            lost = amplification(new, new.means - pivot, new_whitening)
-            least = amplification(new, jnp.zeros_like(pivot), new_whitening)
-            new_attempt = _Attempt(
-                mixture=new,
-                whitening=new_whitening,
-                log_likelihood=expectation.log_likelihood,
-                pivot=new.means,
-                # Neither a NaN nor what correlation loses gets better.
-                accurate=is_accurate(lost) | ~(lost > 2 * least),
-            )
-            return new_attempt, n_attempts + 1
+            _, tied = jax.lax.optimization_barrier((carry, args))
+            return self.e_step.expect(*tied), jnp.array(False)
 
-        attempt, _ = jax.lax.while_loop(wanting, again, (attempt, jnp.array(0)))
-        return attempt
+        # A loop that runs once or not at all stands for a condition: under `vmap` a
+        # condition computes both of its branches, and copies the data, for every lane.
+        found, _ = jax.lax.while_loop(
+            lambda carry: carry[1], run, (last.expectation, ~done)
+        )
+        return found
 
 
 class _Attempt(eqx.Module):
+    # How many attempts were made.
+    number: Count
+    done: Flag
     mixture: GaussianMixture
-    # Of its covariances: computed once for all that need it.
+    # Of this mixture, once it has been looked at, and of the one before the step.
     whitening: AbstractWhitening
-    log_likelihood: Scalar
+    whitening_before: AbstractWhitening
+    # What the moments of near components are about.
     pivot: Means
-    accurate: Flag
+    is_near: PerComponentFlag
+    expectation: Expectation
+
+
+def _where(flag: Flag, yes: _Tree, no: _Tree) -> _Tree:
+    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), yes, no)
+
+
+def _zeros(shapes: _Tree) -> _Tree:
+    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)

@@ -9,7 +9,7 @@ from .._core import buckets, inputs
 from .._core.describe import check_key
 from .._core.likes import DataSetsLike, KeyLike, WeightSetsLike
 from .._covariances import covariance_class, CovarianceType
-from .._em import AbstractEM, Kernel
+from .._em import AbstractEM
 from .._initialisers import AbstractInitialiser
 from .._priors import RidgeLike
 from .best import take_best
@@ -31,7 +31,6 @@ def fit_batch(
     sample_weight: WeightSetsLike | None = None,
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
-    kernel: str = Kernel.auto,
     width: int = 64,
     progress: AbstractProgress | bool = False,
 ) -> Solution:
@@ -45,7 +44,7 @@ def fit_batch(
     - `n_restarts`: how many starts for each data set, of which the best is returned.
     - `key`: a `jax.random` key.
     - `sample_weight`: shape `(n_sets, n_samples)`, or a sequence like `xs`.
-    - `initialiser`, `reg_covar`, `solver`, `kernel`, `width`, `progress`: as in
+    - `initialiser`, `reg_covar`, `solver`, `width`, `progress`: as in
         [`gmmx_eqx.fit_restarts`][].
 
     **Returns:**
@@ -79,7 +78,6 @@ def fit_batch(
         initialiser=initialiser,
         reg_covar=reg_covar,
         solver=solver,
-        kernel=kernel,
         width=min(width, xs.shape[0] * n_restarts),
     )
     # A set's keys do not depend on how many sets there are.

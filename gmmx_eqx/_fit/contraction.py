@@ -7,7 +7,7 @@ from .._core import buckets, inputs
 from .._core.aliases import Data, Scalar, Weighting
 from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
-from .._em import EMStep, Frozen, Kernel
+from .._em import Complete, EMStep, Frozen
 from .._em.implicit import advance
 from .._em.metric import inner, Metric
 from .._mixture import as_plain_mixture, GaussianMixture
@@ -70,7 +70,7 @@ def _contraction_rate(
 ) -> Scalar:
     mixture, x = inputs.common_dtype(mixture, x)
     source = InMemory.from_data(x, weight, chunk_size(x))
-    step = EMStep.create(mixture.covariances, source, ridge, Kernel.residual)
+    step = EMStep(Complete(source, None), ridge.resolve(source.variances))
     mixture = moved(mixture, -source.pivot)
     held = frozen.or_empty(mixture)
     _, times = jax.linearize(lambda y: advance(step, mixture, y, held)[0], mixture)

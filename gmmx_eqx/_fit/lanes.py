@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from .._core import inputs
 from .._core.aliases import Count, Data, Weighting
 from .._core.describe import check_instance
 from .._covariances import AbstractCovariances
-from .._em import AbstractEM, EM, EMStep, Kernel
+from .._em import AbstractEM, EM, EMStep
 from .._initialisers import AbstractInitialiser, in_turn, Mixed
 from .._mixture import GaussianMixture
 from .._mixture.estimate import estimate
@@ -35,7 +34,6 @@ class Settings(eqx.Module):
     initialiser: AbstractInitialiser
     ridge: AbstractRidge
     solver: AbstractEM
-    kernel: Kernel = eqx.field(static=True)
     # How many lanes are computed side by side.
     width: int = eqx.field(static=True)
 
@@ -48,7 +46,6 @@ class Settings(eqx.Module):
         initialiser: AbstractInitialiser | None,
         reg_covar: Any,
         solver: AbstractEM | None,
-        kernel: str,
         width: int,
     ) -> "Settings":
         """From what users hand in; what cannot be right is a `ValueError`."""
@@ -64,7 +61,6 @@ class Settings(eqx.Module):
             initialiser=initialiser,
             ridge=as_ridge(reg_covar),
             solver=solver,
-            kernel=inputs.as_option(Kernel, kernel, "kernel"),
             width=width,
         )
 
@@ -89,9 +85,8 @@ class Settings(eqx.Module):
         return moved(GaussianMixture(*parameters), -source.pivot)
 
     def step(self, source: InMemory) -> EMStep:
-        # The family alone says which kernel; a template is enough.
         template = self.family.create(1, source.n_features)
-        return EMStep.create(template, source, self.ridge, self.kernel)
+        return EMStep.create(template, source, self.ridge)
 
 
 @eqx.filter_jit

@@ -7,7 +7,7 @@ from .._core import buckets, inputs
 from .._core.describe import check_key
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
 from .._covariances import covariance_class, CovarianceType
-from .._em import AbstractEM, Kernel
+from .._em import AbstractEM
 from .._initialisers import AbstractInitialiser
 from .._priors import RidgeLike
 from .lanes import fit_lanes, Settings
@@ -28,7 +28,6 @@ def fit_restarts(
     sample_weight: SampleWeightLike | None = None,
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
-    kernel: str = Kernel.auto,
     width: int = 64,
     progress: AbstractProgress | bool = False,
 ) -> Population:
@@ -42,7 +41,7 @@ def fit_restarts(
     - `key`: a `jax.random` key; every start gets its own from it.
     - `initialiser`: how to start; [`gmmx_eqx.Mixed`][] if not given, whose first start
         is by k-means.
-    - `sample_weight`, `reg_covar`, `solver`, `kernel`: as in [`gmmx_eqx.fit`][].
+    - `sample_weight`, `reg_covar`, `solver`: as in [`gmmx_eqx.fit`][].
     - `width`: how many fits are computed side by side. A fit that has ended makes room
         for the next.
     - `progress`: as in [`gmmx_eqx.fit`][]; it counts fits that have ended.
@@ -68,7 +67,6 @@ def fit_restarts(
         initialiser=initialiser,
         reg_covar=reg_covar,
         solver=solver,
-        kernel=kernel,
         width=min(width, n_restarts),
     )
     keys = jr.split(key, n_restarts)

@@ -11,7 +11,7 @@ from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
 from .._core.placement import all_on_automatic_mesh
 from .._core.results import RESULTS
-from .._em import AbstractEM, EM, EMStep, Frozen, Kernel, StepInfo
+from .._em import AbstractEM, EM, EMStep, Frozen, StepInfo
 from .._em.implicit import with_derivatives
 from .._em.solver import check_solver
 from .._mixture import as_plain_mixture, GaussianMixture
@@ -31,7 +31,6 @@ def fit(
     sample_weight: SampleWeightLike | None = None,
     reg_covar: RidgeLike = None,
     solver: optx.AbstractFixedPointSolver[Any, Any, Any] | None = None,
-    kernel: str = Kernel.auto,
     samples_per_chunk: int | None = None,
     frozen: Frozen | None = None,
     throw: bool = True,
@@ -48,7 +47,6 @@ def fit(
         feature, in squared data units, or a [`gmmx_eqx.AbstractRidge`][]. A millionth
         of each feature's own variance if not given.
     - `solver`: [`gmmx_eqx.EM`][] with its `tol` and `max_steps`.
-    - `kernel`: a [`gmmx_eqx.Kernel`][] or its name.
     - `samples_per_chunk`: how many samples to hold intermediate results of at once.
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are.
     - `throw`: whether to raise if the fit does not converge. If not, look at `result`.
@@ -97,7 +95,6 @@ def fit(
         weight,
         ridge,
         solver,
-        inputs.as_option(Kernel, kernel, "kernel"),
         samples_per_chunk,
         frozen,
     )
@@ -112,7 +109,6 @@ def _fit(
     weight: Weighting,
     ridge: AbstractRidge,
     solver: optx.AbstractFixedPointSolver[Any, Any, Any],
-    kernel: Kernel,
     size: int | None,
     frozen: Frozen | None,
     ticket: Ticket | None,
@@ -121,7 +117,7 @@ def _fit(
     if size is None:
         size = chunk_size(x)
     source = InMemory.from_data(x, weight, size)
-    step = EMStep.create(mixture.covariances, source, ridge, kernel, frozen)
+    step = EMStep.create(mixture.covariances, source, ridge, frozen)
     start = moved(mixture, -source.pivot)
     check_solver(solver, step, start)
     # The loop is not differentiated: its fixed point is.

@@ -28,7 +28,6 @@ class Solution(Pickled, eqx.Module):
     - `n_steps`: how many steps of EM led to the mixture.
     - `log_likelihoods`: after 0, 1, …, `n_steps` steps; beyond, the last one is
         repeated.
-    - `n_residual_steps`: how many of the steps needed the residual kernel.
     - `result`: how the fit ended, a [`gmmx_eqx.RESULTS`][].
 
     Of these `mixture`, `log_likelihood` and `mean_log_likelihood` have derivatives.
@@ -42,7 +41,6 @@ class Solution(Pickled, eqx.Module):
     mean_log_likelihood: Scalar
     n_steps: Count
     log_likelihoods: Float[Array, " history"]
-    n_residual_steps: Count
     result: RESULTS
 
     @classmethod
@@ -63,7 +61,6 @@ class Solution(Pickled, eqx.Module):
             mean_log_likelihood=state.log_likelihood / source.total,
             n_steps=state.n_steps,
             log_likelihoods=jnp.where(beyond, last, state.log_likelihoods),
-            n_residual_steps=state.n_residual_steps,
             result=result,
         )
 

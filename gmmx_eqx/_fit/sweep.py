@@ -19,7 +19,7 @@ from .._covariances import (
     covariance_class,
     take_components,
 )
-from .._em import AbstractEM, Kernel
+from .._em import AbstractEM
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture
 from .._mixture.abstract import weighted_sum
@@ -45,7 +45,6 @@ def select(
     sample_weight: SampleWeightLike | None = None,
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
-    kernel: str = Kernel.auto,
     width: int = 64,
     progress: AbstractProgress | bool = False,
 ) -> Selection:
@@ -62,7 +61,7 @@ def select(
     - `n_restarts`: how many random starts for each, of which the best counts.
     - `criterion`: `"bic"`, `"aic"` or `"icl"`; the smallest wins.
     - `key`: a `jax.random` key.
-    - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `kernel`, `width`,
+    - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `width`,
         `progress`: as in [`gmmx_eqx.fit_restarts`][].
 
     **Returns:**
@@ -105,7 +104,6 @@ def select(
             initialiser=initialiser,
             reg_covar=reg_covar,
             solver=solver,
-            kernel=kernel,
             width=min(width, n_active.size),
         )
         lanes, _ = fit_lanes(settings, x, weight, keys, n_active, turns, ticket)

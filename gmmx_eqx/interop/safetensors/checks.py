@@ -16,7 +16,7 @@ from .files import Arrays
 PARAMETERS = ("weights", "means", "covariances")
 # In the place of covariances that are held as Cholesky factors.
 FACTORS = "scale_tril"
-COUNTS = ("n_steps", "n_residual_steps")
+COUNTS = ("n_steps",)
 SOLUTION = ("log_likelihood", "mean_log_likelihood", "log_likelihoods", *COUNTS)
 NAMES: dict[str, tuple[str, ...]] = {
     "mixture": PARAMETERS,

@@ -12,7 +12,6 @@ from ..._core import inputs
 from ..._core.aliases import Data, SampleWeight
 from ..._core.results import RESULTS
 from ..._covariances import covariance_class
-from ..._em import Kernel
 from ..._fit import Solution
 from ..._fit.lanes import Settings
 from ..._mixture import GaussianMixture
@@ -51,7 +50,6 @@ def train(
         initialiser=as_initialiser(estimator.init_params),
         ridge=as_ridge(estimator.reg_covar),
         solver=CountedEM(estimator.tol, estimator.max_iter, previous),
-        kernel=Kernel.auto,
         width=min(_WIDTH, int(estimator.n_init)),
     )
     given = check_starts(estimator, settings.family, data.shape[1], data.dtype)
