@@ -44,7 +44,7 @@ def test_the_pool_does_not_compute_lanes_that_have_ended():
     x = old_faithful()
     population = gx.fit_restarts(x, 3, "full", n_restarts=64, key=jr.key(0), width=8)
     n_steps = np.asarray(population.solutions.n_steps) + 1
-    computed = int(population.n_pool_steps) * population.width
+    computed = int(population.n_turns) * population.width
     # Slots can wait for each other only when no lane is left to begin.
     assert n_steps.sum() <= computed <= n_steps.sum() + population.width * n_steps.max()
     assert computed < n_steps.max() * len(population)  # what a plain vmap computes

@@ -310,7 +310,7 @@ WRONG_POPULATIONS = {
     "no width": (drop("width"), "its width is ''"),
     "width of zero": (put_metadata("width", "0"), "its width is '0'"),
     "width of words": (put_metadata("width", "wide"), "its width is 'wide'"),
-    "pool of lanes": (put("n_pool_steps", lambda a: a[None]), "`n_pool_steps` has"),
+    "pool of lanes": (put("n_turns", lambda a: a[None]), "`n_turns` has"),
     "NaN in a good lane": (
         put("means", at((1, 0, 0, 0, 0), np.nan)),
         "`means` are not finite in mixture 1",

@@ -3,10 +3,15 @@ from .e_step import (
     AbstractEStep as AbstractEStep,
     Expectation as Expectation,
 )
+from .em import EM as EM, EMState as EMState
 from .frozen import Frozen as Frozen
 from .maximisation import maximise as maximise
 from .packings import AbstractPacking as AbstractPacking, packing as packing
-from .plain import EM as EM, EMState as EMState
-from .solver import AbstractEM as AbstractEM, AbstractEMState as AbstractEMState
+from .solver import (
+    AbstractEM as AbstractEM,
+    AbstractEMState as AbstractEMState,
+    Record as Record,
+    Step as Step,
+)
 from .squarem import SQUAREM as SQUAREM, SQUAREMState as SQUAREMState
 from .step import EMStep as EMStep, StepInfo as StepInfo

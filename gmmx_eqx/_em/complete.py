@@ -83,9 +83,9 @@ class Complete(AbstractEStep):
         pivot: Pivot,
         is_near: PerComponentFlag | None = None,
     ) -> Expectation:
-        rule = None if is_near is None else self.packing
+        rule = self.packing
         near = _Near.of(mixture, whitening, pivot, is_near)
-        if rule is None:
+        if rule is None or is_near is None:
             return self.source.reduce(lambda chunk: _expect_near(near, chunk))
         theta = parameters(rule, mixture, whitening)
 

@@ -1,146 +1,120 @@
-"""What solvers of the fixed-point equation of EM have in common."""
+"""Solvers of the fixed-point equation of EM, and what they have in common."""
 
+import abc
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
-import optimistix as optx
 from jaxtyping import Array, Float
 
 from .._core import inputs
 from .._core.aliases import Count, Flag, Scalar
-from .._core.describe import describe
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
 from .noise import Noise
 from .step import StepInfo
 
 
+Step: TypeAlias = Callable[[GaussianMixture], tuple[GaussianMixture, StepInfo]]
+
 # How many steps a history holds if `max_steps` is not known while tracing.
 _HISTORY_SIZE = 1024
 
 
+class Record(eqx.Module):
+    """What every solver of EM keeps in its state.
+
+    **Attributes:**
+
+    - `log_likelihoods`: after 0, 1, 2, … steps, summed over samples; -inf beyond.
+    - `n_steps`: how many steps were taken.
+    - `log_likelihood`: of the current mixture; -inf before the first step.
+    - `stop`: whether to stop, and if so, `result` says why.
+    - `result`: a [`gmmx_eqx.RESULTS`][].
+    - `noise`: what is known of the rounding of log-likelihoods.
+    """
+
+    log_likelihoods: Float[Array, " history"]
+    n_steps: Count
+    log_likelihood: Scalar
+    stop: Flag
+    result: RESULTS
+    noise: Noise
+
+    @classmethod
+    def blank(cls, history_size: int, dtype: Any) -> "Record":
+        """That before the first step."""
+        # Not NaN, for which JAX can be told to raise wherever one appears.
+        unknown = jnp.full((), -jnp.inf, dtype)
+        return cls(
+            log_likelihoods=jnp.full((history_size,), unknown),
+            n_steps=jnp.array(0),
+            log_likelihood=unknown,
+            stop=jnp.array(False),
+            # What remains if the start itself is not finite, and no step is taken.
+            result=RESULTS.nonfinite,
+            noise=Noise.none(unknown),
+        )
+
+    def after(
+        self, value: Scalar, stop: Flag, result: RESULTS, noise: Noise
+    ) -> "Record":
+        """That after a turn: `value` is the log-likelihood after `n_steps`, and unless
+        `stop` one more step is taken."""
+        history = self.log_likelihoods.at[self.n_steps]
+        return Record(
+            log_likelihoods=history.set(value, mode="drop"),
+            n_steps=self.n_steps + (~stop).astype(int),
+            log_likelihood=value,
+            stop=stop,
+            result=result,
+            noise=noise,
+        )
+
+
 class AbstractEMState(eqx.Module):
-    """What a solver of EM ends with; the attributes are explained at `EMState`."""
+    """State of a solver of EM.
 
-    log_likelihoods: eqx.AbstractVar[Float[Array, " history"]]
-    n_steps: eqx.AbstractVar[Count]
-    log_likelihood: eqx.AbstractVar[Scalar]
-    stop: eqx.AbstractVar[Flag]
-    result: eqx.AbstractVar[RESULTS]
-    noise: eqx.AbstractVar[Noise]
+    **Attributes:**
 
+    - `record`: a [`gmmx_eqx.Record`][]. A fit ends when `record.stop` is true.
+    """
 
-_STATE = sorted(AbstractEMState.__abstractvars__)
+    record: eqx.AbstractVar[Record]
 
 
-class AbstractEM(optx.AbstractFixedPointSolver[GaussianMixture, StepInfo, Any]):
-    """A solver that compares likelihoods, where others compare parameters.
+class AbstractEM(eqx.Module):
+    """Solver of the fixed-point equation of EM.
+
+    A driver calls `init` once and `step` until the state's record says to stop.
 
     **Attributes:**
 
     - `tol`: in nats per sample.
     - `max_steps`: how many steps to take at most.
-    - `history_size`: how many log-likelihoods the state holds.
     """
 
     tol: eqx.AbstractVar[Scalar]
     max_steps: eqx.AbstractVar[Count]
-    history_size: eqx.AbstractVar[int]
 
-    # The protocol asks for these three.
-    @property
-    def rtol(self) -> Scalar:
-        return self.tol
+    @abc.abstractmethod
+    def init(self, mixture: GaussianMixture) -> AbstractEMState:
+        """State before the first step from a mixture."""
 
-    @property
-    def atol(self) -> Scalar:
-        return self.tol
+    @abc.abstractmethod
+    def step(
+        self, fn: Step, mixture: GaussianMixture, state: Any
+    ) -> tuple[GaussianMixture, Any]:
+        """Next mixture and state. Must take one step of EM, a call of `fn`, and keep
+        the mixture whose log-likelihood is known where it stops.
 
-    @property
-    def norm(self) -> Callable[[Any], Scalar]:  # pyright: ignore[reportIncompatibleMethodOverride]  # a field of the base
-        return optx.max_norm
+        **Arguments:**
 
-    def terminate(
-        self,
-        fn: Callable[..., Any],
-        y: GaussianMixture,
-        args: Any,
-        options: dict[str, Any],
-        state: AbstractEMState,
-        tags: frozenset[object],
-    ) -> tuple[Flag, optx.RESULTS]:
-        del fn, y, args, options, tags
-        return state.stop, optx.RESULTS.successful
-
-    def postprocess(
-        self,
-        fn: Callable[..., Any],
-        y: GaussianMixture,
-        aux: StepInfo,
-        args: Any,
-        options: dict[str, Any],
-        state: AbstractEMState,
-        tags: frozenset[object],
-        result: optx.RESULTS,
-    ) -> tuple[GaussianMixture, StepInfo, dict[str, Any]]:
-        del fn, args, options, state, tags, result
-        return y, aux, {}
-
-
-def check_solver(solver: Any, fn: Callable[..., Any], y: GaussianMixture) -> None:
-    """Raises a `ValueError` unless a fixed-point solver keeps the state that a fit ends
-    with, as those that are not made for EM do not."""
-    f_struct = aux_struct = None
-    if not isinstance(solver, AbstractEM):
-        f_struct, aux_struct = eqx.filter_eval_shape(fn, y, None)
-    state = eqx.filter_eval_shape(
-        lambda: solver.init(fn, y, None, {}, f_struct, aux_struct, frozenset())
-    )
-    missing = [name for name in _STATE if getattr(state, name, None) is None]
-    if missing:
-        raise ValueError(
-            "`solver` must be a `gmmx_eqx.AbstractEM`, such as `gmmx_eqx.EM()`, or end "
-            f"with a state like that of one; the state of {describe(solver)} has no "
-            f"{', '.join(f'`{name}`' for name in missing)}."
-        )
-
-
-def blank(solver: AbstractEM, y: GaussianMixture) -> dict[str, Any]:
-    """The attributes of a state before the first step."""
-    # Not NaN, for which JAX can be told to raise wherever one appears.
-    unknown = jnp.full((), -jnp.inf, y.means.dtype)
-    return {
-        "log_likelihoods": jnp.full((solver.history_size,), unknown),
-        "n_steps": jnp.array(0),
-        "log_likelihood": unknown,
-        "stop": jnp.array(False),
-        # What remains if the start itself is not finite, and no step is taken.
-        "result": RESULTS.nonfinite,
-        "noise": Noise.none(unknown),
-    }
-
-
-def record(
-    state: AbstractEMState,
-    info: StepInfo,
-    value: Scalar,
-    stop: Flag,
-    result: RESULTS,
-    noise: Noise,
-) -> dict[str, Any]:
-    """The attributes of the next state: `value` is the log-likelihood after
-    `state.n_steps`, and unless `stop` the step that `info` is of is taken."""
-    history = state.log_likelihoods.at[state.n_steps]
-    return {
-        "log_likelihoods": history.set(value, mode="drop"),
-        "n_steps": state.n_steps + (~stop).astype(int),
-        "log_likelihood": value,
-        "stop": stop,
-        "result": result,
-        "noise": noise,
-    }
+        - `fn`: one step of EM: from a mixture to the next one and a
+            [`gmmx_eqx.StepInfo`][].
+        - `state`: what `init` or `step` returned last.
+        """
 
 
 def settles(
@@ -158,14 +132,14 @@ def settles(
 
 
 def judge(
-    solver: AbstractEM, state: AbstractEMState, info: StepInfo
+    solver: AbstractEM, record: Record, info: StepInfo
 ) -> tuple[Flag, RESULTS, Noise]:
     """Whether to stop before the step that `info` is of, and why."""
     value = info.log_likelihood
     settled, noise = settles(
-        solver.tol, state.noise, value, state.log_likelihood, info.total_weight
+        solver.tol, record.noise, value, record.log_likelihood, info.total_weight
     )
-    exhausted = state.n_steps >= solver.max_steps
+    exhausted = record.n_steps >= solver.max_steps
     nonfinite = ~jnp.isfinite(value)
 
     result = RESULTS.where(settled, RESULTS.successful, RESULTS.max_steps_reached)

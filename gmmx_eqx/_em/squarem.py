@@ -1,27 +1,23 @@
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
 
 from .._core.aliases import Count, Flag, Scalar
 from .._core.likes import AmountLike, CountLike
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
 from .chart import Chart
-from .noise import Noise
 from .solver import (
     AbstractEM,
     AbstractEMState,
     as_max_steps,
     as_tol,
-    blank,
     judge,
-    record,
+    Record,
+    Step,
 )
-from .step import StepInfo
 
 
 _Tree = TypeVar("_Tree")
@@ -32,10 +28,11 @@ _GROWTH = 4.0
 
 
 class SQUAREMState(AbstractEMState):
-    """The state of [`gmmx_eqx.SQUAREM`][].
+    """State of [`gmmx_eqx.SQUAREM`][].
 
-    **Attributes:** those of [`gmmx_eqx.EMState`][], and
+    **Attributes:**
 
+    - `record`: a [`gmmx_eqx.Record`][].
     - `phase`: of a cycle: 0, 1 before its two steps of EM, 2 at the extrapolation.
     - `before`: the mixture that the cycle began with.
     - `retreat`: where two steps of EM had led.
@@ -44,12 +41,7 @@ class SQUAREMState(AbstractEMState):
     - `leapt`: whether an extrapolation has been followed since.
     """
 
-    log_likelihoods: Float[Array, " history"]
-    n_steps: Count
-    log_likelihood: Scalar
-    stop: Flag
-    result: RESULTS
-    noise: Noise
+    record: Record
     phase: Count
     before: GaussianMixture
     retreat: GaussianMixture
@@ -99,53 +91,37 @@ class SQUAREM(AbstractEM):
         self.tol = as_tol(tol)
         self.max_steps, self.history_size = as_max_steps(max_steps)
 
-    def init(
-        self,
-        fn: Callable[..., Any],
-        y: GaussianMixture,
-        args: Any,
-        options: dict[str, Any],
-        f_struct: Any,
-        aux_struct: Any,
-        tags: frozenset[object],
-    ) -> SQUAREMState:
-        del fn, options, f_struct, aux_struct, tags, args
+    def init(self, mixture: GaussianMixture) -> SQUAREMState:
         return SQUAREMState(
-            **blank(self, y),
+            record=Record.blank(self.history_size, mixture.means.dtype),
             phase=jnp.array(0),
-            before=y,
-            retreat=y,
-            longest=jnp.ones((), y.means.dtype),
-            start=y,
+            before=mixture,
+            retreat=mixture,
+            longest=jnp.ones((), mixture.means.dtype),
+            start=mixture,
             leapt=jnp.array(False),
         )
 
     def step(
-        self,
-        fn: Callable[..., Any],
-        y: GaussianMixture,
-        args: Any,
-        options: dict[str, Any],
-        state: SQUAREMState,
-        tags: frozenset[object],
-    ) -> tuple[GaussianMixture, SQUAREMState, StepInfo]:
-        del options, tags
-        new, info = fn(y, args)
+        self, fn: Step, mixture: GaussianMixture, state: SQUAREMState
+    ) -> tuple[GaussianMixture, SQUAREMState]:
+        record = state.record
+        new, info = fn(mixture)
         tried = state.phase == 2
         # False for a NaN.
-        helped = (info.log_likelihood >= state.log_likelihood) & ~info.collapsed
+        helped = (info.log_likelihood >= record.log_likelihood) & ~info.collapsed
         dropped = tried & ~helped
-        plain_stop, plain_result, noise = judge(self, state, info)
+        plain_stop, plain_result, noise = judge(self, record, info)
         # An extrapolation is no place to end: its change is not that of a plain step.
         stop = plain_stop & ~tried
-        result = RESULTS.where(tried, state.result, plain_result)
+        result = RESULTS.where(tried, record.result, plain_result)
         again = stop & state.leapt & (result == RESULTS.component_collapsed)
         stop = stop & ~again
-        value = jnp.where(dropped, state.log_likelihood, info.log_likelihood)
+        value = jnp.where(dropped, record.log_likelihood, info.log_likelihood)
 
         # The extrapolation needs a step to be judged and one to be followed or not.
-        room = state.n_steps + 2 <= self.max_steps
-        leap, length = _extrapolate(state.before, y, new, state.longest)
+        room = record.n_steps + 2 <= self.max_steps
+        leap, length = _extrapolate(state.before, mixture, new, state.longest)
         leaps = (state.phase == 1) & room & (state.longest > 0) & ~again
         grown = jnp.where(
             length >= state.longest, _GROWTH * state.longest, state.longest
@@ -155,20 +131,21 @@ class SQUAREM(AbstractEM):
 
         following = _where(leaps, leap, _where(dropped, state.retreat, new))
         following = _where(again, state.start, following)
-        noise = _where(tried, state.noise, noise)
-        recorded = record(state, info, value, stop, result, noise)
+        noise = _where(tried, record.noise, noise)
+        record = record.after(value, stop, result, noise)
         # A fresh start has nothing to be compared with.
-        recorded["log_likelihood"] = jnp.where(again, -jnp.inf, value)
+        value = jnp.where(again, -jnp.inf, value)
+        record = eqx.tree_at(lambda r: r.log_likelihood, record, value)
         state = SQUAREMState(
-            **recorded,
+            record=record,
             phase=jnp.where(leaps, 2, jnp.where((state.phase == 0) & ~again, 1, 0)),
-            before=_where(state.phase == 0, y, state.before),
+            before=_where(state.phase == 0, mixture, state.before),
             retreat=new,
             longest=jnp.where(again, 0, longest),
             start=state.start,
             leapt=(state.leapt | (tried & helped)) & ~again,
         )
-        return _where(stop, y, following), state, info
+        return _where(stop, mixture, following), state
 
 
 def _extrapolate(

@@ -1,4 +1,4 @@
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -86,16 +86,13 @@ class EMStep(eqx.Module):
     def source(self) -> AbstractSource:
         return self.e_step.source
 
-    def __call__(
-        self, mixture: GaussianMixture, args: Any = None
-    ) -> tuple[GaussianMixture, StepInfo]:
+    def __call__(self, mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
         """The mixture after one step.
 
         Moments of a component are about its own mean if rounding errors of others would
         not be small, which is known of the mixture before the step, and again of the
         one after it.
         """
-        del args
         # Whether errors are small is asked at the start of a turn, and the first one is
         # about the mixture before the step: so E-step, M-step, factorisation and bound
         # are compiled once.

@@ -4,9 +4,8 @@ import equinox as eqx
 from jaxtyping import Array, Int
 
 from .._core.results import RESULTS
-from .best import take_best
 from .optima import distinct_optima, Optimum
-from .solution import Solution, take
+from .solution import Solution, take, take_best
 
 
 class Population(eqx.Module):
@@ -15,13 +14,12 @@ class Population(eqx.Module):
     **Attributes:**
 
     - `solutions`: a [`gmmx_eqx.Solution`][] whose arrays have a leading axis of lanes.
-    - `n_pool_steps`: for how many steps the pool of lanes ran; it computed `width`
-        lanes in each.
+    - `n_turns`: for how many turns the fits ran; each computed `width` lanes.
     - `width`: how many lanes were computed side by side.
     """
 
     solutions: Solution
-    n_pool_steps: Int[Array, ""]
+    n_turns: Int[Array, ""]
     width: int = eqx.field(static=True)
 
     def __len__(self) -> int:

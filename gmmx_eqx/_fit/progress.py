@@ -1,4 +1,26 @@
+"""How a compiled program tells a listener how far it is.
+
+It cannot hold the object that listens: it would be compiled again for every one. It
+calls one function of this module, with a number that says who.
+"""
+
 import abc
+import itertools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from .._core import entry_points
+from .._core.aliases import Count, Scalar
+
+
+_Result = TypeVar("_Result")
 
 
 class AbstractProgress(abc.ABC):
@@ -34,3 +56,113 @@ class AbstractProgress(abc.ABC):
     @abc.abstractmethod
     def end(self) -> None:
         """After the last step, or when the fit was interrupted."""
+
+
+class Ticket(eqx.Module):
+    """What a compiled program is given to report by.
+
+    **Attributes:**
+
+    - `number`: who listens.
+    - `n_before`: how many fits ended in other programs before this one.
+    """
+
+    number: Count
+    n_before: Count
+
+    def after(self, n_before: int) -> "Ticket":
+        return Ticket(self.number, jnp.asarray(n_before))
+
+    def report(self, n_done: Count, log_likelihood: Scalar) -> None:
+        args = (self.number, self.n_before + n_done, log_likelihood)
+        # Not ordered: what is ordered cannot be mapped. The listener sorts it out.
+        jax.debug.callback(_report, *args)
+
+
+class _Session:
+    """One listener during one fit, or many."""
+
+    def __init__(self, progress: AbstractProgress, unit: str, total: int | None):
+        self._progress = progress
+        self._unit = unit
+        self._total = total
+        self._is_open = False
+
+    def begin(self) -> None:
+        if not self._is_open:
+            self._is_open, self._n_done, self._value = True, -1, float("nan")
+            self._progress.begin(self._unit, self._total)
+
+    def report(self, n_done: int, value: float) -> None:
+        self.begin()
+        # Of a fit that begins, or begins again, nothing is known yet.
+        value = value if np.isfinite(value) else float("nan")
+        # Otherwise late, of a lane of a `vmap` that is behind, or no further fit ended.
+        if n_done > self._n_done:
+            # The best of many, also where programs follow each other.
+            if self._unit == "fit":
+                value = float(np.fmax(value, self._value))
+            change = value - self._value
+            self._n_done, self._value = n_done, value
+            self._progress.update(n_done, value, change)
+
+    def end(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._progress.end()
+
+
+_SESSIONS: dict[int, _Session] = {}
+_NUMBERS = itertools.count()
+
+
+def _report(number: Array, n_done: Array, value: Array) -> None:
+    session = _SESSIONS.get(int(number))
+    if session is not None:
+        session.report(int(n_done), float(value))
+
+
+def _end(number: Array, last: Array) -> None:
+    del last
+    _SESSIONS[int(number)].end()
+
+
+def report_to(
+    progress: AbstractProgress | bool,
+    unit: str,
+    total: int | None,
+    run: Callable[[Ticket | None], _Result],
+) -> _Result:
+    """`run` of a ticket to report by, or of `None` if nobody listens."""
+    listener = _as_listener(progress)
+    if listener is None:
+        return run(None)
+    number = next(_NUMBERS)
+    session = _SESSIONS[number] = _Session(listener, unit, total)
+    # Inside `jit` computed by its program, whatever else is known.
+    ticket = Ticket(jnp.full((), number), jnp.array(0))
+    if isinstance(ticket.number, jax.core.Tracer):
+        # The session stays: the program runs later, and may run again. It says when it
+        # has ended, by something that is known only then.
+        result = run(ticket)
+        jax.debug.callback(_end, ticket.number, jax.tree.leaves(result)[0])
+        return result
+    try:
+        session.begin()
+        result = run(ticket)
+        jax.effects_barrier()
+    finally:
+        session.end()
+        del _SESSIONS[number]
+    return result
+
+
+def _as_listener(progress: Any) -> AbstractProgress | None:
+    if isinstance(progress, bool):
+        return entry_points.load("interop.tqdm", "Bar")() if progress else None
+    if not isinstance(progress, AbstractProgress):
+        raise ValueError(
+            "`progress` must be `True`, `False` or a `gx.AbstractProgress`; got "
+            f"{progress!r}."
+        )
+    return progress

@@ -52,7 +52,7 @@ class Cell:
             bic=-2 * log_likelihood + n_parameters * float(np.log(n_samples)),
             aic=-2 * log_likelihood + 2 * n_parameters,
             icl=icl,
-            status=solution.status,
+            status=str(solution.status),
             n_steps=int(solution.n_steps),
             n_converged=n_converged,
             n_restarts=n_restarts,

@@ -5,7 +5,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Shaped
+from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from .._core import inputs
 from .._core.aliases import Count, PerFeature, Scalar, Weighting
@@ -52,15 +52,16 @@ class Solution(Pickled, eqx.Module):
         result: RESULTS,
     ) -> "Solution":
         """From the end of a solver's loop, whose mixture is about the pivot."""
+        record = state.record
         # A history is as long as a program says, however many steps are taken.
-        beyond = jnp.arange(state.log_likelihoods.size) >= state.n_steps
-        last = jax.lax.stop_gradient(state.log_likelihood)
+        beyond = jnp.arange(record.log_likelihoods.size) >= record.n_steps
+        last = jax.lax.stop_gradient(record.log_likelihood)
         return cls(
             mixture=moved(mixture, source.pivot),
-            log_likelihood=state.log_likelihood,
-            mean_log_likelihood=state.log_likelihood / source.total,
-            n_steps=state.n_steps,
-            log_likelihoods=jnp.where(beyond, last, state.log_likelihoods),
+            log_likelihood=record.log_likelihood,
+            mean_log_likelihood=record.log_likelihood / source.total,
+            n_steps=record.n_steps,
+            log_likelihoods=jnp.where(beyond, last, record.log_likelihoods),
             result=result,
         )
 
@@ -121,6 +122,30 @@ def _take(solutions: Solution, index: Count) -> Solution:
     return jax.tree.map(lambda leaf: leaf[index], solutions)
 
 
+def best_lane(solutions: Solution) -> Int[Array, ""]:
+    """The lane of the highest log-likelihood, along the first axis.
+
+    A lane that converged or ran out of steps has a valid mixture and comes before one
+    that failed otherwise, which comes before one that met a NaN. Of lanes that differ
+    by rounding alone it is the first.
+    """
+    result = solutions.result
+    valid = (result == RESULTS.successful) | (result == RESULTS.max_steps_reached)
+    rank = jnp.where(valid, 2, jnp.where(result == RESULTS.nonfinite, 0, 1))
+    candidate = rank == jnp.max(rank)
+    value = jnp.where(candidate, solutions.log_likelihood, -jnp.inf)
+    value = jnp.where(jnp.isnan(value), -jnp.inf, value)
+    highest = jnp.max(value)
+    rounding = 64 * jnp.finfo(value.dtype).eps * jnp.abs(highest)
+    return jnp.argmax(value >= highest - rounding)
+
+
+@eqx.filter_jit
+def take_best(solutions: Solution) -> Solution:
+    """The best lane of solutions with a leading axis."""
+    return take(solutions, best_lane(solutions))
+
+
 def ending(
     state: AbstractEMState,
     source: AbstractSource,
@@ -131,11 +156,11 @@ def ending(
     right if there are too few of them."""
     if weight is None or weight.ndim == 0:
         # Their number was known before, and was looked at.
-        return state.result
+        return state.record.result
     # A NaN in the data is worse.
     finite = jnp.isfinite(jnp.sum(source.variances))
     few = finite & (jnp.sum(weight > 0) < n_components)
-    return RESULTS.where(few, RESULTS.too_few_samples, state.result)
+    return RESULTS.where(few, RESULTS.too_few_samples, state.record.result)
 
 
 def in_unit(solution: Solution, unit: Unit) -> Solution:

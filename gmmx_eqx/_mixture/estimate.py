@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int
 
 from .._core import linalg
 from .._core.aliases import Means, PerFeature, PerSample, Rows, Weights
@@ -20,6 +21,7 @@ def estimate(
     *extras,
     reg_covar: PerFeature,
     n_pseudo: int = 0,
+    pools_few_only: bool = False,
 ) -> tuple[Weights, Means, AbstractCovariances]:
     """The most likely weights, means and covariances, in two passes over the data.
 
@@ -35,6 +37,8 @@ def estimate(
     - `n_pseudo`: how many samples of the pooled covariance within components to add to
         each component's own. With as many as features, a component that begins with
         one or two samples is not singular.
+    - `pools_few_only`: whether to do so only for components with no more samples than
+        features.
     """
 
     def resp_of(chunk: Chunk, *extra) -> Rows:
@@ -56,12 +60,18 @@ def estimate(
     moments = source.reduce(moments_of, *extras)
     weights = moments.count / moments.total
     means = source.pivot + shift + moments.shift
-    if n_pseudo and count.size > 1 and not is_tied(family):
-        moments = _shrink(moments, n_pseudo)
+    if not n_pseudo or count.size == 1 or is_tied(family):
+        return weights, means, template.estimate(moments, reg_covar)
+    pooled = jnp.ones_like(moments.count, bool)
+    if pools_few_only:
+        pooled = moments.count <= source.n_features
+    moments = _shrink(moments, jnp.where(pooled, n_pseudo, 0))
     return weights, means, template.estimate(moments, reg_covar)
 
 
-def _shrink(moments: Moments, n_pseudo: int) -> Moments:
+def _shrink(moments: Moments, n_pseudo: Int[Array, "1 _ 1 1"]) -> Moments:
+    n_pseudo = n_pseudo.astype(moments.count.dtype)
+
     def shrink(second):
         scatter = jnp.sum(second, axis=Axis.components, keepdims=True)
         return second + n_pseudo * linalg.safe_divide(scatter, moments.total)

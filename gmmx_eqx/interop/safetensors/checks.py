@@ -21,9 +21,9 @@ SOLUTION = ("log_likelihood", "mean_log_likelihood", "log_likelihoods", *COUNTS)
 NAMES: dict[str, tuple[str, ...]] = {
     "mixture": PARAMETERS,
     "solution": (*PARAMETERS, *SOLUTION, "result"),
-    "population": (*PARAMETERS, *SOLUTION, "result", "n_pool_steps"),
+    "population": (*PARAMETERS, *SOLUTION, "result", "n_turns"),
 }
-_INTEGERS = (*COUNTS, "result", "n_pool_steps")
+_INTEGERS = (*COUNTS, "result", "n_turns")
 
 
 class WrongContent(ValueError):
@@ -57,7 +57,7 @@ def check_arrays(
         "means": (*lead, 1, k, d, 1),
         held: (*lead, *values),
         "log_likelihoods": (*lead, None),
-        "n_pool_steps": tuple(lead[:-1]),
+        "n_turns": tuple(lead[:-1]),
     }
     for name, array in arrays.items():
         shape = shapes.get(name, tuple(lead))

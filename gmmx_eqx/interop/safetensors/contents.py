@@ -82,7 +82,7 @@ def _(solution: Solution) -> Arrays:
 
 @to_arrays.register(Population)
 def _(population: Population) -> Arrays:
-    own = {"n_pool_steps": np.asarray(population.n_pool_steps)}
+    own = {"n_turns": np.asarray(population.n_turns)}
     return {**to_arrays(population.solutions), **own}
 
 
@@ -119,7 +119,7 @@ def from_arrays(
     family = covariance_class(metadata.get("covariance_type", ""))
     lead = check_arrays(arrays, kind, family, stored)
     leaves = _leaves(arrays, np.dtype(stored) if dtype is None else dtype)
-    n_pool_steps = leaves.pop("n_pool_steps", None)
+    n_turns = leaves.pop("n_turns", None)
 
     def build(leaves: dict[str, Array]) -> Any:
         if FACTORS in leaves:
@@ -151,14 +151,14 @@ def from_arrays(
     check_parameters(built if kind == "mixture" else built.mixture, required)
     if kind != "population":
         return built
-    assert n_pool_steps is not None
+    assert n_turns is not None
     width = metadata.get("width", "")
     if not (width.isascii() and width.isdigit() and int(width) > 0):
         raise WrongContent(f"its width is {width!r}; expected a positive number.")
     gather = lambda solutions, n_steps: Population(solutions, n_steps, int(width))
     for _ in lead[1:]:
         gather = jax.vmap(gather)
-    return gather(built, n_pool_steps)
+    return gather(built, n_turns)
 
 
 def _leaves(arrays: Arrays, dtype: np.dtype) -> dict[str, Array]:

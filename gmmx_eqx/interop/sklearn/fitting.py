@@ -10,30 +10,32 @@ import jax.random as jr
 from ..._core import buckets
 from ..._core.aliases import Data, SampleWeight, Weighting
 from ..._fit import fit, Solution
-from ..._fit.best import take_best
-from ..._fit.lanes import Settings
-from ..._fit.pool import map_groups, run_pool
-from ..._fit.solution import moved
+from ..._fit.driver import drive_lanes, map_groups
+from ..._fit.random_starts import RandomStarts
+from ..._fit.solution import moved, take_best
 from ..._mixture import GaussianMixture
 from .starts import Given, make_start
 
 
 def fit_from(
-    settings: Settings, mixture: GaussianMixture, x: Data, weight: SampleWeight | None
+    settings: RandomStarts,
+    mixture: GaussianMixture,
+    x: Data,
+    weight: SampleWeight | None,
 ) -> Solution:
     """From one mixture."""
     return fit(
         mixture,
         x,
         sample_weight=weight,
-        reg_covar=settings.ridge,
-        solver=settings.solver,
+        reg_covar=settings.options.ridge,
+        solver=settings.options.solver,
         throw=False,
     )
 
 
 def fit_starts(
-    settings: Settings,
+    settings: RandomStarts,
     given: Given,
     x: Data,
     weight: SampleWeight | None,
@@ -54,7 +56,7 @@ def fit_starts(
 
 @eqx.filter_jit
 def _start(
-    settings: Settings, given: Given, x: Data, weight: Weighting, key: Any
+    settings: RandomStarts, given: Given, x: Data, weight: Weighting, key: Any
 ) -> GaussianMixture:
     source = settings.source(x, weight)
     return make_start(settings, given, source, key, jnp.array(0))
@@ -62,7 +64,7 @@ def _start(
 
 @eqx.filter_jit
 def _fit_lanes(
-    settings: Settings, given: Given, x: Data, weight: Weighting, keys: Any
+    settings: RandomStarts, given: Given, x: Data, weight: Weighting, keys: Any
 ) -> tuple[Solution, Solution]:
     source = settings.source(x, weight)
 
@@ -73,12 +75,11 @@ def _fit_lanes(
     turns = jnp.arange(keys.shape[0])
     starts = map_groups(start, settings.width, keys, turns)
     step = settings.step(source)
-    run = lambda mixture, args: step(mixture)
-    mixtures, states, _ = run_pool(
-        run, settings.solver, starts, lambda lane: None, settings.width
+    mixtures, states, _ = drive_lanes(
+        lambda lane: step, settings.options.solver, starts, settings.width
     )
     finish = lambda mixture, state: Solution.from_state(
-        mixture, state, source, state.result
+        mixture, state, source, state.record.result
     )
     solutions = jax.vmap(finish)(mixtures, states)
     return take_best(solutions), solutions

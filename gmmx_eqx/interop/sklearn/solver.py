@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -8,8 +7,8 @@ import jax.numpy as jnp
 from ..._core import inputs
 from ..._core.aliases import Count, Scalar
 from ..._core.results import RESULTS
-from ..._em import AbstractEM, EMState, StepInfo
-from ..._em.solver import as_max_steps, as_tol, blank, record, settles
+from ..._em import AbstractEM, EMState, Record, Step
+from ..._em.solver import as_max_steps, as_tol, settles
 from ..._mixture import GaussianMixture
 
 
@@ -39,39 +38,23 @@ class CountedEM(AbstractEM):
         self.max_steps, self.history_size = as_max_steps(max_steps)
         self.previous = inputs.as_float(previous, "previous")
 
-    def init(
-        self,
-        fn: Callable[..., Any],
-        y: GaussianMixture,
-        args: Any,
-        options: dict[str, Any],
-        f_struct: Any,
-        aux_struct: Any,
-        tags: frozenset[object],
-    ) -> EMState:
-        del fn, options, f_struct, aux_struct, tags, args
-        return EMState(**blank(self, y))
+    def init(self, mixture: GaussianMixture) -> EMState:
+        return EMState(Record.blank(self.history_size, mixture.means.dtype))
 
     def step(
-        self,
-        fn: Callable[..., Any],
-        y: GaussianMixture,
-        args: Any,
-        options: dict[str, Any],
-        state: EMState,
-        tags: frozenset[object],
-    ) -> tuple[GaussianMixture, EMState, StepInfo]:
-        del options, tags
-        new, info = fn(y, args)
+        self, fn: Step, mixture: GaussianMixture, state: EMState
+    ) -> tuple[GaussianMixture, EMState]:
+        record = state.record
+        new, info = fn(mixture)
         value = info.log_likelihood
         first = self.previous.astype(value.dtype) * info.total_weight
-        previous = jnp.where(state.n_steps == 0, first, state.log_likelihood)
+        previous = jnp.where(record.n_steps == 0, first, record.log_likelihood)
         settled, noise = settles(
-            self.tol, state.noise, value, previous, info.total_weight
+            self.tol, record.noise, value, previous, info.total_weight
         )
         idle = self.max_steps == 0
         # If another component is singular at the same time, the next step says so.
-        lost = jnp.any((y.weights > 0) & (new.weights == 0))
+        lost = jnp.any((mixture.weights > 0) & (new.weights == 0))
         collapsed = info.collapsed & ~lost
         nonfinite = ~jnp.isfinite(value)
         failed = nonfinite | (collapsed & ~idle)
@@ -82,7 +65,7 @@ class CountedEM(AbstractEM):
         result = RESULTS.where(collapsed & ~idle, RESULTS.component_collapsed, result)
         result = RESULTS.where(nonfinite, RESULTS.nonfinite, result)
         stays = failed | idle
-        y = jax.tree.map(lambda old, new: jnp.where(stays, old, new), y, new)
-        changes = record(state, info, value, stays, result, noise)
-        stop = stays | settled | (changes["n_steps"] >= self.max_steps)
-        return y, EMState(**{**changes, "stop": stop}), info
+        kept = jax.tree.map(lambda old, new: jnp.where(stays, old, new), mixture, new)
+        record = record.after(value, stays, result, noise)
+        stop = stays | settled | (record.n_steps >= self.max_steps)
+        return kept, EMState(eqx.tree_at(lambda r: r.stop, record, stop))

@@ -4,8 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from ..._core.aliases import Count, Means, Weights
-from ..._covariances import AbstractCovariances, is_tied, where_components
-from ..._fit.lanes import Settings
+from ..._covariances import AbstractCovariances
+from ..._fit.random_starts import RandomStarts
 from ..._initialisers import in_turn, Partition
 from ..._mixture import GaussianMixture
 from ..._mixture.estimate import estimate
@@ -36,34 +36,26 @@ class Given(eqx.Module):
 
 
 def make_start(
-    settings: Settings, given: Given, source: InMemory, key: Any, turn: Count
+    settings: RandomStarts, given: Given, source: InMemory, key: Any, turn: Count
 ) -> GaussianMixture:
     """A start in the units of the data, from a random partition.
 
     As in scikit-learn, every component's covariance is that of its own samples, unless
     it has too few of them for that not to be singular.
     """
-    partition = _partition(settings, source, key, turn)
-    n_features = source.n_features
-    alone, pooled = (
-        estimate(
-            settings.family,
-            source,
-            partition,
-            reg_covar=settings.ridge.resolve(source.variances),
-            n_pseudo=n_pseudo,
-        )
-        for n_pseudo in (0, n_features + 1)
+    parameters = estimate(
+        settings.family,
+        source,
+        _partition(settings, source, key, turn),
+        reg_covar=settings.options.ridge.resolve(source.variances),
+        n_pseudo=source.n_features + 1,
+        pools_few_only=True,
     )
-    weights, means, covariances = alone
-    has_few = weights * source.total <= n_features
-    if not is_tied(covariances) and covariances.n_components > 1:
-        covariances = where_components(has_few, pooled[2], covariances)
-    return given.replace(GaussianMixture(weights, means, covariances))
+    return given.replace(GaussianMixture(*parameters))
 
 
 def _partition(
-    settings: Settings, source: InMemory, key: Any, turn: Count
+    settings: RandomStarts, source: InMemory, key: Any, turn: Count
 ) -> Partition:
     if settings.n_components > 1:
         initialiser = in_turn(settings.initialiser, turn)

@@ -13,9 +13,9 @@ from ..._core.aliases import Data, SampleWeight
 from ..._core.results import RESULTS
 from ..._covariances import covariance_class
 from ..._fit import Solution
-from ..._fit.lanes import Settings
+from ..._fit.options import Options
+from ..._fit.random_starts import RandomStarts
 from ..._mixture import GaussianMixture
-from ..._priors import as_ridge
 from .checks import as_initialiser, check_starts
 from .fitting import fit_from, fit_starts
 from .solver import CountedEM
@@ -44,12 +44,12 @@ def train(
     """
     data, weight = _as_data(x, sample_weight, estimator.n_components)
     start, previous = (None, -np.inf) if last is None else last
-    settings = Settings(
+    solver = CountedEM(estimator.tol, estimator.max_iter, previous)
+    settings = RandomStarts(
         family=covariance_class(estimator.covariance_type),
         n_components=int(estimator.n_components),
         initialiser=as_initialiser(estimator.init_params),
-        ridge=as_ridge(estimator.reg_covar),
-        solver=CountedEM(estimator.tol, estimator.max_iter, previous),
+        options=Options.create(estimator.reg_covar, solver, None),
         width=min(_WIDTH, int(estimator.n_init)),
     )
     given = check_starts(estimator, settings.family, data.shape[1], data.dtype)

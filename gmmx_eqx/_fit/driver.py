@@ -1,41 +1,63 @@
-"""Many fits in one program, in which a fit that has ended makes room for the next."""
+"""The loop of every fit: one lane, or many of which each goes to its own end."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
-from .._em import AbstractEM, AbstractEMState, StepInfo
-from .._em.solver import check_solver
+from .._em import AbstractEM, AbstractEMState, Step
 from .._mixture import GaussianMixture
-from .watch import Ticket
+from .progress import Ticket
 
 
 _Lanes = TypeVar("_Lanes", bound=PyTree)
 
 
-class _Pool(eqx.Module):
+def drive(
+    step: Step, solver: AbstractEM, start: GaussianMixture, ticket: Ticket | None
+) -> tuple[GaussianMixture, AbstractEMState]:
+    """The mixture that a solver ends at, and its state.
+
+    **Arguments:**
+
+    - `step`: a step of EM.
+    - `ticket`: to report every step by.
+    """
+
+    def turn(carry):
+        mixture, state = carry
+        # The state before has counted the steps that led to this likelihood.
+        n_steps = state.record.n_steps
+        mixture, state = solver.step(step, mixture, state)
+        if ticket is not None:
+            ticket.report(n_steps, state.record.log_likelihood)
+        return mixture, state
+
+    carry = start, solver.init(start)
+    return jax.lax.while_loop(lambda carry: ~carry[1].record.stop, turn, carry)
+
+
+class _Slots(eqx.Module):
     lane: Int[Array, " width"]
     mixtures: PyTree
     states: PyTree
     n_started: Int[Array, ""]
-    n_pool_steps: Int[Array, ""]
+    n_turns: Int[Array, ""]
     results: tuple[PyTree, PyTree]
 
 
-def run_pool(
-    step: Callable[[GaussianMixture, Any], tuple[GaussianMixture, StepInfo]],
+def drive_lanes(
+    step_of: Callable[[Int[Array, ""]], Step],
     solver: AbstractEM,
     starts: GaussianMixture,
-    args: Callable[[Int[Array, ""]], Any],
     width: int,
     ticket: Ticket | None = None,
     n_used: Int[Array, ""] | None = None,
 ) -> tuple[GaussianMixture, AbstractEMState, Int[Array, ""]]:
-    """Iterates every lane of `starts` to its own end, `width` lanes at a time.
+    """As `drive`, for every lane of `starts`, `width` of them at a time.
 
     Under a plain `vmap` of the loop all lanes are computed until the slowest has ended.
     Here a slot whose lane has ended takes the next lane that has not begun, so that
@@ -44,9 +66,8 @@ def run_pool(
 
     **Arguments:**
 
-    - `step`: a step of EM, `(mixture, args) -> (mixture, StepInfo)`.
+    - `step_of`: from the number of a lane to its step of EM.
     - `starts`: mixtures with a leading axis of lanes.
-    - `args`: from the number of a lane to what its steps need.
     - `ticket`: to report by how many lanes have ended.
     - `n_used`: how many of the lanes, the first ones, are to be iterated; all if not
         given.
@@ -54,66 +75,54 @@ def run_pool(
     **Returns:**
 
     The final mixtures and solver states with the leading axis of lanes, and how many
-    steps the pool took: it computed `width` times as many.
+    turns were taken: each computed `width` lanes.
     """
     n_rows = starts.means.shape[0]
     n_lanes = jnp.asarray(n_rows) if n_used is None else n_used
     width = min(width, n_rows)
 
-    def init(mixture):
-        return solver.init(step, mixture, None, {}, None, None, frozenset())
-
     def advance(mixture, state, lane):
-        new = solver.step(step, mixture, args(lane), {}, state, frozenset())
-        return new[:2]
+        return solver.step(step_of(lane), mixture, state)
 
-    check_solver(solver, step, jax.tree.map(lambda leaf: leaf[0], starts))
-    states = jax.vmap(init)(starts)
+    states = jax.vmap(solver.init)(starts)
     first = jnp.arange(width)
-    pool = _Pool(
+    slots = _Slots(
         lane=jnp.minimum(first, n_lanes),
         mixtures=_take(starts, first),
         states=_take(states, first),
         n_started=jnp.array(width),
-        n_pool_steps=jnp.array(0),
+        n_turns=jnp.array(0),
         results=(starts, states),
     )
 
-    def unfinished(pool):
-        return jnp.any(pool.lane < n_lanes)
-
-    def turn(pool):
+    def turn(slots):
         # A slot without a lane computes the last one again; nobody looks.
-        lane = jnp.minimum(pool.lane, n_lanes - 1)
-        mixtures, states = jax.vmap(advance)(pool.mixtures, pool.states, lane)
-        ended = states.stop
+        lane = jnp.minimum(slots.lane, n_lanes - 1)
+        mixtures, states = jax.vmap(advance)(slots.mixtures, slots.states, lane)
+        ended = states.record.stop
         # Out of range is dropped: a slot that goes on, or has no lane, writes nothing.
-        written = jnp.where(ended & (pool.lane < n_lanes), pool.lane, n_rows)
-        results = _put(pool.results, written, (mixtures, states))
-        candidates = pool.n_started + jnp.cumsum(ended) - 1
-        next_lane = jnp.where(ended, jnp.minimum(candidates, n_lanes), pool.lane)
-        fresh = jnp.minimum(next_lane, n_lanes - 1)
-        refill = (_take(starts, fresh), jax.vmap(init)(_take(starts, fresh)))
+        written = jnp.where(ended & (slots.lane < n_lanes), slots.lane, n_rows)
+        results = _put(slots.results, written, (mixtures, states))
+        candidates = slots.n_started + jnp.cumsum(ended) - 1
+        next_lane = jnp.where(ended, jnp.minimum(candidates, n_lanes), slots.lane)
+        fresh = _take(starts, jnp.minimum(next_lane, n_lanes - 1))
+        refill = (fresh, jax.vmap(solver.init)(fresh))
         mixtures, states = _where(ended, refill, (mixtures, states))
-        n_started = pool.n_started + jnp.sum(ended)
+        n_started = slots.n_started + jnp.sum(ended)
         if ticket is not None:
             n_running = jnp.sum(next_lane < n_lanes)
             n_ended = jnp.minimum(n_started, n_lanes) - n_running
             # -inf for a lane that has not ended; NaN for one that met a NaN.
-            values = results[1].log_likelihood
+            values = results[1].record.log_likelihood
             values = jnp.where(jnp.isnan(values), -jnp.inf, values)
             ticket.report(n_ended, jnp.max(values))
-        return _Pool(
-            lane=next_lane,
-            mixtures=mixtures,
-            states=states,
-            n_started=n_started,
-            n_pool_steps=pool.n_pool_steps + 1,
-            results=results,
+        return _Slots(
+            next_lane, mixtures, states, n_started, slots.n_turns + 1, results
         )
 
-    pool = jax.lax.while_loop(unfinished, turn, pool)
-    return (*pool.results, pool.n_pool_steps)
+    unfinished = lambda slots: jnp.any(slots.lane < n_lanes)
+    slots = jax.lax.while_loop(unfinished, turn, slots)
+    return (*slots.results, slots.n_turns)
 
 
 def map_groups(fn: Callable[..., _Lanes], width: int, *args: PyTree) -> _Lanes:

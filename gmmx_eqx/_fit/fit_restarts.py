@@ -10,11 +10,11 @@ from .._covariances import covariance_class, CovarianceType
 from .._em import AbstractEM
 from .._initialisers import AbstractInitialiser
 from .._priors import RidgeLike
-from .lanes import fit_lanes, Settings
+from .options import as_initialiser, Options
 from .population import Population
-from .progress import AbstractProgress
+from .progress import AbstractProgress, report_to
+from .random_starts import fit_lanes, RandomStarts
 from .solution import in_unit
-from .watch import watch
 
 
 def fit_restarts(
@@ -28,6 +28,7 @@ def fit_restarts(
     sample_weight: SampleWeightLike | None = None,
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
+    samples_per_chunk: int | None = None,
     width: int = 64,
     progress: AbstractProgress | bool = False,
 ) -> Population:
@@ -41,7 +42,8 @@ def fit_restarts(
     - `key`: a `jax.random` key; every start gets its own from it.
     - `initialiser`: how to start; [`gmmx_eqx.Mixed`][] if not given, whose first start
         is by k-means.
-    - `sample_weight`, `reg_covar`, `solver`: as in [`gmmx_eqx.fit`][].
+    - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`: as in
+        [`gmmx_eqx.fit`][].
     - `width`: how many fits are computed side by side. A fit that has ended makes room
         for the next.
     - `progress`: as in [`gmmx_eqx.fit`][]; it counts fits that have ended.
@@ -61,19 +63,18 @@ def fit_restarts(
     check_key(key)
     inputs.check_enough_samples(x, weight, n_components)
     weight, unit = inputs.balance(weight)
-    settings = Settings.create(
+    fits = RandomStarts(
         covariance_class(covariance_type),
         n_components,
-        initialiser=initialiser,
-        reg_covar=reg_covar,
-        solver=solver,
+        as_initialiser(initialiser),
+        Options.create(reg_covar, solver, samples_per_chunk),
         width=min(width, n_restarts),
     )
     keys = jr.split(key, n_restarts)
-    x, weight = buckets.fill(x, weight, keys, settings, n_lanes=n_restarts)
+    x, weight = buckets.fill(x, weight, keys, fits, n_lanes=n_restarts)
     n_active = jnp.full(n_restarts, n_components)
     turns = jnp.arange(n_restarts)
-    run = ft.partial(fit_lanes, settings, x, weight, keys, n_active, turns)
-    solutions, n_pool_steps = watch(progress, "fit", n_restarts, run)
+    run = ft.partial(fit_lanes, fits, x, weight, keys, n_active, turns)
+    solutions, n_turns = report_to(progress, "fit", n_restarts, run)
     solutions = in_unit(solutions, unit)
-    return Population(solutions, n_pool_steps, settings.width)
+    return Population(solutions, n_turns, fits.width)

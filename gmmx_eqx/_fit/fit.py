@@ -1,9 +1,7 @@
 import functools as ft
-from typing import Any
 
 import equinox as eqx
 import jax
-import optimistix as optx
 
 from .._core import buckets, inputs
 from .._core.aliases import Data, Weighting
@@ -11,17 +9,15 @@ from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
 from .._core.placement import all_on_automatic_mesh
 from .._core.results import RESULTS
-from .._em import AbstractEM, EM, EMStep, Frozen, StepInfo
+from .._em import AbstractEM, EMStep, Frozen, StepInfo
 from .._em.implicit import with_derivatives
-from .._em.solver import check_solver
 from .._mixture import as_plain_mixture, GaussianMixture
-from .._priors import AbstractRidge, as_ridge, RidgeLike
-from .._sources import chunk_size, InMemory
+from .._priors import RidgeLike
+from .driver import drive
 from .error import raise_unless_successful
-from .progress import AbstractProgress
-from .reporting import Reporting
+from .options import Options
+from .progress import AbstractProgress, report_to, Ticket
 from .solution import ending, in_unit, moved, Solution
-from .watch import Ticket, watch
 
 
 def fit(
@@ -30,7 +26,7 @@ def fit(
     *,
     sample_weight: SampleWeightLike | None = None,
     reg_covar: RidgeLike = None,
-    solver: optx.AbstractFixedPointSolver[Any, Any, Any] | None = None,
+    solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
     frozen: Frozen | None = None,
     throw: bool = True,
@@ -46,7 +42,8 @@ def fit(
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
         feature, in squared data units, or a [`gmmx_eqx.AbstractRidge`][]. A millionth
         of each feature's own variance if not given.
-    - `solver`: [`gmmx_eqx.EM`][] with its `tol` and `max_steps`.
+    - `solver`: a [`gmmx_eqx.AbstractEM`][]; [`gmmx_eqx.EM`][] with its `tol` and
+        `max_steps` if not given.
     - `samples_per_chunk`: how many samples to hold intermediate results of at once.
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are.
     - `throw`: whether to raise if the fit does not converge. If not, look at `result`.
@@ -78,27 +75,13 @@ def fit(
     )
     inputs.check_enough_samples(x, weight, mixture.n_components)
     weight, unit = inputs.balance(weight)
-    if samples_per_chunk is not None:
-        samples_per_chunk = inputs.check_count(samples_per_chunk, "samples_per_chunk")
-    if solver is not None and not isinstance(solver, optx.AbstractFixedPointSolver):
-        check_instance(solver, AbstractEM, "solver", "EM()")
+    options = Options.create(reg_covar, solver, samples_per_chunk)
     if frozen is not None:
         check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
         frozen.check(mixture)
-    ridge = as_ridge(reg_covar)
-    solver = EM() if solver is None else solver
-    x, weight = buckets.fill(x, weight, mixture, ridge, solver, frozen)
-    run = ft.partial(
-        _fit,
-        mixture,
-        x,
-        weight,
-        ridge,
-        solver,
-        samples_per_chunk,
-        frozen,
-    )
-    solution = in_unit(watch(progress, "step", None, run), unit)
+    x, weight = buckets.fill(x, weight, mixture, options, frozen)
+    run = ft.partial(_fit, mixture, x, weight, options, frozen)
+    solution = in_unit(report_to(progress, "step", None, run), unit)
     return raise_unless_successful(solution) if throw else solution
 
 
@@ -107,43 +90,32 @@ def _fit(
     mixture: GaussianMixture,
     x: Data,
     weight: Weighting,
-    ridge: AbstractRidge,
-    solver: optx.AbstractFixedPointSolver[Any, Any, Any],
-    size: int | None,
+    options: Options,
     frozen: Frozen | None,
     ticket: Ticket | None,
 ) -> Solution:
     mixture, x = inputs.common_dtype(mixture, x)
-    if size is None:
-        size = chunk_size(x)
-    source = InMemory.from_data(x, weight, size)
-    step = EMStep.create(mixture.covariances, source, ridge, frozen)
+    source = options.source(x, weight, of_lanes=False)
+    step = EMStep.create(mixture.covariances, source, options.ridge, frozen)
     start = moved(mixture, -source.pivot)
-    check_solver(solver, step, start)
     # The loop is not differentiated: its fixed point is.
     constant_step, constant_start = jax.lax.stop_gradient((step, start))
 
-    def pinned(y: GaussianMixture, args: Any) -> tuple[GaussianMixture, StepInfo]:
+    def pinned(mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
         assert frozen is not None
-        return constant_step(frozen.pin(y, constant_start), args)
+        return constant_step(frozen.pin(mixture, constant_start))
 
-    end = optx.fixed_point(
+    end, state = drive(
         constant_step if frozen is None else pinned,
-        solver if ticket is None else Reporting(solver, ticket),
+        options.solver,
         constant_start,
-        has_aux=True,
-        max_steps=None,
-        adjoint=optx.ImplicitAdjoint(),
-        throw=False,
+        ticket,
     )
+    record = state.record
     value, log_likelihood = with_derivatives(
-        step,
-        start,
-        end.value,
-        end.state.log_likelihood,
-        end.state.result == RESULTS.successful,
+        step, start, end, record.log_likelihood, record.result == RESULTS.successful
     )
-    state = eqx.tree_at(lambda s: s.log_likelihood, end.state, log_likelihood)
+    state = eqx.tree_at(lambda s: s.record.log_likelihood, state, log_likelihood)
     result = ending(state, source, weight, mixture.n_components)
     solution = Solution.from_state(value, state, source, result)
     if frozen is None:

@@ -12,12 +12,11 @@ from .._covariances import covariance_class, CovarianceType
 from .._em import AbstractEM
 from .._initialisers import AbstractInitialiser
 from .._priors import RidgeLike
-from .best import take_best
-from .lanes import fit_sets, Settings
-from .progress import AbstractProgress
+from .options import as_initialiser, Options
+from .progress import AbstractProgress, report_to
+from .random_starts import fit_sets, RandomStarts
 from .sets import as_sets
-from .solution import in_unit, Solution
-from .watch import watch
+from .solution import in_unit, Solution, take_best
 
 
 def fit_batch(
@@ -31,6 +30,7 @@ def fit_batch(
     sample_weight: WeightSetsLike | None = None,
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
+    samples_per_chunk: int | None = None,
     width: int = 64,
     progress: AbstractProgress | bool = False,
 ) -> Solution:
@@ -44,8 +44,8 @@ def fit_batch(
     - `n_restarts`: how many starts for each data set, of which the best is returned.
     - `key`: a `jax.random` key.
     - `sample_weight`: shape `(n_sets, n_samples)`, or a sequence like `xs`.
-    - `initialiser`, `reg_covar`, `solver`, `width`, `progress`: as in
-        [`gmmx_eqx.fit_restarts`][].
+    - `initialiser`, `reg_covar`, `solver`, `samples_per_chunk`, `width`, `progress`:
+        as in [`gmmx_eqx.fit_restarts`][].
 
     **Returns:**
 
@@ -72,19 +72,18 @@ def fit_batch(
     xs, weights = buckets.fill_sets(
         xs, weights, n_restarts, key, initialiser, reg_covar, solver
     )
-    settings = Settings.create(
+    fits = RandomStarts(
         covariance_class(covariance_type),
         n_components,
-        initialiser=initialiser,
-        reg_covar=reg_covar,
-        solver=solver,
+        as_initialiser(initialiser),
+        Options.create(reg_covar, solver, samples_per_chunk),
         width=min(width, xs.shape[0] * n_restarts),
     )
     # A set's keys do not depend on how many sets there are.
     keys = jr.split(key, (xs.shape[0], n_restarts))
     n_lanes = jnp.asarray(n_sets * n_restarts)
-    run = ft.partial(fit_sets, settings, xs, weights, keys, n_lanes)
-    solutions, _ = watch(progress, "fit", n_sets * n_restarts, run)
+    run = ft.partial(fit_sets, fits, xs, weights, keys, n_lanes)
+    solutions, _ = report_to(progress, "fit", n_sets * n_restarts, run)
     best = _best_of_each(solutions)
     best = jax.tree.map(lambda leaf: buckets.cut(leaf, n_sets), best)
     return in_unit(best, unit)

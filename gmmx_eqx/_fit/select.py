@@ -25,12 +25,11 @@ from .._mixture import GaussianMixture
 from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
 from .._priors import RidgeLike
-from .best import take_best
-from .lanes import fit_lanes, Settings
-from .progress import AbstractProgress
+from .options import as_initialiser, Options
+from .progress import AbstractProgress, report_to, Ticket
+from .random_starts import fit_lanes, RandomStarts
 from .selection import Cell, Selection
-from .solution import in_unit, Solution, take
-from .watch import Ticket, watch
+from .solution import in_unit, Solution, take, take_best
 
 
 def select(
@@ -45,6 +44,7 @@ def select(
     sample_weight: SampleWeightLike | None = None,
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
+    samples_per_chunk: int | None = None,
     width: int = 64,
     progress: AbstractProgress | bool = False,
 ) -> Selection:
@@ -57,12 +57,13 @@ def select(
 
     - `x`: the data, shape `(n_samples, n_features)`.
     - `n_components`: the numbers of components to try.
-    - `covariance_types`: the families to try; all that are registered if not given.
+    - `covariance_types`: the families to try; all that are registered if not given,
+        except those whose rank has to be chosen.
     - `n_restarts`: how many random starts for each, of which the best counts.
     - `criterion`: `"bic"`, `"aic"` or `"icl"`; the smallest wins.
     - `key`: a `jax.random` key.
-    - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `width`,
-        `progress`: as in [`gmmx_eqx.fit_restarts`][].
+    - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`,
+        `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][].
 
     **Returns:**
 
@@ -87,9 +88,13 @@ def select(
     weight, unit = inputs.balance(weight)
     n_balanced = float(len(x) if weight is None else np.sum(np.asarray(weight)))
     n_samples = n_balanced * float(unit)
-    names = COVARIANCE if covariance_types is None else covariance_types
+    names = covariance_types
+    if names is None:
+        names = [name for name, family in COVARIANCE.items() if family.compared]
     names = _as_tuple(names, "covariance_types", "['full', 'diag']")
     families = [covariance_class(name, "covariance_types") for name in names]
+    starts = as_initialiser(initialiser)
+    options = Options.create(reg_covar, solver, samples_per_chunk)
     n_active = jnp.repeat(jnp.asarray(counts), n_restarts)
     turns = jnp.tile(jnp.arange(n_restarts), len(counts))
     keys = jr.split(key, n_active.size)
@@ -98,15 +103,10 @@ def select(
     def cells_of(
         family: type[AbstractCovariances], ticket: Ticket | None
     ) -> Iterator[Cell]:
-        settings = Settings.create(
-            family,
-            max(counts),
-            initialiser=initialiser,
-            reg_covar=reg_covar,
-            solver=solver,
-            width=min(width, n_active.size),
+        fits = RandomStarts(
+            family, max(counts), starts, options, width=min(width, n_active.size)
         )
-        lanes, _ = fit_lanes(settings, x, weight, keys, n_active, turns, ticket)
+        lanes, _ = fit_lanes(fits, x, weight, keys, n_active, turns, ticket)
         best, icl, n_converged = _best(lanes, x, weight, len(counts))
         largest = GaussianMixture.create(max(counts), x.shape[1], family.type)
         for i, count in enumerate(counts):
@@ -133,7 +133,7 @@ def select(
         return cells
 
     n_fits = len(families) * n_active.size
-    cells = watch(progress, "fit", n_fits, run)
+    cells = report_to(progress, "fit", n_fits, run)
     return Selection(tuple(cells), criterion)
 
 
