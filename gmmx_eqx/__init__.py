@@ -35,6 +35,7 @@ from ._em import (
     Frozen as Frozen,
     maximise as maximise,
     packing as packing,
+    Record as Record,
     SQUAREM as SQUAREM,
     SQUAREMState as SQUAREMState,
     StepInfo as StepInfo,

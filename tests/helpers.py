@@ -20,6 +20,11 @@ FAMILIES = tuple(str(name) for name in gx.COVARIANCE)
 
 every_family = pytest.mark.parametrize("name", FAMILIES)
 
+# Those that scikit-learn has as well.
+every_sklearn_family = pytest.mark.parametrize(
+    "name", ["full", "tied", "diag", "spherical"]
+)
+
 # For what takes long to compile: half of them in each world.
 families_in_turn = pytest.mark.parametrize(
     "name",
@@ -30,37 +35,44 @@ families_in_turn = pytest.mark.parametrize(
 )
 
 
+def squeezed_values(name, dense, weights=None) -> np.ndarray:
+    """As much of matrices, shape `(components, features, features)`, as a family holds,
+    in the shape that its `from_squeezed` takes: the M-step of these scatter matrices.
+
+    **Arguments:**
+
+    - `weights`: of the components, where they share; equal if not given.
+    """
+    dense = np.asarray(dense)
+    if name.startswith("tied"):
+        weights = np.full(len(dense), 1 / len(dense)) if weights is None else weights
+        dense = np.tensordot(weights, dense, 1)
+    diagonal = np.diagonal(dense, axis1=-2, axis2=-1)
+    form = name.removeprefix("tied_")
+    return {"diag": diagonal, "spherical": diagonal.mean(-1)}.get(form, dense)
+
+
 def make_values(name, n_components, n_features, seed=0) -> np.ndarray:
     """Well-conditioned squeezed covariances, in float64."""
     rng = np.random.default_rng(seed)
     factor = rng.normal(size=(n_components, n_features, n_features))
     dense = factor @ factor.swapaxes(1, 2) / n_features + 0.3 * np.eye(n_features)
-    variances = np.diagonal(dense, axis1=1, axis2=2)
-    return {
-        "full": dense,
-        "tied": dense[0],
-        "diag": variances,
-        "spherical": variances[:, 0],
-        "tied_diag": variances[0],
-        "tied_spherical": variances[0, 0],
-    }[name]
+    if name.startswith("tied"):
+        dense = dense[:1]
+    if name.endswith("spherical"):
+        dense = dense[:, :1, :1]
+    return squeezed_values(name, dense)
 
 
 def dense_values(name, values, n_components, n_features) -> np.ndarray:
     """Squeezed covariances as one matrix per component."""
     eye = np.eye(n_features)
-    return {
-        "full": lambda: values,
-        "tied": lambda: np.broadcast_to(values, (n_components, *values.shape)),
-        "diag": lambda: values[:, :, None] * eye,
-        "spherical": lambda: values[:, None, None] * eye,
-        "tied_diag": lambda: np.broadcast_to(
-            np.diag(values), (n_components, *eye.shape)
-        ),
-        "tied_spherical": lambda: np.broadcast_to(
-            values * eye, (n_components, *eye.shape)
-        ),
-    }[name]()
+    form = name.removeprefix("tied_")
+    if form == "diag":
+        values = values[..., None] * eye
+    if form == "spherical":
+        values = np.asarray(values)[..., None, None] * eye
+    return np.broadcast_to(values, (n_components, n_features, n_features))
 
 
 def make_mixture(name, n_components=3, n_features=2, seed=0, dtype=None):

@@ -180,7 +180,6 @@ def test_covariance_type(value):
 
 
 def test_names_of_options():
-    refused(lambda: gx.fit(MODEL, X, kernel="foo"), "kernel", "foo", *gx.Kernel)
     for cls in (gx.KMeans, gx.RandomPoints, gx.RandomResponsibilities):
         refused(lambda cls=cls: cls(scaling="foo"), "scaling", "foo", *gx.Scaling)
 

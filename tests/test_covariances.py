@@ -9,7 +9,12 @@ import pytest
 import gmmx_eqx as gx
 from gmmx_eqx._covariances import has_features_alike
 
-from .helpers import every_family, make_data, make_mixture
+from .helpers import (
+    every_family,
+    make_data,
+    make_mixture,
+    squeezed_values,
+)
 from .test_densities import is_close, parameters
 
 
@@ -46,15 +51,7 @@ def test_covariances_agree_with_numpy(name):
         covariances.log_prob(x[:, None, :, None], mixture.means)[:, :, 0, 0], distance
     )
 
-    diagonal = np.diagonal(precisions, axis1=1, axis2=2)
-    squeezed = {
-        "full": precisions,
-        "tied": precisions[0],
-        "diag": diagonal,
-        "spherical": diagonal[:, 0],
-        "tied_diag": diagonal[0],
-        "tied_spherical": diagonal[0, 0],
-    }[name]
+    squeezed = squeezed_values(name, precisions)
     back = type(covariances).from_precisions(squeezed.astype(mixture.means.dtype))
     close(back.values, covariances.values)
 

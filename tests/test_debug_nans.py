@@ -58,7 +58,7 @@ def test_fits(name, x, weight):
     check(gx.fit(begin, x, sample_weight=weight))
     check(gx.fit(with_empty(begin), x))
     check(gx.fit(begin, x, frozen=gx.Frozen(means=True)))
-    check(gx.fit(begin, x, kernel="residual", samples_per_chunk=32))
+    check(gx.fit(begin, x, samples_per_chunk=32))
 
 
 @pytest.mark.x32

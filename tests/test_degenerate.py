@@ -14,7 +14,13 @@ import pytest
 import gmmx_eqx as gx
 
 from .conftest import X64
-from .helpers import dense_values, every_family, FAMILIES, leaves
+from .helpers import (
+    dense_values,
+    every_family,
+    FAMILIES,
+    leaves,
+    squeezed_values,
+)
 
 
 BASE = np.random.default_rng(0).normal(size=(24, 3)) + 6 * np.eye(3)[np.arange(24) % 3]
@@ -59,12 +65,7 @@ def start_of(name, means, variance=1.0, weights=None):
     means = jnp.asarray(means, dtype=float)
     n_components, n_features = means.shape
     eye = np.eye(n_features)
-    values = {
-        "full": np.tile(eye, (n_components, 1, 1)),
-        "tied": eye,
-        "diag": np.ones(means.shape),
-        "spherical": np.ones(n_components),
-    }[name]
+    values = squeezed_values(name, np.tile(eye, (n_components, 1, 1)))
     weights = np.full(n_components, 1 / n_components) if weights is None else weights
     return gx.GaussianMixture.from_squeezed(means, variance * values, weights, name)
 

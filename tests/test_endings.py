@@ -1,5 +1,6 @@
 """What a fit ends with: its error, its status, and the solutions of many."""
 
+import dataclasses
 import pickle
 import traceback
 
@@ -13,6 +14,7 @@ import pytest
 
 import gmmx_eqx as gx
 from gmmx_eqx._core.results import STATUSES
+from gmmx_eqx.interop.optimistix import as_optimistix
 
 from .helpers import leaves, make_data, start
 
@@ -196,59 +198,75 @@ def test_solvers_that_are_not_of_em(x, begin):
                 run()
 
 
-class _Wrapped(optx.AbstractFixedPointSolver):
-    """Not an `AbstractEM`, but with the state of one."""
+class _OwnState(gx.AbstractEMState):
+    record: gx.Record
 
-    inner: gx.EM
-    rtol: float = 0.0
-    atol: float = 0.0
-    norm = staticmethod(optx.max_norm)
 
-    def init(self, *args):
-        return self.inner.init(*args)
+class _Own(gx.AbstractEM):
+    """EM with half of each step, which stops after some steps."""
 
-    def step(self, *args):
-        return self.inner.step(*args)
+    tol: jax.Array
+    max_steps: jax.Array
 
-    def terminate(self, *args):
-        return self.inner.terminate(*args)
+    def init(self, mixture):
+        return _OwnState(gx.EM(self.tol, 8).init(mixture).record)
 
-    def postprocess(self, *args):
-        return self.inner.postprocess(*args)
+    def step(self, fn, mixture, state):
+        new, info = fn(mixture)
+        record = state.record
+        stop = record.n_steps >= self.max_steps
+        result = gx.RESULTS.max_steps_reached
+        record = record.after(info.log_likelihood, stop, result, record.noise)
+        half = jax.tree.map(
+            lambda old, new: jnp.where(stop, old, (old + new) / 2), mixture, new
+        )
+        return half, _OwnState(record)
 
 
 class _Stateless(gx.AbstractEM):
     """An `AbstractEM` without the state of one."""
 
-    inner: gx.EM
+    tol: jax.Array
+    max_steps: jax.Array
 
-    @property
-    def tol(self):
-        return self.inner.tol
-
-    @property
-    def max_steps(self):
-        return self.inner.max_steps
-
-    @property
-    def history_size(self):
-        return self.inner.history_size
-
-    def init(self, *args):
+    def init(self, mixture):
         return {"n_steps": 0}
 
-    def step(self, *args):
-        return self.inner.step(*args)
+    def step(self, fn, mixture, state):
+        return mixture, state
 
 
 def test_solvers_of_ones_own(x, begin):
-    got = gx.fit(begin, x, solver=_Wrapped(gx.EM()))
-    for a, b in zip(leaves(got), leaves(gx.fit(begin, x)), strict=True):
-        np.testing.assert_array_equal(a, b)
-    without = _Stateless(gx.EM())
+    args = (jnp.array(1e-3), jnp.array(4))
+    got = gx.fit(begin, x, solver=_Own(*args), throw=False)
+    assert got.n_steps == 4 and got.status == "max_steps_reached"
+    assert np.all(np.diff(got.log_likelihoods[:5]) > 0)
     for run in (
-        lambda: gx.fit(begin, x, solver=without),
-        lambda: gx.fit_restarts(x, 2, n_restarts=2, key=jr.key(0), solver=without),
+        lambda: gx.fit(begin, x, solver=_Stateless(*args)),
+        lambda: gx.fit_restarts(
+            x, 2, n_restarts=2, key=jr.key(0), solver=_Stateless(*args)
+        ),
     ):
-        with pytest.raises(ValueError, match="`solver` .* has no .*`n_steps`"):
+        with pytest.raises(ValueError, match="`solver` .*`gmmx_eqx.AbstractEMState`"):
             run()
+
+
+@pytest.mark.parametrize("solver", [gx.EM(), gx.SQUAREM(1e-8)], ids=["em", "squarem"])
+def test_as_a_solver_of_optimistix(x, begin, solver):
+    expected = gx.fit(begin, x, solver=solver)
+    source = gx.InMemory.from_data(jnp.asarray(x), None, len(x))
+    step = gx.EMStep.create(begin.covariances, source, gx.RelativeRidge(1e-6))
+    start = dataclasses.replace(begin, means=begin.means - source.pivot)
+    end = optx.fixed_point(
+        lambda mixture, args: step(mixture),
+        as_optimistix(solver),
+        start,
+        has_aux=True,
+        max_steps=1000,
+    )
+    assert end.state.record.n_steps == expected.n_steps
+    rtol = 1e-10 if begin.means.dtype == np.float64 else 1e-4
+    means = end.value.means + source.pivot
+    np.testing.assert_allclose(means, expected.mixture.means, rtol, rtol)
+    with pytest.raises(ValueError, match="`solver` must be an `AbstractEM`"):
+        as_optimistix(optx.Newton(1e-3, 1e-3))

@@ -42,7 +42,6 @@ def test_fit_agrees_with_numpy(dtype):
     )
     solver = gx.EM(tol=0.0, max_steps=5)
     solution = gx.fit(start, x, solver=solver, reg_covar=0.0, throw=False)
-    assert solution.n_residual_steps == 5
     expected = numpy_em(
         np.float64(x),
         np.float64(start.weights_numpy),
@@ -95,7 +94,6 @@ def test_a_packing_rule_serves_the_packed_kernel(dtype):
         )
         for name in ("plain", "packed")
     )
-    assert residual.n_residual_steps == 5 and packed.n_residual_steps == 0
     rtol = 1e-9 if dtype == np.float64 else 1e-3
     for got, expected in zip(
         leaves(packed.mixture), leaves(residual.mixture), strict=True

@@ -9,8 +9,6 @@ import scipy.optimize
 import scipy.stats
 
 import gmmx_eqx as gx
-from gmmx_eqx._em.maximisation import maximise
-from gmmx_eqx._em.wide import expect_wide
 
 from .helpers import every_family, make_data, make_mixture, old_faithful, start
 
@@ -71,13 +69,13 @@ def reference_step(name, mixture, x, weight, ridge, frozen):
     scatter = np.stack(
         [(resp[:, k, None] * (x - m)).T @ (x - m) for k, m in enumerate(new_mu)]
     )
-    if name == "tied":
+    if name.startswith("tied"):
         scatter = np.broadcast_to(scatter.sum(0) / counts.sum(), scatter.shape)
     else:
         scatter = scatter / counts[:, None, None]
-    if name == "diag":
+    if name.endswith("diag"):
         scatter = scatter * np.eye(x.shape[1])
-    if name == "spherical":
+    if name.endswith("spherical"):
         trace = np.trace(scatter, axis1=1, axis2=2) / x.shape[1]
         scatter = trace[:, None, None] * np.eye(x.shape[1])
     scatter = scatter + ridge * np.eye(x.shape[1])
@@ -86,8 +84,7 @@ def reference_step(name, mixture, x, weight, ridge, frozen):
 
 @pytest.mark.x64
 @every_family
-@pytest.mark.parametrize("kernel", ["packed", "residual"])
-def test_a_step_is_the_most_likely_given_what_is_frozen(name, kernel):
+def test_a_step_is_the_most_likely_given_what_is_frozen(name):
     x, weight = make_data(150), np.random.default_rng(0).uniform(0.5, 2, 150)
     mixture = make_mixture(name)
     source = gx.InMemory.from_data(jnp.asarray(x), jnp.asarray(weight), 64)
@@ -96,7 +93,7 @@ def test_a_step_is_the_most_likely_given_what_is_frozen(name, kernel):
     @eqx.filter_jit
     def advance(frozen):
         covariances = mixture.covariances
-        step = gx.EMStep.create(covariances, source, gx.Ridge(0.01), kernel, frozen)
+        step = gx.EMStep.create(covariances, source, gx.Ridge(0.01), frozen)
         return step(centred)[0]
 
     for mask in MASKS.values():
@@ -110,25 +107,6 @@ def test_a_step_is_the_most_likely_given_what_is_frozen(name, kernel):
         ):
             np.testing.assert_allclose(one, want, rtol=1e-9, atol=1e-9)
         assert np.isclose(got.weights.sum(), 1, rtol=1e-12)
-
-
-@pytest.mark.x64
-def test_the_wide_kernel_does_the_same():
-    rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.normal(size=(300, 24)) + 5 * rng.integers(2, size=(300, 1)))
-    mixture = make_mixture("full", 2, 24)
-    mixture = eqx.tree_at(lambda m: m.means, mixture, mixture.means / 3)
-    source = gx.InMemory.from_data(x, None, 300)
-    centred = eqx.tree_at(lambda m: m.means, mixture, mixture.means - source.pivot)
-    frozen = gx.Frozen(means=[True, False], weights=True)
-    u = centred.covariances.whitening(centred.n_features)
-    found = eqx.filter_jit(expect_wide)(centred, source, u)
-    ridge = gx.Ridge(0.1).resolve(source.variances)
-    new = maximise(found.moments, centred, centred.means, ridge, frozen)
-    expected = reference_step("full", mixture, x, np.ones(300), 0.1, frozen)
-    new = eqx.tree_at(lambda m: m.means, new, new.means + source.pivot)
-    for one, want in zip(dense(new), expected, strict=True):
-        np.testing.assert_allclose(one, want, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.x64

@@ -14,7 +14,12 @@ import gmmx_eqx as gx
 from gmmx_eqx._mixture import densities
 
 from . import test_densities as oracle
-from .helpers import every_family, leaves, make_data, make_mixture
+from .helpers import (
+    every_family,
+    leaves,
+    make_data,
+    make_mixture,
+)
 
 
 # The sample and every parameter, in the order of `split`.
@@ -65,18 +70,21 @@ def exact(mixture, point) -> dict[str, np.ndarray]:
             resp = mp.mpf(weight) * ratios[k]
             by_mean.append(as_float(resp * pull)[:, 0])
             by_matrix.append(as_float(resp / 2 * (pull * pull.T - precision)))
-    diagonal = np.diagonal(by_matrix, axis1=1, axis2=2)
     return {
         "x": -np.sum(by_mean, axis=0),
         "weights": as_float(mp.matrix(ratios))[None, ..., None],
         "means": np.array(by_mean)[None, ..., None],
-        "values": {
-            "full": np.array(by_matrix)[None],
-            "tied": np.sum(by_matrix, axis=0)[None, None],
-            "diag": diagonal[None, ..., None],
-            "spherical": diagonal.sum(axis=1)[None, :, None, None],
-        }[str(mixture.covariances.type)],
+        "values": summed_over(mixture.covariances, np.array(by_matrix)[None]),
     }
+
+
+def summed_over(covariances, by_matrix):
+    """The derivative in each number of `values` is the sum over what it serves."""
+    shape = covariances.values.shape
+    if shape[-1] == 1:
+        by_matrix = np.diagonal(by_matrix, axis1=-2, axis2=-1)[..., None]
+    axes = tuple(i for i in range(4) if shape[i] < by_matrix.shape[i])
+    return by_matrix.sum(axes, keepdims=True)
 
 
 def check(got, expected, rtol):

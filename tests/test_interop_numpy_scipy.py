@@ -12,7 +12,13 @@ import scipy.stats
 
 import gmmx_eqx as gx
 
-from .helpers import dense_values, every_family, FAMILIES, make_data, make_mixture
+from .helpers import (
+    dense_values,
+    every_family,
+    FAMILIES,
+    make_data,
+    make_mixture,
+)
 
 
 float_types = pytest.mark.parametrize(
@@ -189,6 +195,8 @@ def test_scipy_distributions_become_any_family_that_holds_them(name):
         "tied": {"full", "tied"},
         "diag": {"full", "diag"},
         "spherical": {"full", "diag", "spherical"},
+        "tied_diag": {"full", "tied", "diag", "tied_diag"},
+        "tied_spherical": set(FAMILIES),
     }[name]
     mixture = make_mixture(name, 3, 2)
     weights, components = mixture.to_scipy()

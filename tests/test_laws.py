@@ -13,7 +13,15 @@ import pytest
 import gmmx_eqx as gx
 from gmmx_eqx._covariances import take_components
 
-from .helpers import dense_values, every_family, leaves, make_data, make_mixture, start
+from .helpers import (
+    dense_values,
+    every_family,
+    leaves,
+    make_data,
+    make_mixture,
+    squeezed_values,
+    start,
+)
 
 
 N_SAMPLES, N_FEATURES, N_COMPONENTS = 24, 2, 3
@@ -227,12 +235,7 @@ def test_dense_matrices_as_oracle(name, x, resp):
     )
     mixture, full = make(name), make("full")
     dense = full.covariances.values_numpy
-    own = {
-        "full": dense,
-        "tied": np.tensordot(full.weights_numpy, dense, 1),
-        "diag": np.diagonal(dense, axis1=1, axis2=2),
-        "spherical": np.trace(dense, axis1=1, axis2=2) / N_FEATURES,
-    }[name]
+    own = squeezed_values(name, dense, full.weights_numpy)
     assert_close(mixture.covariances.values_numpy, own, 1000 * eps_of(x))
     shape = (N_COMPONENTS, N_FEATURES)
     values = dense_values(name, mixture.covariances.values_numpy, *shape)

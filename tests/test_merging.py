@@ -8,7 +8,14 @@ import pytest
 
 import gmmx_eqx as gx
 
-from .helpers import dense_values, every_family, FAMILIES, leaves, make_mixture
+from .helpers import (
+    dense_values,
+    every_family,
+    FAMILIES,
+    leaves,
+    make_mixture,
+    squeezed_values,
+)
 
 
 GROUPS = [0, 1, 0, 2, 1]
@@ -33,13 +40,8 @@ def moments(weights, means, matrices):
 
 def in_family(name, matrix):
     """What of a matrix the family can hold."""
-    diagonal = np.diagonal(matrix)
-    return {
-        "full": matrix,
-        "tied": matrix,
-        "diag": np.diag(diagonal),
-        "spherical": np.mean(diagonal) * np.eye(len(matrix)),
-    }[name]
+    values = squeezed_values(name, matrix[None])
+    return dense_values(name, values, 1, len(matrix))[0]
 
 
 def tolerance(mixture):

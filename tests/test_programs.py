@@ -4,8 +4,6 @@ On a CPU, a call of LAPACK leaves threads spinning that take the cores from the 
 products, and two batched calls at the same time can wait for each other for ever.
 """
 
-import functools as ft
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -30,9 +28,9 @@ def gradient(mixture, x):
     return jax.grad(lambda mixture: jnp.sum(mixture.log_prob(x)))(mixture)
 
 
-def step(kernel, mixture, x):
+def step(mixture, x):
     source = gx.InMemory.from_data(x, None, 64)
-    em_step = EMStep.create(mixture.covariances, source, gx.Ridge(1e-6), kernel)
+    em_step = EMStep.create(mixture.covariances, source, gx.Ridge(1e-6))
     return em_step(mixture)
 
 
@@ -43,9 +41,7 @@ def fit(mixture, x):
 PROGRAMS = {
     "log_prob": log_prob,
     "gradient": gradient,
-    "packed": ft.partial(step, "packed"),
-    "residual": ft.partial(step, "residual"),
-    "auto": ft.partial(step, "auto"),
+    "step": step,
     "fit": fit,
 }
 

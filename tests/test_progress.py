@@ -11,8 +11,8 @@ import pytest
 import tqdm
 
 import gmmx_eqx as gx
-from gmmx_eqx._fit.single import _fit
-from gmmx_eqx._fit.watch import _SESSIONS
+from gmmx_eqx._fit.fit import _fit
+from gmmx_eqx._fit.progress import _SESSIONS
 
 from .helpers import make_data, start
 

@@ -287,7 +287,6 @@ def population() -> gx.Population:
             mean_log_likelihood=number,
             n_steps=count,
             log_likelihoods=jnp.full(4, number),
-            n_residual_steps=count,
             result=gx.RESULTS.successful,
         )
 

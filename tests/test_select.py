@@ -7,7 +7,14 @@ from sklearn.exceptions import ConvergenceWarning
 
 import gmmx_eqx as gx
 
-from .helpers import every_family, FAMILIES, make_data, old_faithful
+from .helpers import (
+    dense_values,
+    every_family,
+    FAMILIES,
+    make_data,
+    old_faithful,
+    squeezed_values,
+)
 
 
 @pytest.fixture(scope="module")
@@ -75,16 +82,9 @@ def test_cells_are_the_best_of_separate_restarts(table):
 def test_one_component_is_the_single_gaussian(table):
     x = old_faithful()
     for name in FAMILIES:
-        values = table[name, 1].solution.mixture.covariances.dense(
-            table[name, 1].solution.mixture.n_features
-        )[0, 0]
-        sample = np.cov(x.T, bias=True)
-        expected = {
-            "full": sample,
-            "tied": sample,
-            "diag": np.diag(np.diag(sample)),
-            "spherical": np.mean(np.diag(sample)).reshape(1, 1),
-        }[name]
+        values = table[name, 1].solution.mixture.covariances.dense(2)[0, 0]
+        sample = squeezed_values(name, np.cov(x.T, bias=True)[None])
+        expected = dense_values(name, sample, 1, 2)[0]
         np.testing.assert_allclose(values, expected, rtol=1e-4)
 
 

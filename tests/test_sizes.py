@@ -36,7 +36,6 @@ SIZES = ((3, 2), (16, 8), (16, 32))
 MAX_LINES = {
     "float32": {
         "start": (1710, 1930, 1930),
-        "packed step": (560, 680, 680),
         "step": (1030, 1890, 2410),
         "fit": (1170, 2030, 2560),
         "gradient": (2940, 3910, 4450),
@@ -46,7 +45,6 @@ MAX_LINES = {
     },
     # What has the kernels of each type in it.
     "float64": {
-        "packed step": (580, 700, 700),
         "step": (1060, 1940, 2040),
         "fit": (1200, 2080, 2230),
         "gradient": (2970, 3970, 4370),
@@ -105,8 +103,7 @@ def log_prob(mixture, x):
 
 PROGRAMS: dict[str, Callable[[Any, Any], Any]] = {
     "start": start,
-    "packed step": ft.partial(step, "packed"),
-    "step": ft.partial(step, "auto"),
+    "step": step,
     "fit": fit,
     "gradient": gradient,
     "restarts": restarts,

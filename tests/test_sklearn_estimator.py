@@ -18,7 +18,7 @@ import gmmx_eqx as gx
 from gmmx_eqx.sklearn import GaussianMixture
 
 from .conftest import X64
-from .helpers import dense_values, every_family, make_data, make_mixture
+from .helpers import dense_values, every_sklearn_family, make_data, make_mixture
 
 
 # JAX's mode must not matter, so every world computes in the precision it is not for.
@@ -65,7 +65,7 @@ def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
 
 
-@every_family
+@every_sklearn_family
 def test_same_steps_from_the_same_start(name):
     x = make_data(300, 3)
     start = start_of(name, x)
@@ -198,7 +198,7 @@ def test_weights_are_repetitions():
             np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-8)
 
 
-@every_family
+@every_sklearn_family
 def test_samples(name):
     mixture = make_mixture(name, 3, 2, dtype=np.float32)
     estimator = GaussianMixture(3, covariance_type=name, random_state=0)

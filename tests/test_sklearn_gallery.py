@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 
 from gmmx_eqx.sklearn import GaussianMixture
 
-from .helpers import every_family
+from .helpers import every_sklearn_family
 
 
 BOTH = (GaussianMixture, sklearn.mixture.GaussianMixture)
@@ -50,7 +50,7 @@ def test_selection_by_bic():
 
 
 @pytest.mark.x32
-@every_family
+@every_sklearn_family
 def test_covariance_types_on_iris(name):
     """Trained from the means of the species, which species is predicted?"""
     x, species = sklearn.datasets.load_iris(return_X_y=True)

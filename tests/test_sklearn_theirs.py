@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 import gmmx_eqx as gx
 from gmmx_eqx.sklearn import GaussianMixture
 
-from .helpers import every_family, make_data
+from .helpers import every_sklearn_family, make_data
 
 
 X = make_data(120, 3)
@@ -24,7 +24,7 @@ def attributes_of(estimator):
     return {name for name in vars(estimator) if name.endswith("_")}
 
 
-@every_family
+@every_sklearn_family
 @pytest.mark.parametrize("float_type", [np.float32, np.float64])
 def test_everything_is_there(name, float_type):
     x = X.astype(float_type)

@@ -15,7 +15,12 @@ import sklearn.metrics
 
 import gmmx_eqx as gx
 
-from .helpers import every_family, leaves, make_data
+from .helpers import (
+    every_family,
+    leaves,
+    make_data,
+    squeezed_values,
+)
 from .test_bad_input import changed, refused
 
 
@@ -176,10 +181,8 @@ def expected_parameters(name, x, resp):
     residuals = x[:, None] - means
     scatter = np.einsum("nk,nki,nkj->kij", resp, residuals, residuals)
     full = scatter / nk[:, None, None]
-    diag = np.diagonal(full, axis1=1, axis2=2)
-    tied = scatter.sum(0) / nk.sum()
-    values = {"full": full, "tied": tied, "diag": diag, "spherical": diag.mean(1)}
-    return nk / nk.sum(), means, values[name]
+    weights = nk / nk.sum()
+    return weights, means, squeezed_values(name, full, weights)
 
 
 @every_family

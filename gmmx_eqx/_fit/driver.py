@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
+from .._core.describe import describe
 from .._em import AbstractEM, AbstractEMState, Step
 from .._mixture import GaussianMixture
 from .progress import Ticket
@@ -36,8 +37,24 @@ def drive(
             ticket.report(n_steps, state.record.log_likelihood)
         return mixture, state
 
-    carry = start, solver.init(start)
+    carry = start, begin(solver, start)
     return jax.lax.while_loop(lambda carry: ~carry[1].record.stop, turn, carry)
+
+
+def begin(solver: AbstractEM, start: GaussianMixture) -> AbstractEMState:
+    """The solver's first state.
+
+    **Raises:**
+
+    `ValueError` if it is no state that can be driven.
+    """
+    state = solver.init(start)
+    if not isinstance(state, AbstractEMState):
+        raise ValueError(
+            "`solver` must begin with a state that is a `gmmx_eqx.AbstractEMState`; "
+            f"`init` of {describe(solver)} returned {describe(state)}."
+        )
+    return state
 
 
 class _Slots(eqx.Module):
@@ -84,7 +101,8 @@ def drive_lanes(
     def advance(mixture, state, lane):
         return solver.step(step_of(lane), mixture, state)
 
-    states = jax.vmap(solver.init)(starts)
+    init = lambda start: begin(solver, start)
+    states = jax.vmap(init)(starts)
     first = jnp.arange(width)
     slots = _Slots(
         lane=jnp.minimum(first, n_lanes),
@@ -106,7 +124,7 @@ def drive_lanes(
         candidates = slots.n_started + jnp.cumsum(ended) - 1
         next_lane = jnp.where(ended, jnp.minimum(candidates, n_lanes), slots.lane)
         fresh = _take(starts, jnp.minimum(next_lane, n_lanes - 1))
-        refill = (fresh, jax.vmap(solver.init)(fresh))
+        refill = (fresh, jax.vmap(init)(fresh))
         mixtures, states = _where(ended, refill, (mixtures, states))
         n_started = slots.n_started + jnp.sum(ended)
         if ticket is not None:

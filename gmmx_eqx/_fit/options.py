@@ -42,7 +42,7 @@ class Options(eqx.Module):
         `ValueError` for what cannot be right.
         """
         solver = EM() if solver is None else solver
-        check_instance(solver, AbstractEM, "solver", "EM()")
+        _check_solver(solver)
         if samples_per_chunk is not None:
             name = "samples_per_chunk"
             samples_per_chunk = inputs.check_count(samples_per_chunk, name)
@@ -54,6 +54,17 @@ class Options(eqx.Module):
         if size is None:
             size = chunk_size(x, largest=_CHUNK_OF_LANES) if of_lanes else chunk_size(x)
         return InMemory.from_data(x, weight, size)
+
+
+def _check_solver(solver: Any) -> None:
+    module = type(solver).__module__
+    if not isinstance(solver, AbstractEM) and module.startswith("optimistix"):
+        raise ValueError(
+            "`solver` must be an `AbstractEM`, such as `gmmx_eqx.EM()`; got a "
+            f"`{type(solver).__name__}` of Optimistix, which compares parameters and "
+            "not likelihoods."
+        )
+    check_instance(solver, AbstractEM, "solver", "EM()")
 
 
 def as_initialiser(initialiser: Any) -> AbstractInitialiser:
