@@ -12,6 +12,9 @@ from ._covariances import (
     Diagonal as Diagonal,
     FullCholesky as FullCholesky,
     FullCovariances as FullCovariances,
+    LowRank as LowRank,
+    LowRankCovariances as LowRankCovariances,
+    LowRankSphericalCovariances as LowRankSphericalCovariances,
     register_covariance as register_covariance,
     SphericalCovariances as SphericalCovariances,
     TiedCholesky as TiedCholesky,
@@ -21,6 +24,7 @@ from ._covariances import (
     Triangular as Triangular,
     unconstrain as unconstrain,
     unshared as unshared,
+    Woodbury as Woodbury,
 )
 from ._em import (
     AbstractEM as AbstractEM,

@@ -18,19 +18,35 @@ from .factored import (
     as_cholesky as as_cholesky,
     as_plain as as_plain,
 )
+from .fields import fields_of as fields_of
 from .full import FullCholesky as FullCholesky, FullCovariances as FullCovariances
 from .independent import AbstractIndependent as AbstractIndependent
+from .low_rank import (
+    AbstractLowRank as AbstractLowRank,
+    LowRank as LowRank,
+    LowRankCovariances as LowRankCovariances,
+    LowRankSphericalCovariances as LowRankSphericalCovariances,
+)
 from .matrices import AbstractMatrices as AbstractMatrices
 from .parts import moments_about as moments_about
 from .registry import (
     CHOLESKY as CHOLESKY,
+    class_of as class_of,
     COVARIANCE as COVARIANCE,
     covariance_class as covariance_class,
     CovarianceType as CovarianceType,
+    Family as Family,
+    family_of as family_of,
+    FamilyLike as FamilyLike,
     register_covariance as register_covariance,
     values_class as values_class,
 )
-from .scale import divide as divide, multiply as multiply, scale_of as scale_of
+from .scale import (
+    divide as divide,
+    multiply as multiply,
+    scale_of as scale_of,
+    with_units as with_units,
+)
 from .spherical import SphericalCovariances as SphericalCovariances
 from .tied import TiedCholesky as TiedCholesky, TiedCovariances as TiedCovariances
 from .tied_diag import TiedDiagCovariances as TiedDiagCovariances
@@ -55,3 +71,4 @@ from .whitening import (
     Substitution as Substitution,
     Triangular as Triangular,
 )
+from .woodbury import Woodbury as Woodbury

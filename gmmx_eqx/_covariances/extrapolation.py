@@ -1,5 +1,6 @@
 """Covariances as coordinates that an accelerated EM can extrapolate."""
 
+import dataclasses
 import functools as ft
 
 import equinox as eqx
@@ -10,6 +11,7 @@ from .._core import linalg
 from .._core.cholesky import inverse_cholesky
 from .abstract import AbstractCovariances
 from .independent import AbstractIndependent
+from .low_rank import AbstractLowRank
 from .matrices import AbstractMatrices
 
 
@@ -53,6 +55,17 @@ def _(covariances, scale):
 def _(like, coordinates, scale):
     del scale
     return eqx.tree_at(lambda c: c.values, like, jnp.exp(coordinates))
+
+
+@coordinates_of.register(AbstractLowRank)
+def _(covariances, scale):
+    return covariances.factors / scale, jnp.log(covariances.noise)
+
+
+@at_coordinates.register(AbstractLowRank)
+def _(like, coordinates, scale):
+    factors, noise = coordinates
+    return dataclasses.replace(like, factors=factors * scale, noise=jnp.exp(noise))
 
 
 @coordinates_of.register(AbstractMatrices)

@@ -1,6 +1,6 @@
 import difflib
 import enum
-from typing import Any, TypeVar
+from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 
 from .._core.describe import describe
 from .abstract import AbstractCovariances
@@ -8,6 +8,7 @@ from .diag import DiagCovariances
 from .factored import AbstractCholesky
 from .fields import fields_of
 from .full import FullCholesky, FullCovariances
+from .low_rank import LowRank, LowRankCovariances, LowRankSphericalCovariances
 from .spherical import SphericalCovariances
 from .tied import TiedCholesky, TiedCovariances
 from .tied_diag import TiedDiagCovariances
@@ -31,6 +32,8 @@ class CovarianceType(enum.StrEnum):
     spherical = SphericalCovariances.type
     tied_diag = TiedDiagCovariances.type
     tied_spherical = TiedSphericalCovariances.type
+    low_rank = LowRankCovariances.type
+    low_rank_spherical = LowRankSphericalCovariances.type
 
 
 # The registry imports the families; no family imports the registry.
@@ -43,6 +46,8 @@ COVARIANCE: dict[str, type[AbstractCovariances]] = {
         SphericalCovariances,
         TiedDiagCovariances,
         TiedSphericalCovariances,
+        LowRankCovariances,
+        LowRankSphericalCovariances,
     )
 }
 """The covariance families by name; see [`gmmx_eqx.register_covariance`][]."""
@@ -75,10 +80,21 @@ def register_covariance(family: _Family) -> _Family:
     return family
 
 
-def covariance_class(
-    covariance_type: Any, name: str = "covariance_type"
-) -> type[AbstractCovariances]:
-    """The class of a registered name, or a `ValueError` that lists the known ones."""
+# What is taken for `covariance_type`. Checked by hand: see `likes`.
+if TYPE_CHECKING:
+    FamilyLike: TypeAlias = str | LowRank
+else:
+    FamilyLike = Annotated[Any, ""]
+# What makes covariances of a family: its class, or its class and a rank.
+Family: TypeAlias = type[AbstractCovariances] | LowRank
+
+
+def covariance_class(covariance_type: Any, name: str = "covariance_type") -> Family:
+    """The class of a registered name, or a `ValueError` that lists the known ones. A
+    [`gmmx_eqx.LowRank`][] is taken as it is."""
+    known = [family for family in COVARIANCE.values() if family is covariance_type]
+    if known or isinstance(covariance_type, LowRank):
+        return covariance_type
     if isinstance(covariance_type, str) and covariance_type in COVARIANCE:
         return COVARIANCE[covariance_type]
     known = [str(known) for known in COVARIANCE]
@@ -91,15 +107,29 @@ def covariance_class(
     )
 
 
+def class_of(family: Family) -> type[AbstractCovariances]:
+    """The class of the covariances that a family makes."""
+    return COVARIANCE[family.type] if isinstance(family, LowRank) else family
+
+
 def values_class(
     covariance_type: Any, name: str = "covariance_type"
 ) -> type[AbstractValues]:
     """The class of a registered name whose covariances are one array, `values`."""
     family = covariance_class(covariance_type, name)
-    if issubclass(family, AbstractValues):
+    if isinstance(family, type) and issubclass(family, AbstractValues):
         return family
+    cls = class_of(family).__name__
     raise ValueError(
-        f"Covariances of type {covariance_type!r} are not one array. Make them with "
-        f"`{family.__name__}`, and the mixture with `GaussianMixture(weights, means, "
-        "covariances)`."
+        f"Covariances of type {family.type!r} are not one array. Make them with "
+        f"`{cls}`, and the mixture with `GaussianMixture(weights, means, covariances)`."
     )
+
+
+def family_of(covariances: AbstractCovariances) -> Family:
+    """What makes covariances like these."""
+    if isinstance(covariances, LowRankCovariances):
+        return LowRank(covariances.rank, "diag")
+    if isinstance(covariances, LowRankSphericalCovariances):
+        return LowRank(covariances.rank, "spherical")
+    return type(covariances)

@@ -6,12 +6,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import Values
+from .._core.aliases import PerFeature, Values
 from .._core.axes import Axis
 from .._core.cholesky import cholesky
 from .._core.triangular import solve_lower
 from .abstract import AbstractCovariances
 from .factored import AbstractCholesky
+from .low_rank import LowRankCovariances, LowRankSphericalCovariances
 from .matrices import AbstractMatrices
 
 
@@ -33,6 +34,34 @@ def _(covariances):
 @scale_of.register(AbstractCholesky)
 def _(covariances):
     return covariances.scale_tril
+
+
+@ft.singledispatch
+def with_units(
+    covariances: AbstractCovariances, units: PerFeature
+) -> AbstractCovariances:
+    """Covariances in other units of the features, where their M-step depends on the
+    covariances before it; others as they are.
+
+    **Arguments:**
+
+    - `units`: shape `(1, 1, features, 1)`.
+    """
+    del units
+    return covariances
+
+
+@with_units.register(LowRankCovariances)
+def _(covariances, units):
+    noise = units**2 * covariances.noise
+    return LowRankCovariances(units * covariances.factors, noise)
+
+
+@with_units.register(LowRankSphericalCovariances)
+def _(covariances, units):
+    mean_square = jnp.mean(units**2, axis=Axis.features, keepdims=True)
+    factors = jnp.sqrt(mean_square) * covariances.factors
+    return LowRankSphericalCovariances(factors, mean_square * covariances.noise)
 
 
 def multiply(scale: Values, columns: Columns) -> Columns:

@@ -9,6 +9,7 @@ Relative to a reference, so that a step of any size is that many widths: in the 
 the data it would be nothing to one feature and far too much to the next.
 """
 
+import dataclasses
 import functools as ft
 
 import equinox as eqx
@@ -21,6 +22,7 @@ from .._core.cholesky import cholesky, inverse_cholesky
 from .abstract import AbstractCovariances
 from .factored import AbstractCholesky
 from .independent import AbstractIndependent
+from .low_rank import AbstractLowRank
 from .matrices import AbstractMatrices
 
 
@@ -126,6 +128,31 @@ def _factors(reference: AbstractCholesky, coordinates: Values) -> AbstractCovari
     return eqx.tree_at(lambda c: c.scale_tril, reference, lower)
 
 
+def _factors_and_noise(
+    covariances: AbstractLowRank, reference: AbstractLowRank
+) -> Values:
+    """Changes of the factors in units of the noise, and logarithms of the noise, in one
+    column."""
+    change = covariances.factors - reference.factors
+    change = change / jnp.sqrt(reference.noise)
+    *lead, _, _ = change.shape
+    logarithms = 0.5 * jnp.log(covariances.noise / reference.noise)
+    return jnp.concatenate([change.reshape(*lead, -1, 1), logarithms], axis=-2)
+
+
+def _low_rank(reference: AbstractLowRank, coordinates: Values) -> AbstractCovariances:
+    n_noise = reference.noise.shape[-2]
+    change, logarithms = coordinates[..., :-n_noise, :], coordinates[..., -n_noise:, :]
+    change = change.reshape(reference.factors.shape) * jnp.sqrt(reference.noise)
+    return dataclasses.replace(
+        reference,
+        factors=reference.factors + change,
+        noise=reference.noise * jnp.exp(2 * logarithms),
+    )
+
+
+unconstrain.register(AbstractLowRank)(_factors_and_noise)
+constrain.register(AbstractLowRank)(_low_rank)
 unconstrain.register(AbstractIndependent)(_logarithms)
 constrain.register(AbstractIndependent)(_variances)
 unconstrain.register(AbstractMatrices)(_triangle)

@@ -12,6 +12,7 @@ from .._covariances import (
     has_features_alike,
     is_tied,
     with_values,
+    Woodbury,
 )
 from .._mixture import GaussianMixture
 
@@ -40,7 +41,8 @@ class Metric(eqx.Module):
     def create(cls, mixture: GaussianMixture, inverse: bool = False) -> "Metric":
         covariances = mixture.covariances
         whitening = covariances.whitening(mixture.n_features)
-        is_diagonal = isinstance(whitening, Diagonal)
+        # Of low rank, the diagonal will do: any metric leads to the solution.
+        is_diagonal = isinstance(whitening, Diagonal | Woodbury)
         if is_diagonal and inverse:
             matrix = covariances.variances
         elif is_diagonal:

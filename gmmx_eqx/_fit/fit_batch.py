@@ -8,7 +8,7 @@ import jax.random as jr
 from .._core import buckets, inputs
 from .._core.describe import check_key
 from .._core.likes import DataSetsLike, KeyLike, WeightSetsLike
-from .._covariances import covariance_class, CovarianceType
+from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM
 from .._initialisers import AbstractInitialiser
 from .._priors import RidgeLike
@@ -22,7 +22,7 @@ from .solution import in_unit, Solution, take_best
 def fit_batch(
     xs: DataSetsLike,
     n_components: int,
-    covariance_type: str = CovarianceType.full,
+    covariance_type: FamilyLike = CovarianceType.full,
     n_restarts: int = 1,
     *,
     key: KeyLike,

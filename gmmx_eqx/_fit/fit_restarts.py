@@ -6,7 +6,7 @@ import jax.random as jr
 from .._core import buckets, inputs
 from .._core.describe import check_key
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
-from .._covariances import covariance_class, CovarianceType
+from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM
 from .._initialisers import AbstractInitialiser
 from .._priors import RidgeLike
@@ -20,7 +20,7 @@ from .solution import in_unit
 def fit_restarts(
     x: DataLike,
     n_components: int,
-    covariance_type: str = CovarianceType.full,
+    covariance_type: FamilyLike = CovarianceType.full,
     n_restarts: int = 32,
     *,
     key: KeyLike,

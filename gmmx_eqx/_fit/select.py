@@ -14,9 +14,11 @@ from .._core.aliases import Data, Weighting
 from .._core.describe import check_key, describe
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
 from .._covariances import (
-    AbstractCovariances,
     COVARIANCE,
     covariance_class,
+    Family,
+    FamilyLike,
+    LowRank,
     take_components,
 )
 from .._em import AbstractEM
@@ -35,7 +37,7 @@ from .solution import in_unit, Solution, take, take_best
 def select(
     x: DataLike,
     n_components: Iterable[int] = range(1, 10),
-    covariance_types: Iterable[str] | None = None,
+    covariance_types: Iterable[FamilyLike] | None = None,
     n_restarts: int = 16,
     criterion: str = "bic",
     *,
@@ -100,15 +102,13 @@ def select(
     keys = jr.split(key, n_active.size)
     x, weight = buckets.fill(x, weight, keys, n_lanes=n_active.size)
 
-    def cells_of(
-        family: type[AbstractCovariances], ticket: Ticket | None
-    ) -> Iterator[Cell]:
+    def cells_of(family: Family, ticket: Ticket | None) -> Iterator[Cell]:
         fits = RandomStarts(
             family, max(counts), starts, options, width=min(width, n_active.size)
         )
         lanes, _ = fit_lanes(fits, x, weight, keys, n_active, turns, ticket)
         best, icl, n_converged = _best(lanes, x, weight, len(counts))
-        largest = GaussianMixture.create(max(counts), x.shape[1], family.type)
+        largest = _template(family, max(counts), x.shape[1])
         for i, count in enumerate(counts):
             solution = in_unit(_without_empty(take(best, i), count), unit)
             excess = largest.n_parameters - solution.mixture.n_parameters
@@ -135,6 +135,11 @@ def select(
     n_fits = len(families) * n_active.size
     cells = report_to(progress, "fit", n_fits, run)
     return Selection(tuple(cells), criterion)
+
+
+def _template(family: Family, n_components: int, n_features: int) -> GaussianMixture:
+    covariance_type = family if isinstance(family, LowRank) else family.type
+    return GaussianMixture.create(n_components, n_features, covariance_type)
 
 
 def _as_tuple(values: Any, name: str, example: str) -> tuple[Any, ...]:

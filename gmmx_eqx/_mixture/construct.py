@@ -13,7 +13,10 @@ from .._core import buckets, inputs
 from .._core.aliases import Data, Means, PerDatumComponent, Weighting, Weights
 from .._core.axes import Axis
 from .._core.describe import check_instance, check_key
-from .._covariances import AbstractCovariances
+from .._covariances import (
+    AbstractCovariances,
+    Family,
+)
 from .._initialisers import AbstractInitialiser
 from .._priors import AbstractRidge, as_ridge
 from .._sources import chunk_size, InMemory
@@ -78,7 +81,7 @@ def _check_weights(weights: Any) -> None:
 
 def from_initialiser(
     initialiser: AbstractInitialiser,
-    family: type[AbstractCovariances],
+    family: Family,
     x: Any,
     n_components: int,
     key: Any,
@@ -99,7 +102,7 @@ def from_initialiser(
 @eqx.filter_jit
 def _from_initialiser(
     initialiser: AbstractInitialiser,
-    family: type[AbstractCovariances],
+    family: Family,
     x: Data,
     n_components: int,
     key: Any,
@@ -117,7 +120,7 @@ def _from_initialiser(
 
 
 def from_responsibilities(
-    family: type[AbstractCovariances],
+    family: Family,
     x: Any,
     resp: Any,
     reg_covar: Any,
@@ -169,7 +172,7 @@ def _check_responsibilities(resp: PerDatumComponent, weight: Any) -> None:
 
 @eqx.filter_jit
 def _from_responsibilities(
-    family: type[AbstractCovariances],
+    family: Family,
     x: Data,
     resp: PerDatumComponent,
     ridge: AbstractRidge,

@@ -9,13 +9,19 @@ from jaxtyping import Array, Int
 from .._core import linalg
 from .._core.aliases import Means, PerFeature, PerSample, Rows, Weights
 from .._core.axes import as_columns, Axis
-from .._covariances import AbstractCovariances, is_tied, moments_about
+from .._covariances import (
+    AbstractCovariances,
+    Family,
+    is_tied,
+    moments_about,
+    with_units,
+)
 from .._moments import Moments
 from .._sources import AbstractSource, Chunk
 
 
 def estimate(
-    family: type[AbstractCovariances],
+    family: Family,
     source: AbstractSource,
     responsibilities: Callable[..., PerSample],
     *extras,
@@ -53,6 +59,8 @@ def estimate(
     shift = linalg.safe_divide(first, count[None]).T[None, ..., None]
     template = family.create(count.size, source.n_features)
     template = jax.tree.map(lambda leaf: leaf.astype(count.dtype), template)
+    units = jnp.sqrt(jnp.where(source.variances > 0, source.variances, 1))
+    template = with_units(template, units)
 
     def moments_of(chunk: Chunk, *extra):
         return moments_about(template, chunk.columns, shift, resp_of(chunk, *extra))
@@ -60,7 +68,7 @@ def estimate(
     moments = source.reduce(moments_of, *extras)
     weights = moments.count / moments.total
     means = source.pivot + shift + moments.shift
-    if not n_pseudo or count.size == 1 or is_tied(family):
+    if not n_pseudo or count.size == 1 or is_tied(template):
         return weights, means, template.estimate(moments, reg_covar)
     pooled = jnp.ones_like(moments.count, bool)
     if pools_few_only:

@@ -21,6 +21,8 @@ from .._covariances import (
     AbstractCovariances,
     covariance_class,
     CovarianceType,
+    family_of,
+    FamilyLike,
     values_class,
 )
 from .._initialisers import AbstractInitialiser, KMeans
@@ -56,7 +58,7 @@ class GaussianMixture(AbstractGaussianMixture):
         cls,
         n_components: int,
         n_features: int,
-        covariance_type: str = CovarianceType.full,
+        covariance_type: FamilyLike = CovarianceType.full,
         device: Any = None,
     ) -> "GaussianMixture":
         """Equal weights, means at zero, identity covariances: a template."""
@@ -77,7 +79,7 @@ class GaussianMixture(AbstractGaussianMixture):
         means: MeansLike,
         covariances: CovariancesLike,
         weights: WeightsLike,
-        covariance_type: str = CovarianceType.full,
+        covariance_type: FamilyLike = CovarianceType.full,
     ) -> "GaussianMixture":
         """A mixture from arrays without size-one axes, in scikit-learn's shapes.
 
@@ -102,7 +104,7 @@ class GaussianMixture(AbstractGaussianMixture):
         means: MeansLike,
         scale_tril: CovariancesLike,
         weights: WeightsLike,
-        covariance_type: str = CovarianceType.full,
+        covariance_type: FamilyLike = CovarianceType.full,
     ) -> "GaussianMixture":
         r"""A mixture from Cholesky factors of its covariances, $Σ = L L^T$, which it
         keeps: densities, gradients and samples have the digits that a product of the
@@ -131,7 +133,7 @@ class GaussianMixture(AbstractGaussianMixture):
         n_components: int,
         *,
         key: KeyLike,
-        covariance_type: str = CovarianceType.full,
+        covariance_type: FamilyLike = CovarianceType.full,
         reg_covar: RidgeLike = None,
         sample_weight: SampleWeightLike | None = None,
     ) -> "GaussianMixture":
@@ -162,7 +164,7 @@ class GaussianMixture(AbstractGaussianMixture):
         n_components: int,
         *,
         key: KeyLike,
-        covariance_type: str = CovarianceType.full,
+        covariance_type: FamilyLike = CovarianceType.full,
         reg_covar: RidgeLike = None,
         sample_weight: SampleWeightLike | None = None,
     ) -> "GaussianMixture":
@@ -183,7 +185,7 @@ class GaussianMixture(AbstractGaussianMixture):
         x: DataLike,
         resp: ResponsibilitiesLike,
         *,
-        covariance_type: str = CovarianceType.full,
+        covariance_type: FamilyLike = CovarianceType.full,
         reg_covar: RidgeLike = None,
         sample_weight: SampleWeightLike | None = None,
     ) -> "GaussianMixture":
@@ -201,7 +203,7 @@ class GaussianMixture(AbstractGaussianMixture):
         labels: LabelsLike,
         n_components: int | None = None,
         *,
-        covariance_type: str = CovarianceType.full,
+        covariance_type: FamilyLike = CovarianceType.full,
         reg_covar: RidgeLike = None,
         sample_weight: SampleWeightLike | None = None,
     ) -> "GaussianMixture":
@@ -231,7 +233,7 @@ class GaussianMixture(AbstractGaussianMixture):
         self.check_one()
         return GaussianMixture(
             *construct.from_responsibilities(
-                type(self.covariances),
+                family_of(self.covariances),
                 x,
                 resp,
                 reg_covar,
@@ -274,7 +276,7 @@ class GaussianMixture(AbstractGaussianMixture):
         cls,
         weights: WeightsLike,
         components: Any,
-        covariance_type: str = CovarianceType.full,
+        covariance_type: FamilyLike = CovarianceType.full,
     ) -> "GaussianMixture":
         """The mixture of frozen `scipy.stats.multivariate_normal`; a `ValueError` if
         their covariances are not of the family."""

@@ -1,5 +1,7 @@
 r"""What becomes of the covariances $Σ_k$ when $x$ is mapped or observed."""
 
+import dataclasses
+import functools as ft
 from typing import TypeAlias
 
 import equinox as eqx
@@ -12,9 +14,12 @@ from .._core.axes import as_columns, Axis
 from .._core.cholesky import inverse_cholesky
 from .._covariances import (
     AbstractCovariances,
+    AbstractLowRank,
     AbstractWhitening,
     Diagonal,
     has_features_alike,
+    LowRankCovariances,
+    LowRankSphericalCovariances,
     Triangular,
 )
 from .families import from_dense, from_variances, is_independent
@@ -23,6 +28,30 @@ from .maps import AbstractMap, DenseMap, DiagonalMap
 
 
 ResidualColumns: TypeAlias = Float[Array, "one=1 _ outputs samples"]
+
+
+@ft.singledispatch
+def map_features(
+    covariances: AbstractCovariances, operator: AbstractMap
+) -> AbstractCovariances | None:
+    """Covariances of some features, or of multiples of them, by a family that can hold
+    them; `None` for others and for other maps."""
+    del covariances, operator
+    return None
+
+
+@map_features.register(AbstractLowRank)
+def _(covariances, operator):
+    if not isinstance(operator, DiagonalMap | Features):
+        return None
+    factors, noise = operator(covariances.factors), covariances.noise
+    shape = (1, covariances.n_components, covariances.n_features, 1)
+    if isinstance(operator, Features):
+        alike = isinstance(covariances, LowRankSphericalCovariances)
+        noise = noise if alike else operator(noise)
+        return dataclasses.replace(covariances, factors=factors, noise=noise)
+    noise = operator(operator(jnp.broadcast_to(noise, shape)))
+    return LowRankCovariances(factors, noise)
 
 
 def push(
@@ -43,6 +72,9 @@ def push(
             if not has_features_alike(covariances):
                 variances = operator(variances)
             return from_variances(covariances, variances, n_components, n_outputs)
+    kept = map_features(covariances, operator)
+    if kept is not None:
+        return kept
     half = operator(covariances.dense(n_features))
     return from_dense(covariances, operator(linalg.transpose(half)), n_components)
 

@@ -1,5 +1,7 @@
 """Whether arrays can be what a file says they are."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,14 +10,18 @@ import numpy as np
 from ..._core import linalg
 from ..._core.aliases import Flag
 from ..._core.axes import Axis
-from ..._covariances import AbstractCovariances, as_values, CHOLESKY
+from ..._covariances import (
+    AbstractCholesky,
+    AbstractCovariances,
+    CHOLESKY,
+    fields_of,
+    has_matrices,
+)
 from ..._mixture import GaussianMixture
 from .files import Arrays
 
 
 PARAMETERS = ("weights", "means", "covariances")
-# In the place of covariances that are held as Cholesky factors.
-FACTORS = "scale_tril"
 COUNTS = ("n_steps",)
 SOLUTION = ("log_likelihood", "mean_log_likelihood", "log_likelihoods", *COUNTS)
 NAMES: dict[str, tuple[str, ...]] = {
@@ -30,14 +36,33 @@ class WrongContent(ValueError):
     """Of arrays or metadata that no version of `save` writes."""
 
 
+def names_of(family: type[AbstractCovariances]) -> dict[str, str]:
+    """The name of the array for each field of the covariances."""
+    fields = list(fields_of(family))
+    if fields == ["values"]:
+        return {"values": "covariances"}
+    if issubclass(family, AbstractCholesky):
+        return {name: name for name in fields}
+    return {name: f"covariances.{name}" for name in fields}
+
+
+def held_as(family: type[AbstractCovariances], arrays: Arrays) -> Any:
+    """The class of the covariances that the arrays are the fields of."""
+    factored = CHOLESKY.get(family)
+    is_factored = factored is not None and set(names_of(factored).values()) <= set(
+        arrays
+    )
+    return factored if is_factored else family
+
+
 def check_arrays(
     arrays: Arrays, kind: str, family: type[AbstractCovariances], dtype: str
 ) -> tuple[int, ...]:
     """The leading axes of the ensemble, or an error if names, types or shapes
     are wrong."""
-    has_factors = FACTORS in arrays and family in CHOLESKY
-    held = FACTORS if has_factors else "covariances"
-    names = [held if name == "covariances" else name for name in NAMES[kind]]
+    own = names_of(family)
+    names = [name for name in NAMES[kind] if name != "covariances"]
+    names += own.values()
     if set(arrays) != set(names):
         raise WrongContent(
             f"its arrays are {sorted(arrays)}; those of a {kind} are {sorted(names)}."
@@ -49,13 +74,16 @@ def check_arrays(
             "features, 1)."
         )
     *lead, _, k, d, _ = means.shape
-    template = as_values(family.create(k, d)).shape
-    # Of a matrix the family knows more than we do.
-    values = (*template[:3], template[3] if template[3] == 1 else None)
+    # Of another length along the last axis the family knows more than we do.
+    sizes = {Axis.components: k, Axis.features: d, Axis.features_covar: None}
+    size = lambda axes, axis: 1 if axis in axes else sizes[axis]
     shapes = {
         "weights": (*lead, 1, k, 1, 1),
         "means": (*lead, 1, k, d, 1),
-        held: (*lead, *values),
+        **{
+            own[name]: (*lead, 1, *(size(axes, axis) for axis in sizes))
+            for name, axes in fields_of(family).items()
+        },
         "log_likelihoods": (*lead, None),
         "n_turns": tuple(lead[:-1]),
     }
@@ -111,15 +139,19 @@ def check_parameters(mixture: GaussianMixture, required: np.ndarray) -> None:
 
 
 def _is_sound(covariances: AbstractCovariances) -> Flag:
-    values = as_values(covariances)
-    dense = covariances.dense(covariances.n_features)
     # As the library computes it, not stricter: a fit to working precision must pass.
-    u = covariances.precisions_cholesky
+    whitening = covariances.whitening(covariances.n_features)
+    finite = jnp.all(jnp.isfinite(whitening.log_det))
+    for leaf in jax.tree.leaves(covariances):
+        finite = finite & jnp.all(jnp.isfinite(leaf))
+    family = type(covariances)
+    if "values" not in fields_of(family) or not has_matrices(family):
+        return finite
+    dense = covariances.dense(covariances.n_features)
     scale = jnp.sqrt(linalg.diagonal_of(dense))
     transpose = lambda matrix: jnp.swapaxes(matrix, -1, -2)
     rounding = 100 * float(jnp.finfo(dense.dtype).eps)
     symmetric = jnp.abs(dense - transpose(dense)) <= rounding * scale * transpose(scale)
-    finite = jnp.all(jnp.isfinite(values)) & jnp.all(jnp.isfinite(u))
     return finite & jnp.all(symmetric)
 
 

@@ -9,14 +9,15 @@ import numpy as np
 from jaxtyping import Array
 
 from ..._core.results import RESULTS
-from ..._covariances import AbstractCholesky, CHOLESKY, covariance_class
+from ..._covariances import AbstractCholesky, class_of, covariance_class
 from ..._fit import Population, Solution
 from ..._mixture import GaussianMixture
 from .checks import (
     check_arrays,
     check_parameters,
-    FACTORS,
+    held_as,
     NAMES,
+    names_of,
     SOLUTION,
     WrongContent,
 )
@@ -51,9 +52,9 @@ def to_arrays(what: Any) -> Arrays:
 @to_arrays.register(GaussianMixture)
 def _(mixture: GaussianMixture) -> Arrays:
     covariances = mixture.covariances
-    own, held = type(covariances), "covariances"
+    own = held = type(covariances)
     if isinstance(covariances, AbstractCholesky):
-        own, held = covariances.family, FACTORS
+        own = covariances.family
     if covariance_class(covariances.type) is not own:
         raise ValueError(
             f"its family, `{own.__qualname__}`, is not the one that is "
@@ -63,7 +64,7 @@ def _(mixture: GaussianMixture) -> Arrays:
     leaves = {
         "weights": mixture.weights,
         "means": mixture.means,
-        held: jax.tree.leaves(covariances)[0],
+        **{name: getattr(covariances, field) for field, name in names_of(held).items()},
     }
     return {name: np.asarray(leaf, order="C") for name, leaf in leaves.items()}
 
@@ -116,16 +117,16 @@ def from_arrays(
     stored = metadata.get("dtype", "")
     if stored not in DTYPES:
         raise WrongContent(f"its dtype is {stored!r}; known are {DTYPES}.")
-    family = covariance_class(metadata.get("covariance_type", ""))
-    lead = check_arrays(arrays, kind, family, stored)
+    family = class_of(covariance_class(metadata.get("covariance_type", "")))
+    held = held_as(family, arrays)
+    lead = check_arrays(arrays, kind, held, stored)
     leaves = _leaves(arrays, np.dtype(stored) if dtype is None else dtype)
     n_turns = leaves.pop("n_turns", None)
 
     def build(leaves: dict[str, Array]) -> Any:
-        if FACTORS in leaves:
-            covariances = CHOLESKY[family](scale_tril=leaves[FACTORS])  # pyright: ignore[reportCallIssue]  # the field is abstract here
-        else:
-            covariances = family(values=leaves["covariances"])  # pyright: ignore[reportCallIssue]  # the same
+        covariances = held(
+            **{field: leaves[name] for field, name in names_of(held).items()}
+        )
         mixture = GaussianMixture(
             weights=leaves["weights"],
             means=leaves["means"],

@@ -10,7 +10,14 @@ from jaxtyping import Array
 
 from ..._core.aliases import Values
 from ..._core.axes import Axis
-from ..._covariances import AbstractCovariances, has_matrices, squeezed_axes
+from ..._covariances import (
+    AbstractCovariances,
+    class_of,
+    Family,
+    fields_of,
+    has_matrices,
+    squeezed_axes,
+)
 from ..._mixture import GaussianMixture
 
 
@@ -64,25 +71,31 @@ def as_means(means: Any, dtype: Any) -> Array:
     return jnp.asarray(np.expand_dims(np.asarray(means, dtype), axes))
 
 
-def as_covariances(
-    family: type[AbstractCovariances], values: Any, dtype: Any
-) -> AbstractCovariances:
-    values = np.expand_dims(np.asarray(values, dtype), squeezed_axes(family))
-    return family(values=jnp.asarray(values))  # pyright: ignore[reportCallIssue]  # the field is abstract here
+def fields(covariances: AbstractCovariances) -> dict[str, np.ndarray] | None:
+    """The arrays of a family that is not one array; `None` for others."""
+    names = list(fields_of(type(covariances)))
+    if names == ["values"]:
+        return None
+    return {name: _own(getattr(covariances, name)) for name in names}
 
 
 def as_mixture(
-    family: type[AbstractCovariances],
+    family: Family,
     weights: Any,
     means: Any,
     covariances: Any,
+    fields: dict[str, np.ndarray] | None,
     dtype: Any,
 ) -> GaussianMixture:
-    """The opposite of `attributes`. Does not look at the numbers."""
+    """The opposite of `attributes` and `fields`. Does not look at the numbers."""
+    cls: Any = class_of(family)
+    if fields is None:
+        fields = {"values": np.expand_dims(covariances, squeezed_axes(cls))}
+    arrays = {name: jnp.asarray(np.asarray(v, dtype)) for name, v in fields.items()}
     return GaussianMixture(
         weights=as_weights(weights, dtype),
         means=as_means(means, dtype),
-        covariances=as_covariances(family, covariances, dtype),
+        covariances=cls(**arrays),
     )
 
 

@@ -8,7 +8,13 @@ import numpy as np
 from ..._core import inputs
 from ..._core.dtypes import survey
 from ..._core.processes import check_process
-from ..._covariances import AbstractCovariances, has_matrices, values_class
+from ..._covariances import (
+    AbstractCovariances,
+    class_of,
+    Family,
+    has_matrices,
+    values_class,
+)
 from ..._initialisers import (
     AbstractInitialiser,
     KMeans,
@@ -69,9 +75,7 @@ def check_unmasked(X: Any) -> None:
         inputs.as_numbers(X, "X")
 
 
-def check_starts(
-    estimator: Any, family: type[AbstractCovariances], n_features: int, dtype: Any
-) -> Given:
+def check_starts(estimator: Any, family: Family, n_features: int, dtype: Any) -> Given:
     """What the user has given of the start, which must be right for the data."""
     n_components = estimator.n_components
     weights = _as_array(estimator.weights_init, "weights", (n_components,))
@@ -117,17 +121,15 @@ def _check_weights(weights: np.ndarray) -> None:
         )
 
 
-def _inverse(
-    family: type[AbstractCovariances], precisions: np.ndarray, name: str
-) -> AbstractCovariances:
+def _inverse(family: Family, precisions: np.ndarray, name: str) -> AbstractCovariances:
     wanted = "positive"
-    if has_matrices(family):
+    if has_matrices(class_of(family)):
         wanted = "symmetric, positive-definite"
         transposed = np.swapaxes(precisions, -1, -2)
         if np.allclose(precisions, transposed):
             # Within rounding; the families are stricter.
             precisions = (precisions + transposed) / 2
     try:
-        return values_class(family.type).from_precisions(precisions)
+        return values_class(family).from_precisions(precisions)
     except ValueError:
         raise ValueError(f"'{name}' should be {wanted}") from None

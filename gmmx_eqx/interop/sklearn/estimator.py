@@ -12,7 +12,7 @@ from ..._covariances import covariance_class
 from ..._initialisers import AbstractInitialiser
 from ..._mixture import GaussianMixture as Mixture
 from ..._priors import AbstractRidge
-from .arrays import as_mixture, attributes
+from .arrays import as_mixture, attributes, fields
 from .checks import check_parameters, check_unmasked
 from .precision import precision
 from .sampling import draw
@@ -141,6 +141,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         with precision(X.dtype):
             solution = train(self, X, sample_weight, self._last(X))
             parameters = attributes(solution.mixture)
+            self._fields = fields(solution.mixture.covariances)
         for name, array in parameters.items():
             setattr(self, name, array)
         n_iter = int(solution.n_steps)
@@ -225,7 +226,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def _mixture(self, dtype: Any) -> Mixture:
         family = covariance_class(self.covariance_type)
-        return as_mixture(family, self.weights_, self.means_, self.covariances_, dtype)
+        parameters = self.weights_, self.means_, self.covariances_
+        return as_mixture(family, *parameters, self._fields, dtype)
 
     def _evaluate(self, method: Any, X: Any) -> np.ndarray:
         check_is_fitted(self)
