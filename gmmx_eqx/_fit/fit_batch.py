@@ -7,7 +7,7 @@ import jax.random as jr
 
 from .._core import buckets, inputs
 from .._core.describe import check_key
-from .._core.likes import DataSetsLike, KeyLike, WeightSetsLike
+from .._core.likes import AmountLike, DataSetsLike, KeyLike, WeightSetsLike
 from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM
 from .._initialisers import AbstractInitialiser
@@ -31,6 +31,7 @@ def fit_batch(
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
+    resolution: AmountLike | None = None,
     width: int = 64,
     progress: AbstractProgress | bool = False,
 ) -> Solution:
@@ -44,8 +45,8 @@ def fit_batch(
     - `n_restarts`: how many starts for each data set, of which the best is returned.
     - `key`: a `jax.random` key.
     - `sample_weight`: shape `(n_sets, n_samples)`, or a sequence like `xs`.
-    - `initialiser`, `reg_covar`, `solver`, `samples_per_chunk`, `width`, `progress`:
-        as in [`gmmx_eqx.fit_restarts`][].
+    - `initialiser`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`,
+        `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][].
 
     **Returns:**
 
@@ -72,11 +73,13 @@ def fit_batch(
     xs, weights = buckets.fill_sets(
         xs, weights, n_restarts, key, initialiser, reg_covar, solver
     )
+    options = Options.create(reg_covar, solver, samples_per_chunk, resolution)
+    options.check_features(xs.shape[2])
     fits = RandomStarts(
         covariance_class(covariance_type),
         n_components,
         as_initialiser(initialiser),
-        Options.create(reg_covar, solver, samples_per_chunk),
+        options,
         width=min(width, xs.shape[0] * n_restarts),
     )
     # A set's keys do not depend on how many sets there are.

@@ -5,7 +5,7 @@ import jax.random as jr
 
 from .._core import buckets, inputs
 from .._core.describe import check_key
-from .._core.likes import DataLike, KeyLike, SampleWeightLike
+from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM
 from .._initialisers import AbstractInitialiser
@@ -29,6 +29,7 @@ def fit_restarts(
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
+    resolution: AmountLike | None = None,
     width: int = 64,
     progress: AbstractProgress | bool = False,
 ) -> Population:
@@ -42,8 +43,8 @@ def fit_restarts(
     - `key`: a `jax.random` key; every start gets its own from it.
     - `initialiser`: how to start; [`gmmx_eqx.Mixed`][] if not given, whose first start
         is by k-means.
-    - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`: as in
-        [`gmmx_eqx.fit`][].
+    - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`: as
+        in [`gmmx_eqx.fit`][].
     - `width`: how many fits are computed side by side. A fit that has ended makes room
         for the next.
     - `progress`: as in [`gmmx_eqx.fit`][]; it counts fits that have ended.
@@ -63,11 +64,13 @@ def fit_restarts(
     check_key(key)
     inputs.check_enough_samples(x, weight, n_components)
     weight, unit = inputs.balance(weight)
+    options = Options.create(reg_covar, solver, samples_per_chunk, resolution)
+    options.check_features(x.shape[1])
     fits = RandomStarts(
         covariance_class(covariance_type),
         n_components,
         as_initialiser(initialiser),
-        Options.create(reg_covar, solver, samples_per_chunk),
+        options,
         width=min(width, n_restarts),
     )
     keys = jr.split(key, n_restarts)

@@ -3,12 +3,15 @@
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .._core import inputs
-from .._core.aliases import Data, Weighting
+from .._core.aliases import Data, Flag, Weighting
 from .._core.describe import check_instance
 from .._em import AbstractEM, EM
 from .._initialisers import AbstractInitialiser, Mixed
+from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge
 from .._sources import chunk_size, InMemory
 
@@ -27,14 +30,22 @@ class Options(eqx.Module):
     - `solver`: a [`gmmx_eqx.AbstractEM`][].
     - `samples_per_chunk`: how many samples to hold intermediate results of at once, or
         `None` for as many as are quick.
+    - `resolution`: the step in which each feature was recorded, or `None`.
     """
 
     ridge: AbstractRidge
     solver: AbstractEM
     samples_per_chunk: int | None = eqx.field(static=True)
+    resolution: Float[Array, "..."] | None
 
     @classmethod
-    def create(cls, reg_covar: Any, solver: Any, samples_per_chunk: Any) -> "Options":
+    def create(
+        cls,
+        reg_covar: Any,
+        solver: Any,
+        samples_per_chunk: Any,
+        resolution: Any = None,
+    ) -> "Options":
         """From what users hand in.
 
         **Raises:**
@@ -46,7 +57,33 @@ class Options(eqx.Module):
         if samples_per_chunk is not None:
             name = "samples_per_chunk"
             samples_per_chunk = inputs.check_count(samples_per_chunk, name)
-        return cls(as_ridge(reg_covar), solver, samples_per_chunk)
+        if resolution is not None:
+            name = "resolution"
+            resolution = inputs.as_nonnegative(resolution, name, of_features=True)
+        return cls(as_ridge(reg_covar), solver, samples_per_chunk, resolution)
+
+    def check_features(self, n_features: int) -> None:
+        """Raises a `ValueError` unless there is one resolution, or one per feature."""
+        if self.resolution is None or self.resolution.shape in ((), (n_features,)):
+            return
+        raise ValueError(
+            f"`resolution` must be one number, or {n_features}, one for each feature; "
+            f"got shape {self.resolution.shape}."
+        )
+
+    def is_resolved(self, mixture: GaussianMixture) -> Flag:
+        """Whether every component is wider than rounding alone would make it.
+
+        Numbers recorded in steps of h have a variance of at least h² / 12, also given
+        the other features.
+        """
+        if self.resolution is None:
+            return jnp.array(True)
+        whitening = mixture.covariances.whitening(mixture.n_features)
+        step = self.resolution.reshape(1, 1, -1, 1).astype(mixture.means.dtype)
+        # Of each feature given the others. False for NaN.
+        wide = whitening.precision_diagonal * step**2 < 12
+        return jnp.all(wide | (mixture.weights == 0))
 
     def source(self, x: Data, weight: Weighting, *, of_lanes: bool) -> InMemory:
         """The data in chunks: those of many lanes are smaller."""

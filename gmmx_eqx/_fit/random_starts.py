@@ -84,7 +84,8 @@ def fit_lanes(
     )
 
     def finish(mixture, state, n_active):
-        result = ending(state, source, weight, n_active)
+        resolved = fits.options.is_resolved(mixture)
+        result = ending(state, source, weight, n_active, resolved)
         return Solution.from_state(mixture, state, source, result)
 
     return jax.vmap(finish)(mixtures, states, n_active), n_turns
@@ -125,7 +126,8 @@ def fit_sets(
     def finish(mixture, state, lane):
         weight = None if weights is None else weights[lane // n_restarts]
         source = step_of(lane).source
-        result = ending(state, source, weight, fits.n_components)
+        resolved = fits.options.is_resolved(mixture)
+        result = ending(state, source, weight, fits.n_components, resolved)
         return Solution.from_state(mixture, state, source, result)
 
     solutions = jax.vmap(finish)(mixtures, states, every)

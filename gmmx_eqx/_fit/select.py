@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 from .._core import buckets, inputs
 from .._core.aliases import Data, Weighting
 from .._core.describe import check_key, describe
-from .._core.likes import DataLike, KeyLike, SampleWeightLike
+from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._covariances import (
     COVARIANCE,
     covariance_class,
@@ -47,6 +47,7 @@ def select(
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
+    resolution: AmountLike | None = None,
     width: int = 64,
     progress: AbstractProgress | bool = False,
 ) -> Selection:
@@ -65,7 +66,7 @@ def select(
     - `criterion`: `"bic"`, `"aic"` or `"icl"`; the smallest wins.
     - `key`: a `jax.random` key.
     - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`,
-        `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][].
+        `resolution`, `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][].
 
     **Returns:**
 
@@ -96,7 +97,8 @@ def select(
     names = _as_tuple(names, "covariance_types", "['full', 'diag']")
     families = [covariance_class(name, "covariance_types") for name in names]
     starts = as_initialiser(initialiser)
-    options = Options.create(reg_covar, solver, samples_per_chunk)
+    options = Options.create(reg_covar, solver, samples_per_chunk, resolution)
+    options.check_features(x.shape[1])
     n_active = jnp.repeat(jnp.asarray(counts), n_restarts)
     turns = jnp.tile(jnp.arange(n_restarts), len(counts))
     keys = jr.split(key, n_active.size)
