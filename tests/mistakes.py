@@ -106,7 +106,7 @@ MISTAKES: dict[str, list[Mistake]] = {
         Mistake("a solver's class", "gx.fit(mixture, x, solver=gx.EM)", "solver", "gmmx_eqx.EM()", "`EM()`"),
         Mistake("a tolerance that is not one", "gx.EM(tol=-1.0)", "tol", "at least zero", "-1.0"),
         Mistake("steps that cannot be counted", "gx.EM(max_steps=1e3)", "max_steps", "integer", "1000.0"),
-        Mistake("a kernel that there is not", "gx.fit(mixture, x, kernel='fast')", "kernel", "'packed'", "'fast'"),
+        Mistake("a resolution for other features", "gx.fit(mixture, x, resolution=[1.0, 1.0])", "resolution", "3, one for each", "(2,)"),
         Mistake("names of what is frozen", "gx.fit(mixture, x, frozen='means')", "frozen", "gmmx_eqx.Frozen(means=True)", "'means'"),
         Mistake("a mask for other components", "gx.fit(mixture, x, frozen=gx.Frozen(means=[True] * 3))", "Frozen.means", "2", "(3,)"),
     ],
