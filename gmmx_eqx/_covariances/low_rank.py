@@ -116,14 +116,14 @@ class AbstractLowRank(AbstractCovariances):
         return product + linalg.diagonal(jnp.broadcast_to(self.noise, shape))
 
     def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
-        factors = self.whitening(self.n_features).colouring
+        colouring = self.whitening(self.n_features).colouring
         if self.n_components == 1:
-            return as_columns(factors.apply(as_columns(noise)))
+            return as_columns(colouring.apply(as_columns(noise)))
 
         def colour_chunk(chunk: tuple[Samples, SampleLabels]) -> Samples:
             noise, labels = chunk
             index = labels[:, 0, 0, 0]
-            own = jax.tree.map(lambda leaf: leaf[0, index][:, None], factors)
+            own = jax.tree.map(lambda leaf: leaf[0, index][:, None], colouring)
             return own.apply(noise)
 
         n_numbers = 2 * self.n_features * self.rank

@@ -73,6 +73,11 @@ class Woodbury(AbstractWhitening):
         whitened = self.whiten(as_columns(x) - means)
         return jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
 
+    def colour(self, columns: Columns) -> Columns:
+        """$W^{-1}$ times every column: independent standard normal numbers get the
+        covariance."""
+        return self.colouring.apply(columns)
+
     @property
     def colouring(self) -> "Colouring":
         """$W^{-1}$."""
