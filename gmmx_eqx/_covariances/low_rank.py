@@ -195,7 +195,8 @@ class AbstractLowRank(AbstractCovariances):
         # Not further down than the ridge lets the noise follow: the step would be back
         # where it began, or worse.
         held = jnp.max(reg_covar / self.noise, axis=Axis.features, keepdims=True)
-        scale = jnp.maximum(scale, jnp.minimum(held, 1))
+        held = jax.lax.stop_gradient(jnp.minimum(held, 1))
+        scale = jnp.maximum(scale, held)
         scale = jnp.where(scale > 0, scale, 1)
         root_scale = jnp.sqrt(scale)
         factors = root_scale * self.factors
