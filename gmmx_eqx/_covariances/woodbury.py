@@ -70,8 +70,14 @@ class Woodbury(AbstractWhitening):
         return self.scale * (white - linalg.matmul(self._reduced, inner))
 
     def squared_distance(self, x: Samples, means: Means) -> PerColumn:
-        whitened = self.whiten(as_columns(x) - means)
-        return jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
+        # Samples as rows, as users have them: features are many.
+        rows = x[None, None, :, 0, :, 0] - linalg.transpose(means)
+        white = rows * linalg.transpose(self.scale)
+        inner = linalg.matmul(white, self.scaled)
+        inner = linalg.matmul(inner, linalg.transpose(self.inverse))
+        inner = linalg.matmul(inner, self._inverse_plus_one)
+        whitened = white - linalg.matmul(inner, linalg.transpose(self.scaled))
+        return linalg.transpose(jnp.sum(whitened**2, axis=-1, keepdims=True))
 
     def colour(self, columns: Columns) -> Columns:
         """$W^{-1}$ times every column: independent standard normal numbers get the
