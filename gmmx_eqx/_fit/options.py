@@ -7,10 +7,11 @@ import equinox as eqx
 from .._core import inputs
 from .._core.aliases import Data, Weighting
 from .._core.describe import check_instance
-from .._em import AbstractEM, EM
+from .._covariances import AbstractCovariances
+from .._em import AbstractEM, EM, EMStep, Frozen
 from .._initialisers import AbstractInitialiser, Mixed
-from .._priors import AbstractRidge, as_ridge
-from .._sources import chunk_size, InMemory
+from .._priors import AbstractRidge, as_ridge, RidgeLike
+from .._sources import AbstractSource, chunk_size, InMemory
 
 
 # Samples of one chunk for all lanes; a quarter faster with 64 lanes than four times as
@@ -27,14 +28,24 @@ class Options(eqx.Module):
     - `solver`: a [`gmmx_eqx.AbstractEM`][].
     - `samples_per_chunk`: how many samples to hold intermediate results of at once, or
         `None` for as many as are quick.
+    - `frozen`: which parameters stay as they are, or `None`.
     """
 
     ridge: AbstractRidge
     solver: AbstractEM
     samples_per_chunk: int | None = eqx.field(static=True)
+    frozen: Frozen | None
 
+    # Public functions have these names, annotations and defaults, which a test holds.
     @classmethod
-    def create(cls, reg_covar: Any, solver: Any, samples_per_chunk: Any) -> "Options":
+    def create(
+        cls,
+        *,
+        reg_covar: RidgeLike = None,
+        solver: AbstractEM | None = None,
+        samples_per_chunk: int | None = None,
+        frozen: Frozen | None = None,
+    ) -> "Options":
         """From what users hand in.
 
         **Raises:**
@@ -46,7 +57,9 @@ class Options(eqx.Module):
         if samples_per_chunk is not None:
             name = "samples_per_chunk"
             samples_per_chunk = inputs.check_count(samples_per_chunk, name)
-        return cls(as_ridge(reg_covar), solver, samples_per_chunk)
+        if frozen is not None:
+            check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
+        return cls(as_ridge(reg_covar), solver, samples_per_chunk, frozen)
 
     def source(self, x: Data, weight: Weighting, *, of_lanes: bool) -> InMemory:
         """The data in chunks: those of many lanes are smaller."""
@@ -55,14 +68,17 @@ class Options(eqx.Module):
             size = chunk_size(x, largest=_CHUNK_OF_LANES) if of_lanes else chunk_size(x)
         return InMemory.from_data(x, weight, size)
 
+    def step(self, source: AbstractSource, covariances: AbstractCovariances) -> EMStep:
+        """A step of EM; of `covariances` only the family counts."""
+        return EMStep.create(covariances, source, self.ridge, self.frozen)
+
 
 def _check_solver(solver: Any) -> None:
-    module = type(solver).__module__
-    if not isinstance(solver, AbstractEM) and module.startswith("optimistix"):
+    if isinstance(solver, eqx.Module) and not isinstance(solver, AbstractEM):
         raise ValueError(
             "`solver` must be an `AbstractEM`, such as `gmmx_eqx.EM()`; got a "
-            f"`{type(solver).__name__}` of Optimistix, which compares parameters and "
-            "not likelihoods."
+            f"`{type(solver).__name__}`. Solvers of other libraries, such as "
+            "Optimistix, cannot be driven: they compare parameters, not likelihoods."
         )
     check_instance(solver, AbstractEM, "solver", "EM()")
 
