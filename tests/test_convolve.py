@@ -32,9 +32,12 @@ MEAN = np.array([1.0, -2.0, 0.5])
 def expected_family(name, kind):
     if name in ("full", "tied"):
         return name
+    tied = name.startswith("tied")
     if kind == "matrix":
-        return "full"
-    return "diag" if kind == "vector" else name
+        return "tied" if tied else "full"
+    if kind == "vector":
+        return "tied_diag" if tied else "diag"
+    return name
 
 
 @every_family

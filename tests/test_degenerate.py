@@ -17,6 +17,7 @@ from .conftest import X64
 from .helpers import (
     dense_values,
     every_family,
+    every_sklearn_family,
     FAMILIES,
     leaves,
     squeezed_values,
@@ -96,7 +97,7 @@ def status_of(solution) -> str:
     return status
 
 
-@every_family
+@every_sklearn_family
 @pytest.mark.parametrize("case", CASES)
 def test_end(name, case):
     x, n_components, ends = CASES[case]

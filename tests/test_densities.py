@@ -16,7 +16,13 @@ from sklearn.mixture._gaussian_mixture import _compute_precision_cholesky
 import gmmx_eqx as gx
 from gmmx_eqx._mixture import densities
 
-from .helpers import dense_values, every_family, make_data, make_mixture
+from .helpers import (
+    dense_values,
+    every_family,
+    every_sklearn_family,
+    make_data,
+    make_mixture,
+)
 
 
 f64 = ft.partial(np.asarray, dtype=np.float64)
@@ -120,7 +126,7 @@ def test_agrees_with_scipy(name, shape):
 
 
 @SHAPES
-@every_family
+@every_sklearn_family
 def test_agrees_with_sklearn(name, shape):
     mixture = make_mixture(name, *shape)
     x = np.asarray(jnp.asarray(make_data(40, n_features=shape[1])), np.float64)

@@ -10,7 +10,13 @@ import scipy.stats
 
 import gmmx_eqx as gx
 
-from .helpers import every_family, make_data, make_mixture, old_faithful, start
+from .helpers import (
+    every_family,
+    make_data,
+    make_mixture,
+    old_faithful,
+    start,
+)
 
 
 MASKS = {
@@ -30,10 +36,14 @@ MASKS = {
 
 def frozen_for(name, mask) -> gx.Frozen:
     mask = dict(mask)
-    if name == "tied" and np.ndim(mask.get("covariances", False)):
+    if name.startswith("tied") and np.ndim(mask.get("covariances", False)):
         del mask["covariances"]
     # Of one shape, so that all are one program.
-    shapes = {"weights": 3, "means": 3, "covariances": () if name == "tied" else 3}
+    shapes = {
+        "weights": 3,
+        "means": 3,
+        "covariances": () if name.startswith("tied") else 3,
+    }
     full = {k: np.broadcast_to(mask.get(k, False), s) for k, s in shapes.items()}
     return gx.Frozen(**full)
 

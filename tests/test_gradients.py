@@ -19,6 +19,7 @@ from .helpers import (
     leaves,
     make_data,
     make_mixture,
+    squeezed_values,
 )
 
 
@@ -134,9 +135,9 @@ def test_far_from_all_modes(name, sigmas):
 def test_far_from_two_equal_modes(name, sigmas):
     # Responsibilities are (0.25, 0.75) however small both densities are, and add to
     # one however large the log-density's own rounding.
-    values = {"full": [np.eye(2)] * 2, "tied": np.eye(2), "diag": np.ones((2, 2))}
+    values = squeezed_values(name, [np.eye(2)] * 2)
     mixture = gx.GaussianMixture.from_squeezed(
-        [[-1.0, 0.0], [1.0, 0.0]], values.get(name, [1.0, 1.0]), [0.25, 0.75], name
+        [[-1.0, 0.0], [1.0, 0.0]], values, [0.25, 0.75], name
     )
     point = jnp.array([0.0, sigmas])
     check(gradients(mixture, point), exact(mixture, point), rounding(mixture))

@@ -13,7 +13,14 @@ from sklearn.mixture._gaussian_mixture import _estimate_gaussian_parameters
 import gmmx_eqx as gx
 
 from . import helpers
-from .helpers import dense_values, every_family, leaves, make_data, make_mixture
+from .helpers import (
+    dense_values,
+    every_family,
+    every_sklearn_family,
+    leaves,
+    make_data,
+    make_mixture,
+)
 
 
 RESP = np.random.default_rng(0).dirichlet(np.ones(3), 60)
@@ -68,7 +75,7 @@ def test_from_squeezed_round_trip(name, shape, dtype):
     assert_same(gx.GaussianMixture.from_squeezed(*lists, covariance_type=name), mixture)
 
 
-@every_family
+@every_sklearn_family
 @pytest.mark.parametrize("reg_covar", [0.0, 0.1])
 def test_from_responsibilities_agrees_with_sklearn(name, reg_covar, dtype):
     x = make_data(60, n_features=3).astype(dtype)

@@ -9,7 +9,10 @@ import gmmx_eqx as gx
 from gmmx_eqx._core.sums import Total
 from gmmx_eqx._covariances import covariance_class, moments_about
 
-from .helpers import every_family
+from .helpers import (
+    every_family,
+    squeezed_values,
+)
 
 
 CORRELATION = 0.9999
@@ -95,11 +98,7 @@ def test_counts_of_many_chunks_are_right(name):
     x = np.random.default_rng(0).normal(size=(n_samples, 1)).astype(np.float32)
     start = gx.GaussianMixture.from_squeezed(
         np.float32([[-3], [3]]),
-        {
-            "full": np.ones((2, 1, 1)),
-            "tied": np.ones((1, 1)),
-            "diag": np.ones((2, 1)),
-        }.get(name, np.ones(2)).astype(np.float32),
+        np.float32(squeezed_values(name, np.ones((2, 1, 1)))),
         np.float32([0.5, 0.5]),
         covariance_type=name,
     )

@@ -12,6 +12,8 @@ class RESULTS(eqx.Enumeration):
     - `component_collapsed`: a component lost all samples or its covariance became
         singular.
     - `too_few_samples`: fewer samples of positive weight than components.
+    - `component_unresolved`: a component is narrower than the `resolution` of the
+        measurement.
     """
 
     successful = ""
@@ -37,6 +39,11 @@ class RESULTS(eqx.Enumeration):
         "There are fewer samples of positive weight than components. Use fewer "
         "components, or leave this data set out."
     )
+    component_unresolved = (
+        "A component is narrower than the resolution of the measurement: it describes "
+        "how the data was rounded. Use fewer components, increase `reg_covar`, or "
+        "start elsewhere. With `throw=False` the mixture is returned."
+    )
 
 
 # By their numbers.
@@ -46,6 +53,7 @@ STATUSES = (
     "nonfinite",
     "component_collapsed",
     "too_few_samples",
+    "component_unresolved",
 )
 
 

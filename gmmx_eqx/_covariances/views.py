@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from .._core.aliases import Values
+from jaxtyping import Array, Float
+
 from .._core.axes import Axis
 from .fields import fields_of, is_shared
 
 
-def as_values(covariances: Any) -> Values:
+def as_values(covariances: Any) -> Float[Array, "*ensemble batch=1 _ _ _"]:
     """Covariances as one array of four axes: the `values` of a family that has them,
     and square matrices of any other."""
     if "values" in fields_of(type(covariances)):

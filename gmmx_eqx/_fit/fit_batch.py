@@ -7,7 +7,7 @@ import jax.random as jr
 
 from .._core import buckets, inputs
 from .._core.describe import check_key
-from .._core.likes import DataSetsLike, KeyLike, WeightSetsLike
+from .._core.likes import AmountLike, DataSetsLike, KeyLike, WeightSetsLike
 from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
@@ -34,6 +34,7 @@ def fit_batch(
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
+    resolution: AmountLike | None = None,
     frozen: Frozen | None = None,
     frozen_at: GaussianMixture | None = None,
     width: int = 64,
@@ -50,8 +51,8 @@ def fit_batch(
     - `n_restarts`: how many starts for each data set, of which the best is returned.
     - `key`: a `jax.random` key.
     - `sample_weight`: shape `(n_sets, n_samples)`, or a sequence like `xs`.
-    - `initialiser`, `reg_covar`, `solver`, `samples_per_chunk`, `frozen`, `frozen_at`,
-        `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][].
+    - `initialiser`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`,
+        `frozen`, `frozen_at`, `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][].
     - `throw`: whether to raise if the fit of any data set has not converged.
 
     **Returns:**
@@ -78,9 +79,11 @@ def fit_batch(
         )
     n_sets = xs.shape[0]
     options = Options.create(
+        xs.shape[2],
         reg_covar=reg_covar,
         solver=solver,
         samples_per_chunk=samples_per_chunk,
+        resolution=resolution,
         frozen=frozen,
     )
     at = check_frozen_at(frozen_at, frozen, n_components, xs.shape[2], covariance_type)

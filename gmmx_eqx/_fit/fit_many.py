@@ -95,7 +95,8 @@ def _fit(
 
     def finish(mixture, state, lane, n_active):
         step, weight = of_lane(lane)
-        result = ending(state, step.source, weight, n_active)
+        resolved = fits.options.is_resolved(mixture)
+        result = ending(state, step.source, weight, n_active, resolved)
         solution = Solution.from_state(mixture, state, step.source, result)
         return solution.pinned(fits.options.frozen, at)
 

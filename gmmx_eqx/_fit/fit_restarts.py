@@ -5,7 +5,7 @@ import jax.random as jr
 
 from .._core import buckets, inputs
 from .._core.describe import check_key
-from .._core.likes import DataLike, KeyLike, SampleWeightLike
+from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
@@ -32,6 +32,7 @@ def fit_restarts(
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
+    resolution: AmountLike | None = None,
     frozen: Frozen | None = None,
     frozen_at: GaussianMixture | None = None,
     width: int = 64,
@@ -48,7 +49,7 @@ def fit_restarts(
     - `key`: a `jax.random` key; every start gets its own from it.
     - `initialiser`: how to start; [`gmmx_eqx.Mixed`][] if not given, whose first start
         is by k-means.
-    - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`: as in
+    - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`: as in
         [`gmmx_eqx.fit`][].
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are in
         `frozen_at`, in every fit.
@@ -78,9 +79,11 @@ def fit_restarts(
     inputs.check_enough_samples(x, weight, n_components)
     weight, unit = inputs.balance(weight)
     options = Options.create(
+        x.shape[1],
         reg_covar=reg_covar,
         solver=solver,
         samples_per_chunk=samples_per_chunk,
+        resolution=resolution,
         frozen=frozen,
     )
     fits = RandomStarts(

@@ -3,13 +3,17 @@
 from typing import Any
 
 import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .._core import inputs
-from .._core.aliases import Data, Weighting
+from .._core.aliases import Data, Flag, Weighting
 from .._core.describe import check_instance
+from .._core.likes import AmountLike
 from .._covariances import AbstractCovariances
 from .._em import AbstractEM, EM, EMStep, Frozen
 from .._initialisers import AbstractInitialiser, Mixed
+from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge, RidgeLike
 from .._sources import AbstractSource, chunk_size, InMemory
 
@@ -28,22 +32,26 @@ class Options(eqx.Module):
     - `solver`: a [`gmmx_eqx.AbstractEM`][].
     - `samples_per_chunk`: how many samples to hold intermediate results of at once, or
         `None` for as many as are quick.
+    - `resolution`: the step in which each feature was recorded, or `None`.
     - `frozen`: which parameters stay as they are, or `None`.
     """
 
     ridge: AbstractRidge
     solver: AbstractEM
     samples_per_chunk: int | None = eqx.field(static=True)
+    resolution: Float[Array, "..."] | None
     frozen: Frozen | None
 
     # Public functions have these names, annotations and defaults, which a test holds.
     @classmethod
     def create(
         cls,
+        n_features: int,
         *,
         reg_covar: RidgeLike = None,
         solver: AbstractEM | None = None,
         samples_per_chunk: int | None = None,
+        resolution: AmountLike | None = None,
         frozen: Frozen | None = None,
     ) -> "Options":
         """From what users hand in.
@@ -57,9 +65,32 @@ class Options(eqx.Module):
         if samples_per_chunk is not None:
             name = "samples_per_chunk"
             samples_per_chunk = inputs.check_count(samples_per_chunk, name)
+        if resolution is not None:
+            name = "resolution"
+            resolution = inputs.as_nonnegative(resolution, name, of_features=True)
+            if resolution.shape not in ((), (n_features,)):
+                raise ValueError(
+                    f"`resolution` must be one number, or {n_features}, one for each "
+                    f"feature; got shape {resolution.shape}."
+                )
         if frozen is not None:
             check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
-        return cls(as_ridge(reg_covar), solver, samples_per_chunk, frozen)
+        ridge = as_ridge(reg_covar)
+        return cls(ridge, solver, samples_per_chunk, resolution, frozen)
+
+    def is_resolved(self, mixture: GaussianMixture) -> Flag:
+        """Whether every component is wider than rounding alone would make it.
+
+        Numbers recorded in steps of h have a variance of at least h² / 12, also given
+        the other features.
+        """
+        if self.resolution is None:
+            return jnp.array(True)
+        whitening = mixture.covariances.whitening(mixture.n_features)
+        step = self.resolution.reshape(1, 1, -1, 1).astype(mixture.means.dtype)
+        # Of each feature given the others. False for NaN.
+        wide = whitening.precision_diagonal * step**2 < 12
+        return jnp.all(wide | (mixture.weights == 0))
 
     def source(self, x: Data, weight: Weighting, *, of_lanes: bool) -> InMemory:
         """The data in chunks: those of many lanes are smaller."""

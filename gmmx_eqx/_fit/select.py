@@ -12,7 +12,7 @@ from jaxtyping import Array, Int
 from .._core import buckets, inputs
 from .._core.aliases import Data, Weighting
 from .._core.describe import check_key, describe
-from .._core.likes import DataLike, KeyLike, SampleWeightLike
+from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._covariances import (
     COVARIANCE,
     covariance_class,
@@ -49,6 +49,7 @@ def select(
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
+    resolution: AmountLike | None = None,
     width: int = 64,
     throw: bool = False,
     progress: AbstractProgress | bool = False,
@@ -68,7 +69,7 @@ def select(
     - `criterion`: `"bic"`, `"aic"` or `"icl"`; the smallest wins.
     - `key`: a `jax.random` key.
     - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`,
-        `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][]. There is no `frozen`,
+        `resolution`, `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][]. There is no `frozen`,
         whose masks and values are for one number of components of one family.
     - `throw`: whether to raise if the fit that wins has not converged.
 
@@ -104,7 +105,11 @@ def select(
     families = [covariance_class(name, "covariance_types") for name in names]
     starts = as_initialiser(initialiser)
     options = Options.create(
-        reg_covar=reg_covar, solver=solver, samples_per_chunk=samples_per_chunk
+        x.shape[1],
+        reg_covar=reg_covar,
+        solver=solver,
+        samples_per_chunk=samples_per_chunk,
+        resolution=resolution,
     )
     n_active = jnp.repeat(jnp.asarray(counts), n_restarts)
     turns = jnp.tile(jnp.arange(n_restarts), len(counts))

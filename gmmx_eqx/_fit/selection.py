@@ -133,7 +133,9 @@ class Selection:
         families = list(dict.fromkeys(cell.covariance_type for cell in self.cells))
         counts = sorted({cell.n_components for cell in self.cells})
         best = self.best if self.ranking else None
-        head = self.criterion.upper().rjust(5) + "".join(f.rjust(13) for f in families)
+        widths = {family: max(len(family), 11) + 2 for family in families}
+        head = self.criterion.upper().rjust(5)
+        head += "".join(f.rjust(widths[f]) for f in families)
         lines = [head]
         for count in counts:
             row = f"{count:5d}"
@@ -141,7 +143,7 @@ class Selection:
                 cell = self[family, count]
                 value = getattr(cell, self.criterion)
                 text = f"{value:.2f}" if cell.is_valid else "-"
-                row += f"{text:>12}" + ("*" if cell is best else " ")
+                row += text.rjust(widths[family] - 1) + ("*" if cell is best else " ")
             lines.append(row)
         if best is not None:
             lines.append(

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from .._core import inputs
-from .._core.aliases import Count, PerFeature, Scalar, Weighting
+from .._core.aliases import Count, Flag, PerFeature, Scalar, Weighting
 from .._core.pickling import Pickled
 from .._core.results import number, RESULTS, STATUSES
 from .._core.weights import unbalance, Unit
@@ -159,16 +159,21 @@ def ending(
     source: AbstractSource,
     weight: Weighting,
     n_components: int | Count,
+    is_resolved: Flag,
 ) -> RESULTS:
     """How a fit to weighted samples ended: whatever its solver says, it cannot be
-    right if there are too few of them."""
+    right if there are too few of them, or if it is not resolved."""
+    result = state.record.result
+    valid = (result == RESULTS.successful) | (result == RESULTS.max_steps_reached)
+    unresolved = valid & ~is_resolved
+    result = RESULTS.where(unresolved, RESULTS.component_unresolved, result)
     if weight is None or weight.ndim == 0:
         # Their number was known before, and was looked at.
-        return state.record.result
+        return result
     # A NaN in the data is worse.
     finite = jnp.isfinite(jnp.sum(source.variances))
     few = finite & (jnp.sum(weight > 0) < n_components)
-    return RESULTS.where(few, RESULTS.too_few_samples, state.record.result)
+    return RESULTS.where(few, RESULTS.too_few_samples, result)
 
 
 def in_unit(solution: Solution, unit: Unit) -> Solution:

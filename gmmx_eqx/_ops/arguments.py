@@ -110,7 +110,7 @@ def as_noise(
     numbers = inputs.concrete(array)
     if numbers is not None:
         _check_covariance(numbers, name)
-    if array.ndim == 2:
+    if array.ndim == 2 and n_outputs > 1:
         return TiedCovariances(array[None, None])
     family = TiedDiagCovariances if array.ndim else TiedSphericalCovariances
     return family(array.reshape(1, 1, -1, 1))

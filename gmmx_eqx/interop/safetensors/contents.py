@@ -33,6 +33,7 @@ _STATUSES = (
     "nonfinite",
     "component_collapsed",
     "too_few_samples",
+    "component_unresolved",
 )
 _ITEMS = np.stack([jax.tree.leaves(getattr(RESULTS, name))[0] for name in _STATUSES])
 # These come with a mixture that has a density.

@@ -50,7 +50,9 @@ def train(
         family=family,
         n_components=int(estimator.n_components),
         initialiser=as_initialiser(estimator.init_params),
-        options=Options.create(reg_covar=estimator.reg_covar, solver=solver),
+        options=Options.create(
+            data.shape[1], reg_covar=estimator.reg_covar, solver=solver
+        ),
         width=min(_WIDTH, int(estimator.n_init)),
         given=check_starts(estimator, family, data.shape[1], data.dtype),
         # As in scikit-learn, every component's covariance is that of its own samples,
