@@ -11,6 +11,7 @@ from jaxtyping import Array, Int
 from .._core import inputs
 from .._core.aliases import Count, Data, Weighting
 from .._em import EMStep
+from .._sources import InMemory
 from .driver import drive_lanes, map_groups, pinned
 from .progress import Ticket
 from .random_starts import RandomStarts
@@ -30,9 +31,8 @@ def fit_lanes(
     """One data set, one lane per key; also the number of turns of the driver. `turns`
     counts the starts of one kind of mixture."""
     fits, x = _common_dtype(fits, x)
-    step = fits.step(fits.source(x, weight))
-    lanes = keys, n_active, turns
-    return _fit(fits, lambda lane: (step, weight), *lanes, ticket)
+    data = _Data.create(fits, x, weight)
+    return _fit(fits, lambda lane: data, keys, n_active, turns, ticket)
 
 
 @eqx.filter_jit
@@ -48,8 +48,8 @@ def fit_sets(
     for each key, of which the first `n_lanes` are fitted."""
     fits, xs = _common_dtype(fits, xs)
     n_sets, n_restarts = keys.shape[:2]
-    steps = eqx.filter_vmap(lambda *data: fits.step(fits.source(*data)))(xs, weights)
-    arrays, static = eqx.partition((steps, weights), eqx.is_array)
+    data = eqx.filter_vmap(lambda *one: _Data.create(fits, *one))(xs, weights)
+    arrays, static = eqx.partition(data, eqx.is_array)
 
     def of_lane(lane):
         take = lambda leaf: leaf[lane // n_restarts]
@@ -69,35 +69,48 @@ def fit_sets(
     return jax.tree.map(unflat, solutions), n_turns
 
 
+class _Data(eqx.Module):
+    """What the fit of a lane is to: one data set and the step of EM for it."""
+
+    step: EMStep
+    weight: Weighting
+
+    @classmethod
+    def create(cls, fits: RandomStarts, x: Data, weight: Weighting) -> "_Data":
+        return cls(fits.step(fits.source(x, weight)), weight)
+
+    @property
+    def source(self) -> InMemory:
+        source = self.step.source
+        assert isinstance(source, InMemory)
+        return source
+
+
 def _fit(
     fits: RandomStarts,
-    of_lane: Callable[[Count], tuple[EMStep, Weighting]],
+    of_lane: Callable[[Count], _Data],
     keys: Any,
     n_active: Int[Array, " lanes"],
     turns: Int[Array, " lanes"],
     ticket: Ticket | None,
     n_used: Count | None = None,
 ) -> tuple[Solution, Int[Array, ""]]:
-    """**Arguments:**
-
-    - `of_lane`: from the number of a lane to its step of EM and its weighting.
-    """
     lanes = jnp.arange(n_active.size)
     at = fits.frozen_at
 
     def start(lane, *args):
-        source = of_lane(lane)[0].source
+        source = of_lane(lane).source
         return moved(fits.start(source, *args), -source.pivot)
 
     def step_of(lane):
-        step, _ = of_lane(lane)
-        return pinned(step, None if at is None else moved(at, -step.source.pivot))
+        data = of_lane(lane)
+        return pinned(data.step, None if at is None else moved(at, -data.source.pivot))
 
     def finish(mixture, state, lane, n_active):
-        step, weight = of_lane(lane)
+        data = of_lane(lane)
         resolved = fits.options.is_resolved(mixture)
-        result = ending(state, step.source, weight, n_active, resolved)
-        solution = Solution.from_state(mixture, state, step.source, result)
+        result = ending(state, data.source, data.weight, n_active, resolved)
+        solution = Solution.from_state(mixture, state, data.source, result)
         return solution.pinned(fits.options.frozen, at)
 
     starts = map_groups(start, fits.width, lanes, keys, n_active, turns)

@@ -69,8 +69,9 @@ def select(
     - `criterion`: `"bic"`, `"aic"` or `"icl"`; the smallest wins.
     - `key`: a `jax.random` key.
     - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`,
-        `resolution`, `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][]. There is no `frozen`,
-        whose masks and values are for one number of components of one family.
+        `resolution`, `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][]. There is
+        no `frozen`, whose masks and values are for one number of components of one
+        family.
     - `throw`: whether to raise if the fit that wins has not converged.
 
     **Returns:**
