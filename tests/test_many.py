@@ -9,7 +9,7 @@ import pytest
 import sklearn.datasets
 
 import gmmx_eqx as gx
-from gmmx_eqx._fit.random_starts import fit_lanes
+from gmmx_eqx._fit.fit_many import fit_lanes
 
 from .helpers import families_in_turn, leaves, make_data, make_mixture, old_faithful
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
 from .._core.describe import describe
-from .._em import AbstractEM, AbstractEMState, Step
+from .._em import AbstractEM, AbstractEMState, EMStep, Step
 from .._mixture import GaussianMixture
 from .progress import Ticket
 
@@ -39,6 +39,20 @@ def drive(
 
     carry = start, begin(solver, start)
     return jax.lax.while_loop(lambda carry: ~carry[1].record.stop, turn, carry)
+
+
+def pinned(step: EMStep, at: GaussianMixture | None) -> Step:
+    """The step, of mixtures whose frozen parameters are put back first: solvers may
+    move them.
+
+    **Arguments:**
+
+    - `at`: a mixture with the values of what is frozen, about the source's pivot.
+    """
+    frozen = step.frozen
+    if frozen is None or at is None:
+        return step
+    return lambda mixture: step(frozen.pin(mixture, at))
 
 
 def begin(solver: AbstractEM, start: GaussianMixture) -> AbstractEMState:

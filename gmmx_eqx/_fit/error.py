@@ -1,10 +1,15 @@
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
 
+from .._core import inputs
 from .._core.aliases import Flag
 from .._core.results import RESULTS
-from .solution import Solution
+from .solution import Solution, take
+
+
+_Result = TypeVar("_Result")
 
 
 class FitError(RuntimeError):
@@ -12,7 +17,7 @@ class FitError(RuntimeError):
 
     **Attributes:**
 
-    - `solution`: the [`gmmx_eqx.Solution`][] that `throw=False` returns.
+    - `solution`: the [`gmmx_eqx.Solution`][] that did not converge.
     """
 
     # By this name users import it, and tracebacks show it.
@@ -27,17 +32,33 @@ class FitError(RuntimeError):
         return FitError, (str(self), self.solution)
 
 
-def raise_unless_successful(solution: Solution) -> Solution:
-    """The solution, or an error that says why there is none; while tracing, the program
-    raises when it runs."""
+def raise_unless_successful(
+    result: _Result, solution: Solution, where: str = ""
+) -> _Result:
+    """`result`, or an error that says why `solution` is none; while tracing, the
+    program raises when it runs.
+
+    **Arguments:**
+
+    - `where`: which of many fits it is, for the message.
+    """
     failed = solution.result != RESULTS.successful
     if not _is_known(failed):
-        return solution.result.error_if(solution, failed)
+        return solution.result.error_if(result, failed)
     if not failed:
-        return solution
+        return result
     cause, remedy = RESULTS[solution.result].split(". ", 1)
     # What would be differentiated cannot be kept, nor pickled.
-    raise FitError(f"{cause}.\n{remedy}", jax.lax.stop_gradient(solution))
+    solution = jax.lax.stop_gradient(solution)
+    raise FitError(f"{where}{cause}.\n{remedy}", solution)
+
+
+def raise_unless_all_successful(solutions: Solution) -> Solution:
+    """As `raise_unless_successful`, of the first of many data sets that failed."""
+    index = jnp.argmin(solutions.converged)
+    known = inputs.concrete(index)
+    where = "" if known is None else f"Data set {known}: "
+    return raise_unless_successful(solutions, take(solutions, index), where)
 
 
 def _is_known(flag: Flag) -> bool:

@@ -5,15 +5,14 @@ import jax
 
 from .._core import buckets, inputs
 from .._core.aliases import Data, Weighting
-from .._core.describe import check_instance
 from .._core.likes import AmountLike, DataLike, SampleWeightLike
 from .._core.placement import all_on_automatic_mesh
 from .._core.results import RESULTS
-from .._em import AbstractEM, EMStep, Frozen, StepInfo
+from .._em import AbstractEM, Frozen
 from .._em.implicit import with_derivatives
 from .._mixture import as_plain_mixture, GaussianMixture
 from .._priors import RidgeLike
-from .driver import drive
+from .driver import drive, pinned
 from .error import raise_unless_successful
 from .options import Options
 from .progress import AbstractProgress, report_to, Ticket
@@ -80,15 +79,20 @@ def fit(
     )
     inputs.check_enough_samples(x, weight, mixture.n_components)
     weight, unit = inputs.balance(weight)
-    options = Options.create(reg_covar, solver, samples_per_chunk, resolution)
-    options.check_features(mixture.n_features)
+    options = Options.create(
+        mixture.n_features,
+        reg_covar=reg_covar,
+        solver=solver,
+        samples_per_chunk=samples_per_chunk,
+        resolution=resolution,
+        frozen=frozen,
+    )
     if frozen is not None:
-        check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
         frozen.check(mixture)
-    x, weight = buckets.fill(x, weight, mixture, options, frozen)
-    run = ft.partial(_fit, mixture, x, weight, options, frozen)
+    x, weight = buckets.fill(x, weight, mixture, options)
+    run = ft.partial(_fit, mixture, x, weight, options)
     solution = in_unit(report_to(progress, "step", None, run), unit)
-    return raise_unless_successful(solution) if throw else solution
+    return raise_unless_successful(solution, solution) if throw else solution
 
 
 @eqx.filter_jit
@@ -97,25 +101,16 @@ def _fit(
     x: Data,
     weight: Weighting,
     options: Options,
-    frozen: Frozen | None,
     ticket: Ticket | None,
 ) -> Solution:
     mixture, x = inputs.common_dtype(mixture, x)
     source = options.source(x, weight, of_lanes=False)
-    step = EMStep.create(mixture.covariances, source, options.ridge, frozen)
+    step = options.step(source, mixture.covariances)
     start = moved(mixture, -source.pivot)
     # The loop is not differentiated: its fixed point is.
     constant_step, constant_start = jax.lax.stop_gradient((step, start))
-
-    def pinned(mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
-        assert frozen is not None
-        return constant_step(frozen.pin(mixture, constant_start))
-
     end, state = drive(
-        constant_step if frozen is None else pinned,
-        options.solver,
-        constant_start,
-        ticket,
+        pinned(constant_step, constant_start), options.solver, constant_start, ticket
     )
     record = state.record
     value, log_likelihood = with_derivatives(
@@ -125,8 +120,4 @@ def _fit(
     resolved = options.is_resolved(end)
     result = ending(state, source, weight, mixture.n_components, resolved)
     solution = Solution.from_state(value, state, source, result)
-    if frozen is None:
-        return solution
-    # Bit for bit: about the pivot, means were rounded.
-    exact = frozen.pin(solution.mixture, mixture)
-    return eqx.tree_at(lambda s: s.mixture, solution, exact)
+    return solution.pinned(options.frozen, mixture)

@@ -9,12 +9,15 @@ from .._core import buckets, inputs
 from .._core.describe import check_key
 from .._core.likes import AmountLike, DataSetsLike, KeyLike, WeightSetsLike
 from .._covariances import covariance_class, CovarianceType, FamilyLike
-from .._em import AbstractEM
+from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
+from .._mixture import GaussianMixture
 from .._priors import RidgeLike
+from .error import raise_unless_all_successful
+from .fit_many import fit_sets
 from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to
-from .random_starts import fit_sets, RandomStarts
+from .random_starts import check_frozen_at, RandomStarts
 from .sets import as_sets
 from .solution import in_unit, Solution, take_best
 
@@ -32,7 +35,10 @@ def fit_batch(
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
+    frozen: Frozen | None = None,
+    frozen_at: GaussianMixture | None = None,
     width: int = 64,
+    throw: bool = False,
     progress: AbstractProgress | bool = False,
 ) -> Solution:
     """Fits many data sets, each with a mixture of its own, as one program.
@@ -46,7 +52,8 @@ def fit_batch(
     - `key`: a `jax.random` key.
     - `sample_weight`: shape `(n_sets, n_samples)`, or a sequence like `xs`.
     - `initialiser`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`,
-        `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][].
+        `frozen`, `frozen_at`, `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][].
+    - `throw`: whether to raise if the fit of any data set has not converged.
 
     **Returns:**
 
@@ -56,7 +63,8 @@ def fit_batch(
 
     **Raises:**
 
-    `ValueError` for arguments that cannot be right.
+    `ValueError` for arguments that cannot be right. With `throw`, a
+    [`gmmx_eqx.FitError`][] for the first data set whose fit has not converged.
     """
     n_components = inputs.check_count(n_components, "n_components")
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
@@ -70,17 +78,25 @@ def fit_batch(
             f"{n_components}; got {xs.shape[1]} in the largest data set."
         )
     n_sets = xs.shape[0]
-    xs, weights = buckets.fill_sets(
-        xs, weights, n_restarts, key, initialiser, reg_covar, solver
+    options = Options.create(
+        xs.shape[2],
+        reg_covar=reg_covar,
+        solver=solver,
+        samples_per_chunk=samples_per_chunk,
+        resolution=resolution,
+        frozen=frozen,
     )
-    options = Options.create(reg_covar, solver, samples_per_chunk, resolution)
-    options.check_features(xs.shape[2])
+    at = check_frozen_at(frozen_at, frozen, n_components, xs.shape[2], covariance_type)
+    xs, weights = buckets.fill_sets(
+        xs, weights, n_restarts, key, initialiser, options, at
+    )
     fits = RandomStarts(
         covariance_class(covariance_type),
         n_components,
         as_initialiser(initialiser),
         options,
         width=min(width, xs.shape[0] * n_restarts),
+        frozen_at=at,
     )
     # A set's keys do not depend on how many sets there are.
     keys = jr.split(key, (xs.shape[0], n_restarts))
@@ -89,7 +105,8 @@ def fit_batch(
     solutions, _ = report_to(progress, "fit", n_sets * n_restarts, run)
     best = _best_of_each(solutions)
     best = jax.tree.map(lambda leaf: buckets.cut(leaf, n_sets), best)
-    return in_unit(best, unit)
+    best = in_unit(best, unit)
+    return raise_unless_all_successful(best) if throw else best
 
 
 _best_of_each = eqx.filter_jit(jax.vmap(take_best))

@@ -7,13 +7,16 @@ from .._core import buckets, inputs
 from .._core.describe import check_key
 from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._covariances import covariance_class, CovarianceType, FamilyLike
-from .._em import AbstractEM
+from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
+from .._mixture import GaussianMixture
 from .._priors import RidgeLike
+from .error import raise_unless_successful
+from .fit_many import fit_lanes
 from .options import as_initialiser, Options
 from .population import Population
 from .progress import AbstractProgress, report_to
-from .random_starts import fit_lanes, RandomStarts
+from .random_starts import check_frozen_at, RandomStarts
 from .solution import in_unit
 
 
@@ -30,7 +33,10 @@ def fit_restarts(
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
+    frozen: Frozen | None = None,
+    frozen_at: GaussianMixture | None = None,
     width: int = 64,
+    throw: bool = False,
     progress: AbstractProgress | bool = False,
 ) -> Population:
     """Fits the same data from many random starts, as one program.
@@ -43,19 +49,27 @@ def fit_restarts(
     - `key`: a `jax.random` key; every start gets its own from it.
     - `initialiser`: how to start; [`gmmx_eqx.Mixed`][] if not given, whose first start
         is by k-means.
-    - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`: as
-        in [`gmmx_eqx.fit`][].
+    - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`: as in
+        [`gmmx_eqx.fit`][].
+    - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are in
+        `frozen_at`, in every fit.
+    - `frozen_at`: a mixture like those that are fitted, with the values of what is
+        frozen; it needs sensible values for nothing else. Where means are frozen, the
+        component of a random start that is nearest takes their place.
     - `width`: how many fits are computed side by side. A fit that has ended makes room
         for the next.
+    - `throw`: whether to raise if the best of the fits has not converged.
     - `progress`: as in [`gmmx_eqx.fit`][]; it counts fits that have ended.
 
     **Returns:**
 
-    A [`gmmx_eqx.Population`][]. A fit that fails is one lane's status, never an error.
+    A [`gmmx_eqx.Population`][]. A fit that fails is one lane's status.
 
     **Raises:**
 
-    `ValueError` for arguments that cannot be right.
+    `ValueError` for arguments that cannot be right. With `throw`, a
+    [`gmmx_eqx.FitError`][] if the best of the fits has not converged, as in
+    [`gmmx_eqx.fit`][].
     """
     x, weight = inputs.as_data(x, sample_weight, fits=True)
     n_components = inputs.check_count(n_components, "n_components")
@@ -64,14 +78,23 @@ def fit_restarts(
     check_key(key)
     inputs.check_enough_samples(x, weight, n_components)
     weight, unit = inputs.balance(weight)
-    options = Options.create(reg_covar, solver, samples_per_chunk, resolution)
-    options.check_features(x.shape[1])
+    options = Options.create(
+        x.shape[1],
+        reg_covar=reg_covar,
+        solver=solver,
+        samples_per_chunk=samples_per_chunk,
+        resolution=resolution,
+        frozen=frozen,
+    )
     fits = RandomStarts(
         covariance_class(covariance_type),
         n_components,
         as_initialiser(initialiser),
         options,
         width=min(width, n_restarts),
+        frozen_at=check_frozen_at(
+            frozen_at, frozen, n_components, x.shape[1], covariance_type
+        ),
     )
     keys = jr.split(key, n_restarts)
     x, weight = buckets.fill(x, weight, keys, fits, n_lanes=n_restarts)
@@ -80,4 +103,5 @@ def fit_restarts(
     run = ft.partial(fit_lanes, fits, x, weight, keys, n_active, turns)
     solutions, n_turns = report_to(progress, "fit", n_restarts, run)
     solutions = in_unit(solutions, unit)
-    return Population(solutions, n_turns, fits.width)
+    population = Population(solutions, n_turns, fits.width)
+    return raise_unless_successful(population, population.best) if throw else population

@@ -9,11 +9,13 @@ from jaxtyping import Array, Float
 from .._core import inputs
 from .._core.aliases import Data, Flag, Weighting
 from .._core.describe import check_instance
-from .._em import AbstractEM, EM
+from .._core.likes import AmountLike
+from .._covariances import AbstractCovariances
+from .._em import AbstractEM, EM, EMStep, Frozen
 from .._initialisers import AbstractInitialiser, Mixed
 from .._mixture import GaussianMixture
-from .._priors import AbstractRidge, as_ridge
-from .._sources import chunk_size, InMemory
+from .._priors import AbstractRidge, as_ridge, RidgeLike
+from .._sources import AbstractSource, chunk_size, InMemory
 
 
 # Samples of one chunk for all lanes; a quarter faster with 64 lanes than four times as
@@ -31,20 +33,26 @@ class Options(eqx.Module):
     - `samples_per_chunk`: how many samples to hold intermediate results of at once, or
         `None` for as many as are quick.
     - `resolution`: the step in which each feature was recorded, or `None`.
+    - `frozen`: which parameters stay as they are, or `None`.
     """
 
     ridge: AbstractRidge
     solver: AbstractEM
     samples_per_chunk: int | None = eqx.field(static=True)
     resolution: Float[Array, "..."] | None
+    frozen: Frozen | None
 
+    # Public functions have these names, annotations and defaults, which a test holds.
     @classmethod
     def create(
         cls,
-        reg_covar: Any,
-        solver: Any,
-        samples_per_chunk: Any,
-        resolution: Any = None,
+        n_features: int,
+        *,
+        reg_covar: RidgeLike = None,
+        solver: AbstractEM | None = None,
+        samples_per_chunk: int | None = None,
+        resolution: AmountLike | None = None,
+        frozen: Frozen | None = None,
     ) -> "Options":
         """From what users hand in.
 
@@ -60,16 +68,15 @@ class Options(eqx.Module):
         if resolution is not None:
             name = "resolution"
             resolution = inputs.as_nonnegative(resolution, name, of_features=True)
-        return cls(as_ridge(reg_covar), solver, samples_per_chunk, resolution)
-
-    def check_features(self, n_features: int) -> None:
-        """Raises a `ValueError` unless there is one resolution, or one per feature."""
-        if self.resolution is None or self.resolution.shape in ((), (n_features,)):
-            return
-        raise ValueError(
-            f"`resolution` must be one number, or {n_features}, one for each feature; "
-            f"got shape {self.resolution.shape}."
-        )
+            if resolution.shape not in ((), (n_features,)):
+                raise ValueError(
+                    f"`resolution` must be one number, or {n_features}, one for each "
+                    f"feature; got shape {resolution.shape}."
+                )
+        if frozen is not None:
+            check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
+        ridge = as_ridge(reg_covar)
+        return cls(ridge, solver, samples_per_chunk, resolution, frozen)
 
     def is_resolved(self, mixture: GaussianMixture) -> Flag:
         """Whether every component is wider than rounding alone would make it.
@@ -92,14 +99,17 @@ class Options(eqx.Module):
             size = chunk_size(x, largest=_CHUNK_OF_LANES) if of_lanes else chunk_size(x)
         return InMemory.from_data(x, weight, size)
 
+    def step(self, source: AbstractSource, covariances: AbstractCovariances) -> EMStep:
+        """A step of EM; of `covariances` only the family counts."""
+        return EMStep.create(covariances, source, self.ridge, self.frozen)
+
 
 def _check_solver(solver: Any) -> None:
-    module = type(solver).__module__
-    if not isinstance(solver, AbstractEM) and module.startswith("optimistix"):
+    if isinstance(solver, eqx.Module) and not isinstance(solver, AbstractEM):
         raise ValueError(
             "`solver` must be an `AbstractEM`, such as `gmmx_eqx.EM()`; got a "
-            f"`{type(solver).__name__}` of Optimistix, which compares parameters and "
-            "not likelihoods."
+            f"`{type(solver).__name__}`. Solvers of other libraries, such as "
+            "Optimistix, cannot be driven: they compare parameters, not likelihoods."
         )
     check_instance(solver, AbstractEM, "solver", "EM()")
 

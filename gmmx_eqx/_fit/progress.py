@@ -6,6 +6,7 @@ calls one function of this module, with a number that says who.
 
 import abc
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -16,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._core import entry_points
 from .._core.aliases import Count, Scalar
 
 
@@ -56,6 +56,36 @@ class AbstractProgress(abc.ABC):
     @abc.abstractmethod
     def end(self) -> None:
         """After the last step, or when the fit was interrupted."""
+
+
+class Bar(AbstractProgress):
+    """A bar in a terminal or a notebook, whichever it runs in. Needs tqdm."""
+
+    def __init__(self) -> None:
+        try:
+            from tqdm.auto import tqdm
+        except ImportError as error:
+            raise ImportError(
+                "`progress=True` needs tqdm: `pip install 'gmmx_eqx[progress]'`. A "
+                "`gx.AbstractProgress` of your own does without it."
+            ) from error
+        self._make: Any = tqdm
+        self._bar: Any = None
+
+    def begin(self, unit: str, total: int | None) -> None:
+        self._bar = self._make(total=total, unit=f" {unit}s", desc="EM")
+
+    def update(self, n_done: int, log_likelihood: float, change: float) -> None:
+        numbers = {}
+        if not math.isnan(log_likelihood):
+            numbers["log-likelihood"] = f"{log_likelihood:.6g}"
+        if not math.isnan(change):
+            numbers["change"] = f"{change:.1e}"
+        self._bar.set_postfix(numbers, refresh=False)
+        self._bar.update(n_done - self._bar.n)
+
+    def end(self) -> None:
+        self._bar.close()
 
 
 class Ticket(eqx.Module):
@@ -159,7 +189,7 @@ def report_to(
 
 def _as_listener(progress: Any) -> AbstractProgress | None:
     if isinstance(progress, bool):
-        return entry_points.load("interop.tqdm", "Bar")() if progress else None
+        return Bar() if progress else None
     if not isinstance(progress, AbstractProgress):
         raise ValueError(
             "`progress` must be `True`, `False` or a `gx.AbstractProgress`; got "

@@ -1,22 +1,44 @@
-"""Fits from random starts, as one program."""
+"""Starts of many fits: random, but for what is given or frozen."""
 
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
 
-from .._core.aliases import Count, Data, Weighting
-from .._em import EMStep
-from .._initialisers import AbstractInitialiser, in_turn
-from .._mixture import GaussianMixture
+from .._core import linalg
+from .._core.aliases import Count, Data, Means, PerFeature, Weighting, Weights
+from .._core.axes import Axis
+from .._covariances import AbstractCovariances, take_components
+from .._em import EMStep, Frozen
+from .._initialisers import AbstractInitialiser, in_turn, Partition
+from .._mixture import as_plain_mixture, GaussianMixture
 from .._mixture.estimate import estimate
 from .._sources import InMemory
-from .driver import drive_lanes, map_groups
 from .options import Options
-from .progress import Ticket
-from .solution import ending, moved, Solution
+
+
+class GivenParts(eqx.Module):
+    """Parts of every start that are not random, in the units of the data."""
+
+    weights: Weights | None = None
+    means: Means | None = None
+    covariances: AbstractCovariances | None = None
+
+    def complete(self) -> GaussianMixture | None:
+        """A start, if everything is given."""
+        if self.weights is None or self.means is None or self.covariances is None:
+            return None
+        return GaussianMixture(self.weights, self.means, self.covariances)
+
+    def replace(self, start: GaussianMixture) -> GaussianMixture:
+        """The start with what is given in the place of its own."""
+        own = lambda given, other: other if given is None else given
+        return GaussianMixture(
+            own(self.weights, start.weights),
+            own(self.means, start.means),
+            own(self.covariances, start.covariances),
+        )
 
 
 class RandomStarts(eqx.Module):
@@ -29,6 +51,10 @@ class RandomStarts(eqx.Module):
     - `initialiser`: how to start.
     - `options`: the checked options.
     - `width`: how many lanes are computed side by side.
+    - `frozen_at`: a mixture with the values of what the options freeze, or `None`.
+    - `given`: what is not random.
+    - `pools_few_only`: whether only components with few samples begin with a part of
+        the covariance within all.
     """
 
     family: Any = eqx.field(static=True)
@@ -36,100 +62,122 @@ class RandomStarts(eqx.Module):
     initialiser: AbstractInitialiser
     options: Options
     width: int = eqx.field(static=True)
+    frozen_at: GaussianMixture | None = None
+    given: GivenParts = GivenParts()
+    pools_few_only: bool = eqx.field(static=True, default=False)
 
     def source(self, x: Data, weight: Weighting) -> InMemory:
         return self.options.source(x, weight, of_lanes=True)
 
     def step(self, source: InMemory) -> EMStep:
-        # The family alone says which kernel; a template is enough.
-        template = self.family.create(1, source.n_features)
-        return EMStep.create(template, source, self.options.ridge)
+        # The family alone says which E-step; a template is enough.
+        return self.options.step(source, self.family.create(1, source.n_features))
 
     def start(
         self, source: InMemory, key: Any, n_active: Count, turn: Count
     ) -> GaussianMixture:
-        """A start about the source's pivot. Components beyond `n_active` are empty.
+        """A start in the units of the data. Components beyond `n_active` are empty.
         `turn` counts the starts of one data set."""
-        partition = in_turn(self.initialiser, turn).partition(
-            source, self.n_components, key=key, n_active=n_active
-        )
         parameters = estimate(
             self.family,
             source,
-            partition,
+            self._partition(source, key, n_active, turn),
             reg_covar=self.options.ridge.resolve(source.variances),
             n_pseudo=source.n_features + 1,
+            pools_few_only=self.pools_few_only,
         )
-        return moved(GaussianMixture(*parameters), -source.pivot)
+        start = self.given.replace(GaussianMixture(*parameters))
+        frozen, at = self.options.frozen, self.frozen_at
+        if frozen is None or at is None:
+            return start
+        return frozen.pin(_in_order(start, at, frozen, source.variances), at)
+
+    def _partition(
+        self, source: InMemory, key: Any, n_active: Count, turn: Count
+    ) -> Partition:
+        if self.n_components > 1:
+            initialiser = in_turn(self.initialiser, turn)
+            return initialiser.partition(
+                source, self.n_components, key=key, n_active=n_active
+            )
+        # Nothing to divide: half of the time to compile a first fit is saved.
+        n_features, dtype = source.n_features, source.pivot.dtype
+        return Partition(
+            scaling=jnp.eye(n_features, dtype=dtype),
+            centres=jnp.zeros((1, n_features), dtype),
+        )
 
 
-@eqx.filter_jit
-def fit_lanes(
-    fits: RandomStarts,
-    x: Data,
-    weight: Weighting,
-    keys: Any,
-    n_active: Int[Array, " lanes"],
-    turns: Int[Array, " lanes"],
-    ticket: Ticket | None = None,
-) -> tuple[Solution, Int[Array, ""]]:
-    """One data set, one lane per key; also the number of turns of the driver. `turns`
-    counts the starts of one kind of mixture."""
-    source = fits.source(x, weight)
-    start = lambda *lane: fits.start(source, *lane)
-    starts = map_groups(start, fits.width, keys, n_active, turns)
-    step = fits.step(source)
-    mixtures, states, n_turns = drive_lanes(
-        lambda lane: step, fits.options.solver, starts, fits.width, ticket
+def _in_order(
+    start: GaussianMixture,
+    at: GaussianMixture,
+    frozen: Frozen,
+    variances: PerFeature,
+) -> GaussianMixture:
+    """The start with its components in such an order that those whose means get frozen
+    are the nearest to these. In any other, what a frozen mean is put in the place of
+    would be missing elsewhere."""
+    scale = jnp.sqrt(variances)
+    ours, theirs = (
+        linalg.safe_divide(mixture.means, scale)[0, :, :, 0] for mixture in (start, at)
     )
+    distances = jnp.sum((ours[:, None] - theirs[None]) ** 2, axis=2)
+    n_components = len(distances)
+    held = jnp.broadcast_to(frozen.means, (n_components,))
 
-    def finish(mixture, state, n_active):
-        resolved = fits.options.is_resolved(mixture)
-        result = ending(state, source, weight, n_active, resolved)
-        return Solution.from_state(mixture, state, source, result)
+    def swap(k, order):
+        # Those that were chosen before stay in their places.
+        taken = held & (jnp.arange(n_components) < k)
+        nearest = jnp.argmin(jnp.where(taken, jnp.inf, distances[order, k]))
+        nearest = jnp.where(held[k], nearest, k)
+        return order.at[k].set(order[nearest]).at[nearest].set(order[k])
 
-    return jax.vmap(finish)(mixtures, states, n_active), n_turns
+    order = jax.lax.fori_loop(0, n_components, swap, jnp.arange(n_components))
+    take = lambda array: jnp.take(array, order, axis=Axis.components)
+    covariances = take_components(start.covariances, order)
+    return GaussianMixture(take(start.weights), take(start.means), covariances)
 
 
-@eqx.filter_jit
-def fit_sets(
-    fits: RandomStarts,
-    xs: Array,
-    weights: Array | None,
-    keys: Any,
-    n_lanes: Count,
-    ticket: Ticket | None = None,
-) -> tuple[Solution, Int[Array, ""]]:
-    """Many data sets, `(sets, samples, features)`, and keys `(sets, restarts)`: a lane
-    for each key, of which the first `n_lanes` are fitted."""
-    sources = eqx.filter_vmap(fits.source)(xs, weights)
-    n_restarts = keys.shape[1]
-    steps = eqx.filter_vmap(fits.step)(sources)
-    arrays, static = eqx.partition(steps, eqx.is_array)
+def check_frozen_at(
+    at: Any,
+    frozen: Frozen | None,
+    n_components: int,
+    n_features: int,
+    covariance_type: Any,
+) -> GaussianMixture | None:
+    """The mixture whose parameters are frozen in every fit.
 
-    def step_of(lane):
-        take = lambda leaf: leaf[lane // n_restarts]
-        return eqx.combine(jax.tree.map(take, arrays), static)
+    **Raises:**
 
-    all_active = jnp.asarray(fits.n_components)
-    every = jnp.arange(keys.size)
+    `ValueError` unless it is one like those that are fitted, and given together with
+    `frozen`.
+    """
+    if frozen is None and at is None:
+        return None
+    if at is None:
+        raise ValueError(
+            "`frozen` needs `frozen_at`: a mixture with the values of what is frozen. "
+            "Starts are random, and have none to keep."
+        )
+    if frozen is None:
+        raise ValueError(
+            "`frozen_at` needs `frozen`, which says what is frozen, such as "
+            "`gmmx_eqx.Frozen(means=[True, False])`."
+        )
+    at = as_plain_mixture(at, "frozen_at")
+    like = GaussianMixture.create(n_components, n_features, covariance_type)
+    if _kind(at) != _kind(like):
+        raise ValueError(
+            f"`frozen_at` must be a mixture like those that are fitted, of family "
+            f"{str(like.covariances.type)!r}, {n_components} components and "
+            f"{n_features} features; got {str(at.covariances.type)!r}, "
+            f"{at.n_components} and {at.n_features}."
+        )
+    frozen.check(at)
+    return at
 
-    def start(lane, key):
-        source = step_of(lane).source
-        return fits.start(source, key, all_active, lane % n_restarts)
 
-    starts = map_groups(start, fits.width, every, keys.reshape(-1))
-    mixtures, states, n_turns = drive_lanes(
-        step_of, fits.options.solver, starts, fits.width, ticket, n_lanes
-    )
-
-    def finish(mixture, state, lane):
-        weight = None if weights is None else weights[lane // n_restarts]
-        source = step_of(lane).source
-        resolved = fits.options.is_resolved(mixture)
-        result = ending(state, source, weight, fits.n_components, resolved)
-        return Solution.from_state(mixture, state, source, result)
-
-    solutions = jax.vmap(finish)(mixtures, states, every)
-    unflat = lambda leaf: leaf.reshape(*keys.shape[:2], *leaf.shape[1:])
-    return jax.tree.map(unflat, solutions), n_turns
+def _kind(mixture: GaussianMixture) -> Any:
+    return jax.tree.structure(mixture), [
+        leaf.shape for leaf in jax.tree.leaves(mixture)
+    ]

@@ -27,9 +27,11 @@ from .._mixture import GaussianMixture
 from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
 from .._priors import RidgeLike
+from .error import raise_unless_successful
+from .fit_many import fit_lanes
 from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to, Ticket
-from .random_starts import fit_lanes, RandomStarts
+from .random_starts import RandomStarts
 from .selection import Cell, Selection
 from .solution import in_unit, Solution, take, take_best
 
@@ -49,6 +51,7 @@ def select(
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
     width: int = 64,
+    throw: bool = False,
     progress: AbstractProgress | bool = False,
 ) -> Selection:
     """Fits every number of components with every covariance family, and compares.
@@ -66,7 +69,10 @@ def select(
     - `criterion`: `"bic"`, `"aic"` or `"icl"`; the smallest wins.
     - `key`: a `jax.random` key.
     - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`,
-        `resolution`, `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][].
+        `resolution`, `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][]. There is
+        no `frozen`, whose masks and values are for one number of components of one
+        family.
+    - `throw`: whether to raise if the fit that wins has not converged.
 
     **Returns:**
 
@@ -74,7 +80,9 @@ def select(
 
     **Raises:**
 
-    `ValueError` for arguments that cannot be right.
+    `ValueError` for arguments that cannot be right. With `throw`, a
+    [`gmmx_eqx.FitError`][] if the fit that wins has not converged, and a `ValueError`
+    if no fit has a valid mixture.
     """
     x, weight = inputs.as_data(x, sample_weight, fits=True)
     numbers = _as_tuple(n_components, "n_components", "range(1, 10)")
@@ -97,8 +105,13 @@ def select(
     names = _as_tuple(names, "covariance_types", "['full', 'diag']")
     families = [covariance_class(name, "covariance_types") for name in names]
     starts = as_initialiser(initialiser)
-    options = Options.create(reg_covar, solver, samples_per_chunk, resolution)
-    options.check_features(x.shape[1])
+    options = Options.create(
+        x.shape[1],
+        reg_covar=reg_covar,
+        solver=solver,
+        samples_per_chunk=samples_per_chunk,
+        resolution=resolution,
+    )
     n_active = jnp.repeat(jnp.asarray(counts), n_restarts)
     turns = jnp.tile(jnp.arange(n_restarts), len(counts))
     keys = jr.split(key, n_active.size)
@@ -136,7 +149,10 @@ def select(
 
     n_fits = len(families) * n_active.size
     cells = report_to(progress, "fit", n_fits, run)
-    return Selection(tuple(cells), criterion)
+    selection = Selection(tuple(cells), criterion)
+    if throw:
+        raise_unless_successful(selection, selection.best.solution)
+    return selection
 
 
 def _template(family: Family, n_components: int, n_features: int) -> GaussianMixture:

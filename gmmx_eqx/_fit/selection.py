@@ -3,7 +3,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._core import entry_points
 from .solution import Solution
 
 
@@ -121,7 +120,14 @@ class Selection:
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame` with one row per cell. Needs pandas."""
-        return entry_points.load("interop.pandas", "to_pandas")(self)
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "`to_pandas` needs pandas: `pip install pandas`. `to_dict()` gives the "
+                "same columns without it."
+            ) from error
+        return pandas.DataFrame(self.to_dict())
 
     def __str__(self) -> str:
         families = list(dict.fromkeys(cell.covariance_type for cell in self.cells))

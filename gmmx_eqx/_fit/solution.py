@@ -12,7 +12,7 @@ from .._core.aliases import Count, Flag, PerFeature, Scalar, Weighting
 from .._core.pickling import Pickled
 from .._core.results import number, RESULTS, STATUSES
 from .._core.weights import unbalance, Unit
-from .._em import AbstractEMState
+from .._em import AbstractEMState, Frozen
 from .._mixture import GaussianMixture
 from .._sources import AbstractSource
 
@@ -64,6 +64,14 @@ class Solution(Pickled, eqx.Module):
             log_likelihoods=jnp.where(beyond, last, record.log_likelihoods),
             result=result,
         )
+
+    def pinned(self, frozen: Frozen | None, at: GaussianMixture | None) -> "Solution":
+        """With what is frozen bit for bit that of `at`: about the pivot, means were
+        rounded."""
+        if frozen is None or at is None:
+            return self
+        exact = frozen.pin(self.mixture, at)
+        return eqx.tree_at(lambda s: s.mixture, self, exact)
 
     @property
     def converged(self) -> Bool[Array, "..."]:

@@ -15,6 +15,7 @@ from ..._covariances import (
     has_matrices,
     values_class,
 )
+from ..._fit.random_starts import GivenParts
 from ..._initialisers import (
     AbstractInitialiser,
     KMeans,
@@ -24,7 +25,6 @@ from ..._initialisers import (
     Scaling,
 )
 from .arrays import as_means, as_weights
-from .starts import Given
 
 
 _INITIALISERS = {
@@ -75,7 +75,9 @@ def check_unmasked(X: Any) -> None:
         inputs.as_numbers(X, "X")
 
 
-def check_starts(estimator: Any, family: Family, n_features: int, dtype: Any) -> Given:
+def check_starts(
+    estimator: Any, family: Family, n_features: int, dtype: Any
+) -> GivenParts:
     """What the user has given of the start, which must be right for the data."""
     n_components = estimator.n_components
     weights = _as_array(estimator.weights_init, "weights", (n_components,))
@@ -85,7 +87,7 @@ def check_starts(estimator: Any, family: Family, n_features: int, dtype: Any) ->
     precisions = _as_array(estimator.precisions_init, name, shape)
     if weights is not None:
         _check_weights(weights)
-    return Given(
+    return GivenParts(
         weights=None if weights is None else as_weights(weights, dtype),
         means=None if means is None else as_means(means, dtype),
         covariances=None

@@ -10,11 +10,10 @@ import jax.random as jr
 from ..._core import buckets
 from ..._core.aliases import Data, SampleWeight, Weighting
 from ..._fit import fit, Solution
-from ..._fit.driver import drive_lanes, map_groups
+from ..._fit.fit_many import fit_lanes
 from ..._fit.random_starts import RandomStarts
-from ..._fit.solution import moved, take_best
+from ..._fit.solution import take_best
 from ..._mixture import GaussianMixture
-from .starts import Given, make_start
 
 
 def fit_from(
@@ -36,7 +35,6 @@ def fit_from(
 
 def fit_starts(
     settings: RandomStarts,
-    given: Given,
     x: Data,
     weight: SampleWeight | None,
     key: Any,
@@ -48,38 +46,26 @@ def fit_starts(
     keys = jax.vmap(lambda index: jr.fold_in(key, index))(jnp.arange(n_starts))
     filled = buckets.fill(x, weight, n_lanes=n_starts)
     if n_starts > 1:
-        return _fit_lanes(settings, given, *filled, keys)
-    start = _start(settings, given, *filled, keys[0])
+        return _fit_lanes(settings, *filled, keys)
+    start = _start(settings, *filled, keys[0])
     solution = fit_from(settings, start, x, weight)
     return solution, solution
 
 
 @eqx.filter_jit
 def _start(
-    settings: RandomStarts, given: Given, x: Data, weight: Weighting, key: Any
+    settings: RandomStarts, x: Data, weight: Weighting, key: Any
 ) -> GaussianMixture:
+    n_active = jnp.asarray(settings.n_components)
     source = settings.source(x, weight)
-    return make_start(settings, given, source, key, jnp.array(0))
+    return settings.start(source, key, n_active, jnp.array(0))
 
 
 @eqx.filter_jit
 def _fit_lanes(
-    settings: RandomStarts, given: Given, x: Data, weight: Weighting, keys: Any
+    settings: RandomStarts, x: Data, weight: Weighting, keys: Any
 ) -> tuple[Solution, Solution]:
-    source = settings.source(x, weight)
-
-    def start(key, turn):
-        begun = make_start(settings, given, source, key, turn)
-        return moved(begun, -source.pivot)
-
-    turns = jnp.arange(keys.shape[0])
-    starts = map_groups(start, settings.width, keys, turns)
-    step = settings.step(source)
-    mixtures, states, _ = drive_lanes(
-        lambda lane: step, settings.options.solver, starts, settings.width
-    )
-    finish = lambda mixture, state: Solution.from_state(
-        mixture, state, source, state.record.result
-    )
-    solutions = jax.vmap(finish)(mixtures, states)
+    n_active = jnp.full(len(keys), settings.n_components)
+    turns = jnp.arange(len(keys))
+    solutions, _ = fit_lanes(settings, x, weight, keys, n_active, turns)
     return take_best(solutions), solutions

@@ -45,23 +45,27 @@ def train(
     data, weight = _as_data(x, sample_weight, estimator.n_components)
     start, previous = (None, -np.inf) if last is None else last
     solver = CountedEM(estimator.tol, estimator.max_iter, previous)
+    family = covariance_class(estimator.covariance_type)
     settings = RandomStarts(
-        family=covariance_class(estimator.covariance_type),
+        family=family,
         n_components=int(estimator.n_components),
         initialiser=as_initialiser(estimator.init_params),
-        options=Options.create(estimator.reg_covar, solver, None),
+        options=Options.create(
+            data.shape[1], reg_covar=estimator.reg_covar, solver=solver
+        ),
         width=min(_WIDTH, int(estimator.n_init)),
+        given=check_starts(estimator, family, data.shape[1], data.dtype),
+        # As in scikit-learn, every component's covariance is that of its own samples,
+        # unless it has too few of them for that not to be singular.
+        pools_few_only=True,
     )
-    given = check_starts(estimator, settings.family, data.shape[1], data.dtype)
-    start = given.complete() if start is None else start
+    start = settings.given.complete() if start is None else start
     began = time.perf_counter()
     if start is None:
         # One number a fit, so that a generator makes other starts in the next one.
         seed = check_random_state(estimator.random_state).randint(2**31 - 1)
         n_starts = int(estimator.n_init)
-        solution, every = fit_starts(
-            settings, given, data, weight, jr.key(seed), n_starts
-        )
+        solution, every = fit_starts(settings, data, weight, jr.key(seed), n_starts)
     else:
         solution = every = fit_from(settings, start, data, weight)
     _check_success(solution)

@@ -1,0 +1,127 @@
+"""Fits from random starts, as one program."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from .._core import inputs
+from .._core.aliases import Count, Data, Weighting
+from .._em import EMStep
+from .._sources import InMemory
+from .driver import drive_lanes, map_groups, pinned
+from .progress import Ticket
+from .random_starts import RandomStarts
+from .solution import ending, moved, Solution
+
+
+@eqx.filter_jit
+def fit_lanes(
+    fits: RandomStarts,
+    x: Data,
+    weight: Weighting,
+    keys: Any,
+    n_active: Int[Array, " lanes"],
+    turns: Int[Array, " lanes"],
+    ticket: Ticket | None = None,
+) -> tuple[Solution, Int[Array, ""]]:
+    """One data set, one lane per key; also the number of turns of the driver. `turns`
+    counts the starts of one kind of mixture."""
+    fits, x = _common_dtype(fits, x)
+    data = _Data.create(fits, x, weight)
+    return _fit(fits, lambda lane: data, keys, n_active, turns, ticket)
+
+
+@eqx.filter_jit
+def fit_sets(
+    fits: RandomStarts,
+    xs: Array,
+    weights: Array | None,
+    keys: Any,
+    n_lanes: Count,
+    ticket: Ticket | None = None,
+) -> tuple[Solution, Int[Array, ""]]:
+    """Many data sets, `(sets, samples, features)`, and keys `(sets, restarts)`: a lane
+    for each key, of which the first `n_lanes` are fitted."""
+    fits, xs = _common_dtype(fits, xs)
+    n_sets, n_restarts = keys.shape[:2]
+    data = eqx.filter_vmap(lambda *one: _Data.create(fits, *one))(xs, weights)
+    arrays, static = eqx.partition(data, eqx.is_array)
+
+    def of_lane(lane):
+        take = lambda leaf: leaf[lane // n_restarts]
+        return eqx.combine(jax.tree.map(take, arrays), static)
+
+    lanes = jnp.arange(n_sets * n_restarts)
+    solutions, n_turns = _fit(
+        fits,
+        of_lane,
+        keys.reshape(-1, *keys.shape[2:]),
+        jnp.full_like(lanes, fits.n_components),
+        lanes % n_restarts,
+        ticket,
+        n_lanes,
+    )
+    unflat = lambda leaf: leaf.reshape(n_sets, n_restarts, *leaf.shape[1:])
+    return jax.tree.map(unflat, solutions), n_turns
+
+
+class _Data(eqx.Module):
+    """What the fit of a lane is to: one data set and the step of EM for it."""
+
+    step: EMStep
+    weight: Weighting
+
+    @classmethod
+    def create(cls, fits: RandomStarts, x: Data, weight: Weighting) -> "_Data":
+        return cls(fits.step(fits.source(x, weight)), weight)
+
+    @property
+    def source(self) -> InMemory:
+        source = self.step.source
+        assert isinstance(source, InMemory)
+        return source
+
+
+def _fit(
+    fits: RandomStarts,
+    of_lane: Callable[[Count], _Data],
+    keys: Any,
+    n_active: Int[Array, " lanes"],
+    turns: Int[Array, " lanes"],
+    ticket: Ticket | None,
+    n_used: Count | None = None,
+) -> tuple[Solution, Int[Array, ""]]:
+    lanes = jnp.arange(n_active.size)
+    at = fits.frozen_at
+
+    def start(lane, *args):
+        source = of_lane(lane).source
+        return moved(fits.start(source, *args), -source.pivot)
+
+    def step_of(lane):
+        data = of_lane(lane)
+        return pinned(data.step, None if at is None else moved(at, -data.source.pivot))
+
+    def finish(mixture, state, lane, n_active):
+        data = of_lane(lane)
+        resolved = fits.options.is_resolved(mixture)
+        result = ending(state, data.source, data.weight, n_active, resolved)
+        solution = Solution.from_state(mixture, state, data.source, result)
+        return solution.pinned(fits.options.frozen, at)
+
+    starts = map_groups(start, fits.width, lanes, keys, n_active, turns)
+    mixtures, states, n_turns = drive_lanes(
+        step_of, fits.options.solver, starts, fits.width, ticket, n_used
+    )
+    return jax.vmap(finish)(mixtures, states, lanes, n_active), n_turns
+
+
+def _common_dtype(fits: RandomStarts, x: Array) -> tuple[RandomStarts, Array]:
+    if fits.frozen_at is None:
+        return fits, x
+    at, x = inputs.common_dtype(fits.frozen_at, x)
+    return eqx.tree_at(lambda f: f.frozen_at, fits, at), x
