@@ -4,7 +4,7 @@ from jaxtyping import Array, Float
 
 from .._core import linalg
 from .._core.aliases import Means, PerColumn, Samples, Values
-from .._core.axes import as_columns, Axis
+from .._core.axes import Axis
 from .._core.cholesky import cholesky, inverse_cholesky
 from .._core.triangular import inverse_lower
 from .whitening import AbstractWhitening, Columns, Diagonals, LogDet, Squares
