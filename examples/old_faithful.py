@@ -6,6 +6,7 @@ many random starts, chooses by BIC, and draws the winner. Run it with `make demo
 
 import pathlib
 import time
+from typing import Any
 
 import jax
 import jax.random as jr
@@ -32,7 +33,7 @@ def load() -> np.ndarray:
 def search(x: np.ndarray, n_components: range, n_restarts: int) -> gx.Selection:
     """Every family with every number of components, by maximum likelihood."""
     solver, starts = gx.SQUAREM(tol=1e-9), gx.RandomPoints()
-    options = dict(reg_covar=0.0, resolution=CLOCK_STEPS, initialiser=starts)
+    options: Any = dict(reg_covar=0.0, resolution=CLOCK_STEPS, initialiser=starts)
     return gx.select(
         x, n_components, None, n_restarts, key=jr.key(0), solver=solver, **options
     )

@@ -185,7 +185,7 @@ def test_errors_are_within_the_bound():
                 scaled = u.swapaxes(1, 2) @ (got - exact) @ u
                 return np.linalg.norm(scaled, ord=2, axis=(1, 2))
 
-            far = 16 * eps * np.float64(bound.far)[0, :, 0, 0]
+            far = 32 * eps * np.float64(bound.far)[0, :, 0, 0]
             # A change as large as the covariance is no small change.
             assert np.all((error(packed) < far) | (far > 0.1))
             # Rounding of the samples themselves, about the pivot, remains.

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optimistix as optx
 import pytest
 
 import gmmx_eqx as gx
-from gmmx_eqx._fit.options import Options
+from gmmx_eqx._fit.options import _check_solver, Options
 from gmmx_eqx._fit.random_starts import _in_order
 
 from .helpers import leaves, make_data, make_mixture, old_faithful
@@ -56,6 +57,14 @@ def test_no_option_is_left_out():
 def test_every_option_is_explained(function):
     for name in options_of(function):
         assert f"`{name}`" in function.__doc__
+
+
+def test_solvers_that_cannot_be_driven():
+    for solver in (optx.Newton(1e-3, 1e-3), optx.FixedPointIteration(1e-3, 1e-3)):
+        with pytest.raises(ValueError, match="Optimistix, cannot be driven") as caught:
+            _check_solver(solver)
+        assert "`gmmx_eqx.EM()`" in str(caught.value)
+        assert type(solver).__name__ in str(caught.value)
 
 
 def known() -> tuple[gx.GaussianMixture, gx.Frozen]:

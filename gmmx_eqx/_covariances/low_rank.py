@@ -24,9 +24,10 @@ from .._core.axes import as_columns, Axis
 from .._core.cholesky import cholesky
 from .._core.triangular import inverse_lower
 from .._moments import Moments
-from . import matrices
 from .abstract import AbstractCovariances
+from .components import where_components
 from .fields import annotation_of, fields_of
+from .latent import expected, LatentMoments
 from .woodbury import Woodbury
 
 
@@ -39,20 +40,6 @@ _FEW, _FEW_FOR_EACH = 32, 4
 _N_INNER = 10
 # What the factors of one chunk of samples may hold, and fewest samples of a chunk.
 _CHUNK_BYTES, _SMALLEST = 2 * 2**20, 64
-
-
-class Projected(eqx.Module):
-    r"""Sums over samples that replace the scatter matrix $S_k$ where that is large.
-
-    **Attributes:**
-
-    - `products`: $S_k β_k^T$ with $β_k = F_k^T Σ_k^{-1}$, shape `(1, components,
-        features, rank)`.
-    - `squares`: the diagonal of $S_k$, shape `(1, components, features, 1)`.
-    """
-
-    products: Values
-    squares: Values
 
 
 class AbstractLowRank(AbstractCovariances):
@@ -129,17 +116,17 @@ class AbstractLowRank(AbstractCovariances):
         return product + linalg.diagonal(jnp.broadcast_to(self.noise, shape))
 
     def colour(self, noise: Samples, labels: SampleLabels) -> Samples:
-        whitening = self.whitening(self.n_features)
+        colouring = self.whitening(self.n_features).colouring
         if self.n_components == 1:
-            return as_columns(whitening.colour(as_columns(noise)))
+            return as_columns(colouring.apply(as_columns(noise)))
 
         def colour_chunk(chunk: tuple[Samples, SampleLabels]) -> Samples:
             noise, labels = chunk
             index = labels[:, 0, 0, 0]
-            own = jax.tree.map(lambda leaf: leaf[0, index][:, None], whitening)
-            return own.colour(noise)
+            own = jax.tree.map(lambda leaf: leaf[0, index][:, None], colouring)
+            return own.apply(noise)
 
-        n_numbers = self.n_features * self.rank
+        n_numbers = 2 * self.n_features * self.rank
         bytes_per_sample = n_numbers * noise.dtype.itemsize
         size = chunks.length(bytes_per_sample, _CHUNK_BYTES, _SMALLEST)
         return chunks.map_chunks(colour_chunk, (noise, labels), size)
@@ -153,89 +140,100 @@ class AbstractLowRank(AbstractCovariances):
         return self.n_components * min(own, d * (d + 1) // 2)
 
     def statistic(self, residuals: Residuals, resp: PerSample) -> Statistic:
-        columns = as_columns(residuals)
-        if self._sums_scatter:
-            return matrices.scatter(residuals, resp)
-        weighted = as_columns(resp) * columns
-        projected = linalg.matmul(self._regression, columns)
-        return Projected(
-            products=linalg.matmul(weighted, linalg.transpose(projected)),
-            squares=jnp.sum(weighted * columns, axis=-1, keepdims=True),
+        whitening = self.whitening(self.n_features)
+        square = self._sums_squares
+        return LatentMoments.of(self.factors, whitening, residuals, resp, square)
+
+    def estimate(self, moments: Moments, reg_covar: PerFeature) -> "AbstractLowRank":
+        if self._has_noise_alike:
+            reg_covar = jnp.mean(reg_covar, axis=Axis.features, keepdims=True)
+        whitening = self.whitening(self.n_features)
+        second: LatentMoments = moments.second
+        means = second.about_mean(self.factors, whitening, moments.count, moments.shift)
+        # What derivatives meet must be finite without any samples, too.
+        occupied = moments.count > 0
+        own = expected(self.factors, whitening, means.is_square)
+        # The ridge is noise that is added to the samples: the most likely covariance is
+        # then their scatter matrix plus the ridge, if the rank allows.
+        ridge = jnp.broadcast_to(reg_covar, (1, 1, self.n_features, 1))
+        means = means.where(occupied, own).add_noise(self.factors, whitening, ridge)
+        if not means.is_square:
+            improved, _ = self._improved(whitening, means, reg_covar)
+            return where_components(occupied, improved, self)
+
+        def improve(_, carry):
+            covariances, whitening, means = carry
+            covariances, means = covariances._improved(whitening, means, reg_covar)
+            whitening = covariances.whitening(self.n_features)
+            means = means.change_regression(covariances.factors, whitening)
+            return covariances, whitening, means
+
+        carry = self, whitening, means
+        improved, _, _ = jax.lax.fori_loop(0, _N_INNER, improve, carry)
+        return where_components(occupied, improved, self)
+
+    def _improved(
+        self, whitening: Woodbury, means: LatentMoments, reg_covar: PerFeature
+    ) -> tuple["AbstractLowRank", LatentMoments]:
+        """One step of parameter-expanded EM, and the samples by the new factors.
+
+        **Arguments:**
+
+        - `whitening`: of these covariances.
+        - `means`: of the samples, by these covariances.
+        - `reg_covar`: the least noise.
+        """
+        rest, posterior = means.rest_diagonal, whitening.latent
+        # The mean of r^T Σ^{-1} r by D, by which the scale of the covariance is wrong:
+        # r^T Σ^{-1} r = y^T Ψ^{-1} y + z^T z.
+        own = jnp.broadcast_to(rest / self.noise, rest.shape)
+        own = jnp.sum(own, axis=Axis.features, keepdims=True)
+        scale = own + jnp.sum(
+            linalg.diagonal_of(means.latent), axis=Axis.features, keepdims=True
         )
+        scale = scale / self.n_features
+        # Not further down than the ridge lets the noise follow: the step would be back
+        # where it began, or worse.
+        held = jnp.max(reg_covar / self.noise, axis=Axis.features, keepdims=True)
+        held = jax.lax.stop_gradient(jnp.minimum(held, 1))
+        scale = jnp.maximum(scale, held)
+        scale = jnp.where(scale > 0, scale, 1)
+        root_scale = jnp.sqrt(scale)
+        factors = root_scale * self.factors
+        means = LatentMoments(
+            means.latent / scale, means.cross / root_scale, means.rest
+        )
+        # γ, the second moment of the latent coordinates, which the factors take over.
+        second = linalg.symmetrise(posterior + means.latent)
+        lower = cholesky(second)
+        inverse = inverse_lower(lower)
+        change = means.cross - linalg.matmul(factors, posterior)
+        change = linalg.matmul(
+            linalg.matmul(change, linalg.transpose(inverse)), inverse
+        )
+        new = factors + change
+        moved = linalg.matmul(change, means.latent) - 2 * means.cross
+        unknown = linalg.matmul(new, posterior)
+        noise = jnp.sum(
+            moved * change + unknown * new, axis=Axis.features_covar, keepdims=True
+        )
+        noise = rest + noise
+        if self._has_noise_alike:
+            noise = jnp.mean(noise, axis=Axis.features, keepdims=True)
+        # The most likely noise that is not less than the ridge.
+        noise = jnp.maximum(noise, reg_covar)
+        improved = self._of(linalg.matmul(new, lower), noise)
+        if not means.is_square:
+            return improved, means
+        return improved, means.change_factors(change, inverse)
 
     @property
-    def _sums_scatter(self) -> bool:
+    def _sums_squares(self) -> bool:
         return self.n_features <= max(_FEW, _FEW_FOR_EACH * (self.rank + 1))
 
     @property
-    def _regression(self) -> Values:
-        r"""$β = F^T Σ^{-1}$, which predicts latent coordinates."""
-        solved = self.whitening(self.n_features).solve(self.factors)
-        return linalg.transpose(solved)
-
-    def estimate(self, moments: Moments, reg_covar: PerFeature) -> "AbstractLowRank":
-        shift, count = moments.shift, moments.count
-        mean = lambda total: linalg.safe_divide(total, count)
-        occupied = count > 0
-        if isinstance(moments.second, Projected):
-            regression = self._regression
-            inner = linalg.matmul(linalg.transpose(shift), linalg.transpose(regression))
-            products = mean(moments.second.products) - shift * inner
-            squares = mean(moments.second.squares) - shift**2
-            return self._improved(regression, products, squares, reg_covar, occupied)
-        scatter = mean(moments.second) - shift * linalg.transpose(shift)
-        squares = linalg.diagonal_of(scatter)
-
-        def improve(_, covariances):
-            regression = covariances._regression
-            products = linalg.matmul(scatter, linalg.transpose(regression))
-            return covariances._improved(
-                regression, products, squares, reg_covar, occupied
-            )
-
-        return jax.lax.fori_loop(0, _N_INNER, improve, self)
-
-    def _improved(
-        self,
-        regression: Values,
-        products: Values,
-        squares: Values,
-        reg_covar: PerFeature,
-        occupied: Array,
-    ) -> "AbstractLowRank":
-        """One step of parameter-expanded EM, given $S β^T$ and the diagonal of $S$."""
-        n_features = self.n_features
-        reg = jnp.broadcast_to(reg_covar, squares.shape)
-        # As if the ridge were noise that the samples have: the scale must know of it.
-        squares = squares + reg
-        products = products + reg * linalg.transpose(regression)
-        fitted = linalg.matmul(regression, self.factors)
-        spread = linalg.matmul(regression, products)
-        eye = jnp.eye(self.rank, dtype=spread.dtype)[None, None]
-        # tr(Σ^{-1} S) / D, by which the scale of the covariance is wrong:
-        # Σ^{-1} = Ψ^{-1} (I - F β).
-        trace = jnp.sum(squares / self.noise, axis=Axis.features, keepdims=True)
-        lost = jnp.sum(
-            self.factors * products / self.noise,
-            axis=(Axis.features, Axis.features_covar),
-            keepdims=True,
-        )
-        scale = jnp.maximum((trace - lost) / n_features, 0)
-        scale = jnp.where(occupied & (scale > 0), scale, 1)
-        root = jnp.sqrt(scale)
-        products, spread = products / root, spread / scale
-        latent = linalg.symmetrise(eye - fitted + spread)
-        inverse = inverse_lower(cholesky(latent))
-        # F = S β^T γ^{-1}, times the root of γ.
-        factors = linalg.matmul(products, linalg.transpose(inverse))
-        explained = jnp.sum(factors**2, axis=Axis.features_covar, keepdims=True)
-        noise = jnp.maximum(squares - explained, 0)
-        if Axis.features in fields_of(type(self))["noise"]:
-            noise = jnp.mean(noise, axis=Axis.features, keepdims=True)
-        return self._of(
-            jnp.where(occupied, factors, self.factors),
-            jnp.where(occupied, noise, self.noise),
-        )
+    def _has_noise_alike(self) -> bool:
+        return Axis.features in fields_of(type(self))["noise"]
 
 
 class LowRankCovariances(AbstractLowRank):

@@ -1,9 +1,10 @@
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .._core import linalg
 from .._core.aliases import Means, PerColumn, Samples, Values
-from .._core.axes import as_columns, Axis
+from .._core.axes import Axis
 from .._core.cholesky import cholesky, inverse_cholesky
 from .._core.triangular import inverse_lower
 from .whitening import AbstractWhitening, Columns, Diagonals, LogDet, Squares
@@ -69,15 +70,39 @@ class Woodbury(AbstractWhitening):
         return self.scale * (white - linalg.matmul(self._reduced, inner))
 
     def squared_distance(self, x: Samples, means: Means) -> PerColumn:
-        whitened = self.whiten(as_columns(x) - means)
-        return jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
+        # Samples as rows, as users have them: features are many.
+        rows = x[None, None, :, 0, :, 0] - linalg.transpose(means)
+        white = rows * linalg.transpose(self.scale)
+        inner = linalg.matmul(white, self.scaled)
+        inner = linalg.matmul(inner, linalg.transpose(self.inverse))
+        inner = linalg.matmul(inner, self._inverse_plus_one)
+        whitened = white - linalg.matmul(inner, linalg.transpose(self.scaled))
+        return linalg.transpose(jnp.sum(whitened**2, axis=-1, keepdims=True))
 
     def colour(self, columns: Columns) -> Columns:
         """$W^{-1}$ times every column: independent standard normal numbers get the
         covariance."""
-        inner = linalg.matmul(linalg.transpose(self.scaled), columns)
-        inner = linalg.matmul(self._inverse_plus_one, inner)
-        return (columns + linalg.matmul(self.scaled, inner)) / self.scale
+        return self.colouring.apply(columns)
+
+    @property
+    def colouring(self) -> "Colouring":
+        """$W^{-1}$."""
+        added = linalg.matmul(self.scaled, self._inverse_plus_one)
+        return Colouring(1 / self.scale, self.scaled, added)
+
+    @property
+    def latent(self) -> Squares:
+        r"""$(I + A^T A)^{-1} = I - F^T Σ^{-1} F$: covariance of the latent coordinates
+        of a sample."""
+        # Not as the difference, which loses the digits of a small noise.
+        return linalg.matmul(linalg.transpose(self.inverse), self.inverse)
+
+    @property
+    def regression(self) -> Values:
+        r"""$β = F^T Σ^{-1} = (I + A^T A)^{-1} A^T Ψ^{-1/2}$: from residuals to expected
+        latent coordinates."""
+        back = linalg.transpose(self.scale * self.scaled)
+        return linalg.matmul(self.latent, back)
 
     @property
     def _inverse_plus_one(self) -> Squares:
@@ -128,3 +153,23 @@ class Woodbury(AbstractWhitening):
         norm = lambda x: jnp.sqrt(jnp.sum(x**2, axis=axes, keepdims=True))
         shape = (*low.shape[:-2], self.n_features, 1)
         return norm(jnp.broadcast_to(own, shape)) + norm(low)
+
+
+class Colouring(eqx.Module):
+    r"""Square root of a covariance, $Ψ^{1/2} (I + A (I + L)^{-1} A^T)$, which gives the
+    covariance to independent standard normal numbers.
+
+    **Attributes:**
+
+    - `deviation`: the diagonal of $Ψ^{1/2}$, on the features axis.
+    - `scaled`: $A$.
+    - `added`: $A (I + L)^{-1}$.
+    """
+
+    deviation: Float[Array, "_ _ _ 1"]
+    scaled: Float[Array, "_ _ _ rank"]
+    added: Float[Array, "_ _ _ rank"]
+
+    def apply(self, columns: Columns) -> Columns:
+        inner = linalg.matmul(linalg.transpose(self.scaled), columns)
+        return self.deviation * (columns + linalg.matmul(self.added, inner))

@@ -12,8 +12,9 @@ from .metric import inner, Metric
 
 
 # How many earlier directions a new one is made orthogonal to. In a symmetric problem
-# one is enough.
-_MEMORY = 8
+# one is enough; steps of low-rank covariances are not symmetric, and with eight of them
+# the residual stopped falling.
+_MEMORY = 32
 _MAX_STEPS = 2000
 
 

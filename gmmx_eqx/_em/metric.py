@@ -1,12 +1,16 @@
 """The inner product of changes of a mixture in which EM is nearly symmetric."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .._core import linalg
 from .._core.aliases import Scalar, Values, Weights
+from .._core.axes import Axis
 from .._covariances import (
+    AbstractLowRank,
     AbstractValues,
     Diagonal,
     has_features_alike,
@@ -66,6 +70,8 @@ class Metric(eqx.Module):
             # In this order no square of a unit can overflow.
             values = times(times(self.matrix, covariances.values), self.matrix)
             covariances = with_values(type(covariances), self.factor * values)
+        if isinstance(covariances, AbstractLowRank):
+            covariances = self._of_low_rank(covariances)
         return eqx.tree_at(
             lambda m: (m.weights, m.means, m.covariances),
             change,
@@ -74,6 +80,18 @@ class Metric(eqx.Module):
                 self.share * times(self.matrix, change.means),
                 covariances,
             ),
+        )
+
+    def _of_low_rank(self, change: AbstractLowRank) -> AbstractLowRank:
+        """Of factors, a metric of the right units at least; of noise, that of
+        independent features."""
+        square = self.matrix**2
+        if change.noise.shape[Axis.features] == 1:
+            square = jnp.mean(square, axis=Axis.features, keepdims=True)
+        return dataclasses.replace(
+            change,
+            factors=self.share * self.matrix * change.factors,
+            noise=self.factor * square * change.noise,
         )
 
 

@@ -101,9 +101,13 @@ class EMStep(eqx.Module):
             lambda attempt: self._try(mixture, attempt),
             self._begin(mixture),
         )
+        total = self.source.total
         info = StepInfo(
-            log_likelihood=end.expectation.log_likelihood,
-            total_weight=self.source.total,
+            # Of no samples at all nothing is known.
+            log_likelihood=jnp.where(
+                total != 0, end.expectation.log_likelihood, jnp.nan
+            ),
+            total_weight=total,
             collapsed=has_collapsed(
                 end.mixture, end.whitening, mixture, self.source.resolution, self.frozen
             ),

@@ -3,7 +3,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from .._core import buckets, chunks, sums
 from .._core.aliases import Data, PerFeature, Scalar, Weighting
@@ -17,6 +17,8 @@ _Monoid = TypeVar("_Monoid")
 # up for leaving it. Rows are long enough to fill vector units.
 _CHUNK_BYTES = 8 * 2**20
 _SMALLEST, _LARGEST = 128, 4096
+# Data of which copies are a matter of memory.
+_LARGE_BYTES = 64 * 2**20
 
 
 class InMemory(AbstractSource):
@@ -45,7 +47,7 @@ class InMemory(AbstractSource):
             weight = jnp.ones(n_samples, x.dtype)
             total = jnp.asarray(n_samples, x.dtype)
             anchor = x[:1]
-            present = lambda values: values
+            present = lambda values, column: values
         else:
             if sample_weight.ndim == 0:
                 weight = buckets.weights_of(sample_weight, n_samples, x.dtype)
@@ -57,14 +59,17 @@ class InMemory(AbstractSource):
                 weight = jnp.where(weight < 0, jnp.nan, weight)
                 total = jnp.sum(weight)
                 anchor = x[jnp.argmax(weight > 0)][None]
-            column = weight[:, None]
             # A sample of weight zero must not show, even if it is NaN.
-            present = lambda values: jnp.where(column > 0, column * values, 0)
-        mean = lambda values: jnp.sum(present(values), axis=0, keepdims=True) / total
-        pivot = jax.lax.stop_gradient(anchor + mean(x - anchor))
-        variances = mean((x - pivot) ** 2)
-        distance = jnp.where(weight[:, None] > 0, jnp.abs(x - pivot), 0)
-        largest = jnp.abs(pivot) + jnp.max(distance, axis=0, keepdims=True)
+            present = _weighted
+        if x.size * x.dtype.itemsize > _LARGE_BYTES:
+            present = _weighted
+        sum_of = lambda fn: _fold(
+            jnp.sum, lambda x, column: present(fn(x), column), x, weight
+        )
+        pivot = jax.lax.stop_gradient(anchor + sum_of(lambda x: x - anchor) / total)
+        variances = sum_of(lambda x: (x - pivot) ** 2) / total
+        distance = lambda x, column: jnp.where(column > 0, jnp.abs(x - pivot), 0)
+        largest = jnp.abs(pivot) + _fold(jnp.max, distance, x, weight)
         resolution = (0.5 * jnp.finfo(x.dtype).eps * largest) ** 2
 
         padding = -n_samples % size
@@ -89,6 +94,39 @@ class InMemory(AbstractSource):
 
     def reduce(self, fn: Callable[..., _Monoid], *extras: Any) -> _Monoid:
         return _reduce(fn, self.columns, self.weights, *extras)
+
+
+def _weighted(
+    values: Float[Array, "n features"], column: Float[Array, "n one=1"]
+) -> Float[Array, "n features"]:
+    return jnp.where(column > 0, column * values, 0)
+
+
+def _fold(
+    reduction: Callable[..., Array],
+    fn: Callable[[Array, Array], Array],
+    x: Data,
+    weight: Float[Array, " batch"],
+) -> Float[Array, "one=1 features"]:
+    """A reduction over samples of `fn(x, weights)`, a block of them at a time where the
+    data is large: XLA makes arrays of what it reduces, and would hold several as large
+    as the data at once. A sample of weight zero must not count."""
+    n_samples, n_features = x.shape
+    if x.size * x.dtype.itemsize <= _LARGE_BYTES:
+        return reduction(fn(x, weight[:, None]), axis=0, keepdims=True)
+    size = max(_LARGE_BYTES // (8 * n_features * x.dtype.itemsize), 1)
+
+    def reduce_block(i: Int[Array, ""]) -> Float[Array, " features"]:
+        # The last block overlaps the one before it, so that all have the same size.
+        start = jnp.minimum(i * size, n_samples - size)
+        is_new = start + jnp.arange(size) >= i * size
+        take = lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, size)
+        own = jnp.where(is_new, take(weight), 0)
+        return reduction(fn(take(x), own[:, None]), axis=0)
+
+    numbers = jnp.arange(-(-n_samples // size))
+    parts = jax.lax.map(jax.checkpoint(reduce_block), numbers)
+    return reduction(parts, axis=0, keepdims=True)
 
 
 def reduce_parts(fn: Callable[[Chunk], _Monoid], chunk: Chunk, size: int) -> _Monoid:
