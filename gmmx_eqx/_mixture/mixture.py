@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core import entry_points, inputs
+from .._core import inputs
 from .._core.aliases import Means, Weights
 from .._core.likes import (
     CovariancesLike,
@@ -250,26 +250,36 @@ class GaussianMixture(AbstractGaussianMixture):
     def to_sklearn(self, **kwargs: Any) -> Any:
         """A fitted `sklearn.mixture.GaussianMixture` with these parameters; `kwargs` go
         to its constructor. Needs the extra `sklearn`."""
+        from ..interop.sklearn import to_sklearn
+
         self.check_one()
-        return entry_points.load("interop.sklearn", "to_sklearn")(self, **kwargs)
+        return to_sklearn(self, **kwargs)
 
     @classmethod
     def from_sklearn(cls, estimator: Any) -> "GaussianMixture":
         """The mixture of a fitted `sklearn.mixture.GaussianMixture`."""
-        return entry_points.load("interop.sklearn", "from_sklearn")(estimator)
+        from ..interop.sklearn import from_sklearn
+
+        return from_sklearn(estimator)
 
     def to_numpy(self) -> dict[str, np.ndarray]:
         """The parameters as a dictionary of arrays, which `np.savez` takes."""
-        return entry_points.load("interop.numpy", "to_numpy")(self)
+        from ..interop.numpy import to_numpy
+
+        return to_numpy(self)
 
     @classmethod
     def from_numpy(cls, arrays: ParametersLike) -> "GaussianMixture":
         """The mixture of a dictionary from `to_numpy`."""
-        return entry_points.load("interop.numpy", "from_numpy")(arrays)
+        from ..interop.numpy import from_numpy
+
+        return from_numpy(arrays)
 
     def to_scipy(self) -> tuple[np.ndarray, list[Any]]:
         """The weights, and a frozen `scipy.stats.multivariate_normal` each."""
-        return entry_points.load("interop.scipy", "to_scipy")(self)
+        from ..interop.scipy import to_scipy
+
+        return to_scipy(self)
 
     @classmethod
     def from_scipy(
@@ -280,5 +290,6 @@ class GaussianMixture(AbstractGaussianMixture):
     ) -> "GaussianMixture":
         """The mixture of frozen `scipy.stats.multivariate_normal`; a `ValueError` if
         their covariances are not of the family."""
-        from_scipy = entry_points.load("interop.scipy", "from_scipy")
+        from ..interop.scipy import from_scipy
+
         return from_scipy(weights, components, covariance_type)
