@@ -21,6 +21,11 @@ from .factored import (
 from .fields import fields_of as fields_of
 from .full import FullCholesky as FullCholesky, FullCovariances as FullCovariances
 from .independent import AbstractIndependent as AbstractIndependent
+from .information import (
+    information as information,
+    precision as precision,
+    times as times,
+)
 from .low_rank import (
     AbstractLowRank as AbstractLowRank,
     LowRank as LowRank,

@@ -1,15 +1,17 @@
 """Derivatives of the fixed point of EM, by the implicit function theorem."""
 
+import functools as ft
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import lineax as lx
 
 from .._core.aliases import Flag, Scalar
 from .._mixture import GaussianMixture
 from .frozen import Frozen
-from .krylov import solve
+from .krylov import Orthomin
 from .maximisation import maximise
 from .metric import Metric
 from .step import EMStep
@@ -83,13 +85,25 @@ def _(primals: Any, tangents: Any) -> Any:
     # do not depend on a ridge.
     anchor = 0 * jax.tree.leaves(moving)[0].ravel()[0]
     direct = jax.tree.map(lambda d: d + anchor.astype(d.dtype), direct)
-    metric, inverse = Metric.create(end), Metric.create(end, inverse=True)
-    metric, inverse = jax.lax.stop_gradient((metric, inverse))
+    space = jax.eval_shape(lambda: end)
+
+    def solve(residual, b, inverse):
+        metric = Metric.create(jax.lax.stop_gradient(end), inverse)
+        operator, metric = (
+            lx.FunctionLinearOperator(fn, space) for fn in (residual, metric)
+        )
+        options = {"metric": metric}
+        found = lx.linear_solve(operator, b, Orthomin(), options=options, throw=False)
+        solved = found.result == lx.RESULTS.successful
+        return jax.tree.map(lambda leaf: jnp.where(solved, leaf, jnp.nan), found.value)
+
+    # Not the derivative that lineax has for a solve: it raises where the transposed
+    # equation is not solved, and here that must be NaN.
     change = jax.lax.custom_linear_solve(
         residual,
         direct,
-        solve=lambda operator, b: solve(operator, b, metric),
-        transpose_solve=lambda operator, b: solve(operator, b, inverse),
+        solve=ft.partial(solve, inverse=False),
+        transpose_solve=ft.partial(solve, inverse=True),
     )
     _, gain = derivative(moving, change)
     flag = jnp.where(valid, 1, jnp.nan)

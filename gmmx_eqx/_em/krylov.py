@@ -1,86 +1,128 @@
-"""Linear equations in the space of a mixture's parameters, without their matrix."""
+"""Linear equations without their matrix, in an inner product of one's own."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import lineax as lx
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PyTree
 
 from .._core import linalg
-from .._core.aliases import Scalar
-from .._mixture import GaussianMixture
-from .metric import inner, Metric
 
 
-# How many earlier directions a new one is made orthogonal to. In a symmetric problem
-# one is enough; steps of low-rank covariances are not symmetric, and with eight of them
-# the residual stopped falling.
-_MEMORY = 32
-_MAX_STEPS = 2000
+Vector = Float[Array, " n"]
 
 
-def solve(
-    operator: Callable[[GaussianMixture], GaussianMixture],
-    b: GaussianMixture,
-    metric: Metric,
-) -> GaussianMixture:
-    """The solution of `operator(x) == b` with the smallest residual in the metric,
-    direction by direction; NaN where that does not become small.
+class Orthomin(lx.AbstractLinearSolver[lx.AbstractLinearOperator]):
+    r"""Orthogonal minimisation of the residual, for square operators whose symmetric
+    part is definite in some inner product: at every step the smallest residual along a
+    new direction and those before it. For a symmetric operator it is the method of
+    conjugate residuals.
+
+    It takes these `options` of `lineax.linear_solve`, both operators of the kind of the
+    one that is solved with:
+
+    - `metric`: $M$ with the inner product $x^T M y$; the ordinary one if not given.
+    - `inverse_metric`: its inverse, in which the transposed operator is as symmetric.
+
+    **Attributes:**
+
+    - `memory`: the number of earlier directions that a new one is made orthogonal to.
+        In a symmetric problem one is enough.
+    - `max_steps`: the largest number of products with the operator.
 
     ??? cite "Reference"
 
         Vinsome (1976), Orthomin, an Iterative Method for Solving Sparse Sets of
-        Simultaneous Linear Equations. SPE 5729. For a symmetric operator it is the
-        method of conjugate residuals.
+        Simultaneous Linear Equations. SPE 5729.
     """
-    # Squares of a small or a large loss would leave the range of float32. In the metric
-    # rather than by size: units must not matter.
-    root = lambda leaf: jnp.sqrt(jnp.abs(leaf))
-    sizes = jax.tree.map(lambda a, m: jnp.max(root(a) * root(m)), b, metric(b))
-    unit_b = jnp.max(jnp.stack(jax.tree.leaves(sizes)))
-    b = jax.tree.map(lambda leaf: linalg.safe_divide(leaf, unit_b), b)
-    size = inner(b, metric(b))
-    tol = float(jnp.finfo(size.dtype).eps) ** 1.5 * size
-    empty = jax.tree.map(lambda leaf: jnp.zeros((_MEMORY, *leaf.shape), leaf.dtype), b)
-    zero = jax.tree.map(jnp.zeros_like, b)
 
-    def unfinished(carry):
-        _, _, _, _, square, n_steps = carry
-        return (square > tol) & (n_steps < _MAX_STEPS)
+    # Steps of low-rank covariances are not symmetric, and with eight directions the
+    # residual stopped falling.
+    memory: int = 32
+    max_steps: int = 2000
 
-    def step(carry):
-        x, r, directions, images, _, n_steps = carry
-        image = operator(r)
-        weighted = metric(image)
-        overlap = jax.vmap(lambda other: inner(other, weighted))(images)
-        direction = _less(r, overlap, directions)
-        image = _less(image, overlap, images)
-        weighted = metric(image)
-        norm = jnp.sqrt(inner(image, weighted))
-        unit = lambda leaf: linalg.safe_divide(leaf, norm)
-        direction, image = jax.tree.map(unit, (direction, image))
-        length = unit(inner(r, weighted))
-        x = _add(x, length, direction)
-        r = _add(r, -length, image)
-        slot = n_steps % _MEMORY
-        put = lambda leaves, leaf: leaves.at[slot].set(leaf)
-        directions = jax.tree.map(put, directions, direction)
-        images = jax.tree.map(put, images, image)
-        return x, r, directions, images, inner(r, metric(r)), n_steps + 1
+    def init(
+        self, operator: lx.AbstractLinearOperator, options: dict[str, Any]
+    ) -> lx.AbstractLinearOperator:
+        del options
+        if operator.in_size() != operator.out_size():
+            raise ValueError(
+                f"`Orthomin` needs a square operator; got one of {operator.out_size()} "
+                f"rows and {operator.in_size()} columns."
+            )
+        return operator
 
-    carry = (zero, b, empty, empty, size, jnp.array(0))
-    x, *_, square, _ = jax.lax.while_loop(unfinished, step, carry)
-    # False for a NaN.
-    solved = square <= tol
-    return jax.tree.map(lambda leaf: jnp.where(solved, leaf * unit_b, jnp.nan), x)
+    def compute(
+        self,
+        state: lx.AbstractLinearOperator,
+        vector: PyTree[Array],
+        options: dict[str, Any],
+    ) -> tuple[PyTree[Array], lx.RESULTS, dict[str, Any]]:
+        b, unravel = ravel_pytree(vector)
+        flat = lambda fn: lambda x: ravel_pytree(fn(unravel(x)))[0]
+        metric = flat(options["metric"].mv if "metric" in options else lambda x: x)
+        # Squares of a small or a large vector would leave the range of float32. In the
+        # metric rather than by size: units must not matter.
+        unit = jnp.max(jnp.sqrt(jnp.abs(b)) * jnp.sqrt(jnp.abs(metric(b))))
+        b = linalg.safe_divide(b, unit)
+        x, solved, n_steps = self._solve(flat(state.mv), b, metric)
+        failed = lx.RESULTS.where(
+            n_steps < self.max_steps,
+            lx.RESULTS.singular,
+            lx.RESULTS.max_steps_reached,
+        )
+        result = lx.RESULTS.where(solved, lx.RESULTS.successful, failed)
+        stats = {"num_steps": n_steps, "max_steps": self.max_steps}
+        return unravel(x * unit), result, stats
 
+    def _solve(
+        self,
+        operator: Callable[[Vector], Vector],
+        b: Vector,
+        metric: Callable[[Vector], Vector],
+    ) -> tuple[Vector, Array, Array]:
+        size = jnp.sum(b * metric(b))
+        tol = float(jnp.finfo(b.dtype).eps) ** 1.5 * size
+        # Directions above their images.
+        known = jnp.zeros((self.memory, 2, b.size), b.dtype)
 
-def _add(a: GaussianMixture, scale: Scalar, b: GaussianMixture) -> GaussianMixture:
-    return jax.tree.map(lambda a, b: a + scale * b, a, b)
+        def unfinished(carry):
+            _, _, _, square, n_steps = carry
+            return (square > tol) & (n_steps < self.max_steps)
 
+        def step(carry):
+            x, r, known, _, n_steps = carry
+            new = jnp.stack([r, operator(r)])
+            overlap = linalg.matmul(known[:, 1], metric(new[1]))
+            new = new - jnp.tensordot(
+                overlap, known, axes=1, precision=jax.lax.Precision.HIGHEST
+            )
+            norm = jnp.sqrt(jnp.sum(new[1] * metric(new[1])))
+            new = linalg.safe_divide(new, norm)
+            length = jnp.sum(new[1] * metric(r))
+            x, r = x + length * new[0], r - length * new[1]
+            known = known.at[n_steps % self.memory].set(new)
+            return x, r, known, jnp.sum(r * metric(r)), n_steps + 1
 
-def _less(x: GaussianMixture, overlap: jax.Array, others: GaussianMixture):
-    """What is left of `x` without its parts along `others`."""
-    part = lambda leaf: jnp.tensordot(
-        overlap, leaf, axes=1, precision=jax.lax.Precision.HIGHEST
-    )
-    return jax.tree.map(lambda leaf, leaves: leaf - part(leaves), x, others)
+        carry = (jnp.zeros_like(b), b, known, size, jnp.array(0))
+        x, _, _, square, n_steps = jax.lax.while_loop(unfinished, step, carry)
+        # False for a NaN.
+        return x, square <= tol, n_steps
+
+    def transpose(
+        self, state: lx.AbstractLinearOperator, options: dict[str, Any]
+    ) -> tuple[lx.AbstractLinearOperator, dict[str, Any]]:
+        swapped = {"metric": "inverse_metric", "inverse_metric": "metric"}
+        swapped = {new: options[old] for new, old in swapped.items() if old in options}
+        return state.transpose(), swapped
+
+    def conj(
+        self, state: lx.AbstractLinearOperator, options: dict[str, Any]
+    ) -> tuple[lx.AbstractLinearOperator, dict[str, Any]]:
+        return lx.conj(state), options
+
+    def assume_full_rank(self) -> bool:
+        return True
