@@ -135,6 +135,31 @@ def test_distance(name, dtype):
         np.testing.assert_allclose(np.sum(got.plan, 1), weights[0], rtol)
 
 
+@pytest.mark.parametrize("n_features", [1, 2, 8, 33])
+def test_a_nearly_singular_covariance(n_features, dtype):
+    """From one that has all directions: none of the distance is lost."""
+    deviations = np.geomspace(1, 1e-10, n_features).astype(dtype)
+    values = np.zeros((1, n_features, n_features), dtype)
+    values[0] = np.diag(deviations**2)
+    # Off the diagonal in the one, whose Cholesky factor is known.
+    lower = np.tril(np.random.default_rng(0).normal(size=values.shape[1:]), -1)
+    lower = (np.eye(n_features) + lower / n_features).astype(dtype)
+    mixtures = [
+        gx.GaussianMixture.from_squeezed(
+            np.zeros((1, n_features), dtype), values, np.ones(1, dtype), "full"
+        )
+        for values in (values, (lower @ lower.T)[None])
+    ]
+    exact = np.linalg.cholesky(np.float64(mixtures[1].covariances.values_numpy[0]))
+    exact = exact.T * np.float64(np.sqrt(values[0].diagonal()))
+    left, _, right = np.linalg.svd(exact)
+    other = np.linalg.cholesky(np.float64(mixtures[1].covariances.values_numpy[0]))
+    one = np.diag(np.sqrt(np.float64(values[0].diagonal())))
+    expected = np.sum((one - other @ (left @ right)) ** 2)
+    got = gx.wasserstein(*mixtures).squared_distance
+    np.testing.assert_allclose(got, expected, 100 * np.finfo(dtype).eps)
+
+
 @pytest.mark.x32
 def test_no_call_of_lapack():
     """Two at the same time can wait for each other for ever."""

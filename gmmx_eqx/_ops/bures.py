@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 
 from .._core import linalg
 from .._core.axes import Axis
-from .._core.jacobi import svd
+from .._core.polar import polar
+from .._core.triangular import inverse_lower
 from .gaussians import Gaussians, Pairs, squared_norm
 
 
@@ -48,25 +49,18 @@ def _squared_bures_jvp(primals, tangents):
 
 def _rotation(b: Squares, a: Squares) -> Squares:
     """The orthogonal $W$ that brings $b W$ closest to $a$."""
-    return _polar(linalg.matmul(linalg.transpose(b), a))
+    product = linalg.matmul(linalg.transpose(b), a)
+    return polar(product, jax.lax.stop_gradient(_smallest(b, a)))
 
 
-@jax.custom_jvp
-def _polar(values: Squares) -> Squares:
-    """The orthogonal factor of the polar decomposition."""
-    left, _, right = svd(values)
-    return linalg.matmul(left, linalg.transpose(right))
-
-
-@_polar.defjvp
-def _polar_jvp(primals, tangents):
-    (values,), (d_values,) = primals, tangents
-    left, singular, right = svd(values)
-    change = linalg.matmul(linalg.transpose(left), d_values)
-    change = linalg.matmul(change, right)
-    # Sums of singular values, never their differences.
-    total = singular[..., :, None] + singular[..., None, :]
-    turn = linalg.safe_divide(change - linalg.transpose(change), total)
-    back = linalg.transpose(right)
-    tangent = linalg.matmul(linalg.matmul(left, turn), back)
-    return linalg.matmul(left, back), tangent
+def _smallest(b: Squares, a: Squares) -> Pairs:
+    """Lower bound on the singular values of $b^T a$: the product of those of both."""
+    # Together, so that there is one loop in the program.
+    flat = [x.reshape(-1, *x.shape[-2:]) for x in (b, a)]
+    inverses = inverse_lower(jnp.concatenate(flat))
+    bounds = jax.lax.rsqrt(jnp.sum(inverses**2, axis=(1, 2), keepdims=True))
+    n_b = len(flat[0])
+    return jnp.multiply(
+        bounds[:n_b].reshape(*b.shape[:2], 1, 1),
+        bounds[n_b:].reshape(*a.shape[:2], 1, 1),
+    )
