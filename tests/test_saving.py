@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -14,10 +15,12 @@ import jax.random as jr
 import numpy as np
 import pytest
 import safetensors.numpy
+from jaxtyping import Array, Float
 
 import gmmx_eqx as gx
 from gmmx_eqx._core.aliases import DiagValues
 from gmmx_eqx._covariances import AbstractIndependent
+from gmmx_eqx.interop.safetensors import files
 
 from .helpers import every_family, make_data, make_mixture
 
@@ -130,6 +133,7 @@ def test_every_status_has_a_number(solutions, path):
         gx.RESULTS.nonfinite,
         gx.RESULTS.component_collapsed,
         gx.RESULTS.too_few_samples,
+        gx.RESULTS.component_unresolved,
     ]
     assert len(items) == len(gx.RESULTS)
     first = jax.tree.map(lambda leaf: leaf[0], solutions)
@@ -143,7 +147,7 @@ def test_other_programs_can_read_it(path):
     mixture = make_mixture("tied", 4, 3)
     gx.save(path, mixture)
     arrays = safetensors.numpy.load_file(path)
-    assert set(arrays) == {"weights", "means", "covariances"}
+    assert set(arrays) == {"weights", "means", "covariances.values"}
     np.testing.assert_array_equal(arrays["means"], mixture.means, strict=True)
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
@@ -183,6 +187,97 @@ def test_family_of_ones_own(path, monkeypatch):
     monkeypatch.delitem(gx.COVARIANCE, "own")
     with pytest.raises(ValueError, match=r"file\.safetensors.*'own'.*register"):
         gx.load(path)
+
+
+class ScaledCovariances(gx.AbstractCovariances):
+    """A shape that all components share times a volume each, to a fixed power; as much
+    of a family as a file needs."""
+
+    volume: Float[Array, "batch=1 components features=1 features_covar=1"]
+    shape: Float[Array, "batch=1 components=1 features features_covar=1"]
+    power: float = eqx.field(static=True)
+    name: str = eqx.field(static=True)
+    type: ClassVar[str] = "scaled"
+
+    @classmethod
+    def create(cls, n_components, n_features, device=None):
+        raise NotImplementedError
+
+    @property
+    def variances(self):
+        return self.volume**self.power * self.shape
+
+    def whitening(self, n_features, tolerant=False):
+        return gx.Diagonal(1 / jnp.sqrt(self.variances), n_features)
+
+    def dense(self, n_features):
+        return self.variances * jnp.eye(n_features, dtype=self.shape.dtype)[None, None]
+
+    def colour(self, noise, labels):
+        raise NotImplementedError
+
+    @property
+    def n_parameters(self):
+        return 0
+
+    def statistic(self, residuals, resp):
+        raise NotImplementedError
+
+    def estimate(self, moments, reg_covar):
+        raise NotImplementedError
+
+
+def scaled_mixture(power: Any = 0.1):
+    """Of three components and two features."""
+    plain = make_mixture("tied_diag", 3, 2)
+    volume = jnp.asarray([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1)
+    covariances = ScaledCovariances(volume, plain.covariances.values, power, "a name")
+    return gx.GaussianMixture(plain.weights, plain.means, covariances)
+
+
+def test_family_of_several_fields(path):
+    """Arrays, a number and a string, by nothing but registration."""
+    gx.register_covariance(ScaledCovariances)
+    try:
+        mixture = scaled_mixture()
+        there_and_back(mixture, path)
+        there_and_back(gx.stack([mixture, mixture]), path)
+        loaded = gx.load(path).covariances
+        assert type(loaded) is ScaledCovariances
+        assert (loaded.power, loaded.name) == (0.1, "a name")
+        with pytest.raises(ValueError, match="numbers and strings"):
+            gx.save(path, scaled_mixture(power=(1, 2)))
+    finally:
+        del gx.COVARIANCE["scaled"]
+
+
+@pytest.mark.parametrize("name", ["full", "tied"])
+def test_factors(name, path):
+    values = make_mixture(name, 3, 2).covariances
+    factors = np.linalg.cholesky(values.values_numpy)
+    plain = make_mixture(name, 3, 2)
+    held = type(values).from_cholesky(factors)
+    there_and_back(gx.GaussianMixture(plain.weights, plain.means, held), path)
+    assert type(gx.load(path).covariances) is type(held)
+
+
+@pytest.mark.parametrize("factored", [False, True])
+def test_files_of_version_1(factored, path, monkeypatch):
+    """What this library wrote before it saved families by their fields."""
+    mixture = make_mixture("full", 3, 2)
+    name, array = "covariances", mixture.covariances.values
+    if factored:
+        name, array = "scale_tril", jnp.linalg.cholesky(array)
+        held = gx.FullCovariances.from_cholesky(array[0])
+        mixture = gx.GaussianMixture(mixture.weights, mixture.means, held)
+    arrays = {"weights": mixture.weights, "means": mixture.means, name: array}
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    dtype = mixture.means.dtype.name
+    metadata = {"kind": "mixture", "covariance_type": "full", "dtype": dtype}
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "_VERSION", 1)
+        files.write(path, arrays, metadata)
+    assert_same(gx.load(path), mixture)
 
 
 # Types.

@@ -151,6 +151,12 @@ def put_metadata(name, value):
     return lambda arrays, metadata: metadata.__setitem__(name, value)
 
 
+def change_family(name):
+    family = getattr(gx, name)
+    changed = {"covariance_type": str(family.type), "covariance_class": name}
+    return lambda arrays, metadata: metadata.update(changed)
+
+
 def drop(name):
     return lambda arrays, metadata: (arrays.pop(name, 0), metadata.pop(name, 0))
 
@@ -183,6 +189,7 @@ def other(array):
     return array.astype("float32" if array.dtype == np.float64 else "float64")
 
 
+VALUES = "covariances.values"
 not_definite = "`covariances` are not symmetric and positive definite"
 not_weights = "`weights` are not non-negative numbers whose sum is one"
 # A mixture of three full components and two features.
@@ -195,8 +202,23 @@ WRONG_MIXTURES = {
         put_metadata("covariance_type", "banded"),
         "must be one of .*; got 'banded'. Register .*register_covariance",
     ),
-    "diag": (put_metadata("covariance_type", "diag"), r"expected \(1, 3, 2, 1\)"),
-    "tied": (put_metadata("covariance_type", "tied"), r"expected \(1, 1, 2, None\)"),
+    "diag": (change_family("DiagCovariances"), r"expected \(1, 3, 2, 1\)"),
+    "tied": (change_family("TiedCovariances"), r"expected \(1, 1, 2, None\)"),
+    "no class": (drop("covariance_class"), "class is ''; known are .*FullCholesky"),
+    "class of another family": (
+        put_metadata("covariance_class", "DiagCovariances"),
+        "class is 'DiagCovariances'; known are",
+    ),
+    "no JSON": (put_metadata("covariance_static", "{"), "static fields are '{'"),
+    "no static fields": (drop("covariance_static"), r"static fields are ''; .* \[\]"),
+    "a static field too many": (
+        put_metadata("covariance_static", '{"power": 2}'),
+        "static fields are .*power",
+    ),
+    "factors that are values": (
+        put_metadata("covariance_class", "FullCholesky"),
+        "its arrays are .*those of a mixture are .*scale_tril",
+    ),
     "no dtype": (drop("dtype"), "dtype is ''"),
     "half": (put_metadata("dtype", "float16"), "dtype is 'float16'; known are"),
     "no means": (drop("means"), "its arrays are .*those of a mixture are .*means"),
@@ -212,7 +234,7 @@ WRONG_MIXTURES = {
     "fewer weights": (put("weights", lambda a: a[:, :2]), "`weights` has shape"),
     "long means": (put("means", lambda a: a.swapaxes(2, 3)), r"expected \(1, 3, 1, "),
     "not square": (
-        put("covariances", lambda a: a[..., :1]),
+        put(VALUES, lambda a: a[..., :1]),
         "disagree|refused|must be",
     ),
     "a lane of weights": (put("weights", lambda a: a[None]), "`weights` has shape"),
@@ -231,19 +253,27 @@ WRONG_MIXTURES = {
         not_weights,
     ),
     "weights of two": (put("weights", lambda w: 2 * w), not_weights),
-    "NaN variance": (put("covariances", at((0, 1, 0, 0), np.nan)), not_definite),
-    "infinite variance": (put("covariances", at((0, 1, 0, 0), np.inf)), not_definite),
-    "negative variance": (put("covariances", at((0, 1, 0, 0), -1)), not_definite),
-    "zero variance": (put("covariances", lambda c: 0 * c), not_definite),
-    "indefinite": (put("covariances", at((0, 1), [[1, 2], [2, 1]])), not_definite),
-    "singular": (put("covariances", singular), not_definite),
-    "asymmetric": (put("covariances", asymmetric), not_definite),
+    "NaN variance": (put(VALUES, at((0, 1, 0, 0), np.nan)), not_definite),
+    "infinite variance": (
+        put(VALUES, at((0, 1, 0, 0), np.inf)),
+        not_definite,
+    ),
+    "negative variance": (
+        put(VALUES, at((0, 1, 0, 0), -1)),
+        not_definite,
+    ),
+    "zero variance": (put(VALUES, lambda c: 0 * c), not_definite),
+    "indefinite": (
+        put(VALUES, at((0, 1), [[1, 2], [2, 1]])),
+        not_definite,
+    ),
+    "singular": (put(VALUES, singular), not_definite),
+    "asymmetric": (put(VALUES, asymmetric), not_definite),
 }
 
 
 def write(path, what, change):
-    arrays = contents.to_arrays(what)
-    metadata = contents.metadata_of(what)
+    arrays, metadata = contents.take_apart(what)
     change(arrays, metadata)
     arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     files.write(path, arrays, metadata)
@@ -264,7 +294,7 @@ def test_wrong_mixtures(case, tmp_path):
 def test_variances_that_are_none(name, number, tmp_path):
     path = tmp_path / "file.safetensors"
     mixture = make_mixture(name, 3, 2)
-    write(path, mixture, put("covariances", at((0, 0, 0, 0), number)))
+    write(path, mixture, put(VALUES, at((0, 0, 0, 0), number)))
     refused(path, not_definite)
 
 
@@ -294,10 +324,10 @@ def population() -> gx.Population:
     return gx.Population(eqx.filter_vmap(solve)(mixtures), count, 2)
 
 
-first = at((0,), 5)
+first = at((0,), 6)
 WRONG_POPULATIONS = {
     "no status": (drop("result"), "its arrays are"),
-    "unknown status": (put("result", first), r"`result` must lie in 0 \.\.\. 4; .* 5"),
+    "unknown status": (put("result", first), r"`result` must lie in 0 \.\.\. 5; .* 6"),
     "negative status": (put("result", lambda a: a - 1), r"`result` must lie in"),
     "a status less": (put("result", lambda a: a[1:]), r"`result` has shape \(2,\)"),
     "status of a float": (put("result", as_type("float32")), "`result` has dtype"),
@@ -345,7 +375,7 @@ def test_count_that_is_too_large(population, tmp_path):
 @pytest.mark.parametrize(
     "version, match",
     [
-        ("2", "format version is 2, .* at most 1. Upgrade: `pip install"),
+        ("3", "format version is 3, .* at most 2. Upgrade: `pip install"),
         ("10", "format version is 10"),
         ("0", "not a positive number"),
         ("-1", "not a positive number"),

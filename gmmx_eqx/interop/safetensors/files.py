@@ -16,7 +16,7 @@ Arrays: TypeAlias = dict[str, np.ndarray]
 Metadata: TypeAlias = dict[str, str]
 
 DTYPES = ("float32", "float64")
-_FORMAT, _VERSION = "gmmx_eqx", 1
+_FORMAT, _VERSION = "gmmx_eqx", 2
 
 
 def write(path: Path, arrays: Arrays, metadata: Metadata) -> None:

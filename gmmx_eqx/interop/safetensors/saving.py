@@ -7,8 +7,7 @@ import numpy as np
 
 from ..._core.processes import check_process
 from . import contents, files
-from .checks import WrongContent
-from .contents import Content
+from .contents import Content, WrongContent
 
 
 def save(path: files.Path, what: Any) -> None:
@@ -32,12 +31,11 @@ def save(path: files.Path, what: Any) -> None:
     beside it says that the fit failed). `OSError` if the file cannot be written.
     """
     try:
-        arrays = contents.to_arrays(what)
-        metadata = contents.metadata_of(what)
+        arrays, metadata = contents.take_apart(what)
         # float64 can be had with x64 off, by scikit-learn's estimator for one.
         wide = metadata["dtype"] == "float64"
         with jax.enable_x64(True) if wide else contextlib.nullcontext():
-            contents.from_arrays(arrays, metadata)
+            contents.put_together(arrays, metadata)
     except ValueError as error:
         raise ValueError(f"`what` cannot be saved: {error}") from error
     files.write(path, arrays, metadata)
@@ -70,7 +68,7 @@ def load(path: files.Path, *, dtype: Any = None) -> Content:
     wanted = None if dtype is None else _as_dtype(dtype)
     try:
         arrays, metadata = files.read(path)
-        return contents.from_arrays(arrays, metadata, wanted)
+        return contents.put_together(arrays, metadata, wanted)
     except ValueError as error:
         remedy = " Save it again." if isinstance(error, WrongContent) else ""
         raise ValueError(
