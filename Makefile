@@ -13,7 +13,7 @@ demo: .venv/.plotting
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 QUICK := --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0
 NUMERICS := $(addprefix tests/test_,$(addsuffix .py,densities em_reference float32 \
-	gradients split wide))
+	gradients e_step))
 
 test: .venv/.test
 	JAX_ENABLE_X64=1 XLA_FLAGS="$(QUICK) $$XLA_FLAGS" $(PYTEST)

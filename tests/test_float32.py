@@ -15,6 +15,7 @@ from .conftest import X64
 from .helpers import (
     dense_values,
     every_family,
+    every_sklearn_family,
     squeezed_values,
 )
 
@@ -109,7 +110,7 @@ def relative_error(name, got, expected) -> float:
     return float(np.max(np.abs(got - expected) / (sd[:, :, None] * sd[:, None])))
 
 
-@every_family
+@every_sklearn_family
 @pytest.mark.parametrize("case", CASES)
 def test_covariances_are_those_of_float64(name, case):
     x, label = make(**CASES[case])
