@@ -14,6 +14,8 @@ from gmmx_eqx._em.guard import Amplification
 from .helpers import every_family, leaves, make_data, make_mixture
 
 
+pytestmark = pytest.mark.optimised
+
 SEPARATE = ["full", "diag", "spherical"]
 
 

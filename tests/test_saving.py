@@ -56,6 +56,7 @@ def solutions() -> gx.Solution:
     return gx.fit_batch(xs, 2, "diag", key=jr.key(0), reg_covar=0.0, width=2)
 
 
+@pytest.mark.x64
 @every_family
 @float_types
 def test_mixtures(name, float_type, path):
@@ -73,12 +74,14 @@ def test_mixtures(name, float_type, path):
     there_and_back(mixture, path)
 
 
+@pytest.mark.x32
 @every_family
 @pytest.mark.parametrize("n_components, n_features", [(1, 1), (1, 3), (4, 1)])
 def test_smallest_mixtures(name, n_components, n_features, path):
     there_and_back(make_mixture(name, n_components, n_features), path)
 
 
+@pytest.mark.x64
 @every_family
 @float_types
 def test_ensembles(name, float_type, path):
@@ -91,6 +94,7 @@ def test_ensembles(name, float_type, path):
     )
 
 
+@pytest.mark.x32
 @every_family
 def test_solutions(name, solutions, path):
     solution = jax.tree.map(lambda leaf: leaf[0], solutions)
@@ -102,6 +106,7 @@ def test_solutions(name, solutions, path):
     assert loaded.log_likelihoods[-1] == solution.log_likelihood
 
 
+@pytest.mark.x32
 def test_fits_that_failed(solutions, path):
     """Their mixtures may be anything, for each data set by itself."""
     failed = ~np.asarray(solutions.converged)
@@ -114,6 +119,7 @@ def test_fits_that_failed(solutions, path):
     there_and_back(solutions, path)
 
 
+@pytest.mark.x32
 def test_populations(solutions, path):
     population = gx.Population(solutions, jnp.asarray(7), 2)
     there_and_back(population, path)
@@ -123,6 +129,7 @@ def test_populations(solutions, path):
     there_and_back(jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), population), path)
 
 
+@pytest.mark.x32
 def test_every_status_has_a_number(solutions, path):
     items = [
         gx.RESULTS.successful,
@@ -139,6 +146,7 @@ def test_every_status_has_a_number(solutions, path):
         assert safetensors.numpy.load_file(path)["result"] == code
 
 
+@pytest.mark.x32
 def test_other_programs_can_read_it(path):
     mixture = make_mixture("tied", 4, 3)
     gx.save(path, mixture)
@@ -151,6 +159,7 @@ def test_other_programs_can_read_it(path):
     assert (metadata["kind"], metadata["covariance_type"]) == ("mixture", "tied")
 
 
+@pytest.mark.x32
 def test_loaded_mixture_works(path):
     x = make_data(50, 2)
     mixture = make_mixture("full", 3, 2)
@@ -166,6 +175,7 @@ class OwnCovariances(AbstractIndependent):
     type = "own"
 
 
+@pytest.mark.x32
 def test_family_of_ones_own(path, monkeypatch):
     diag = make_mixture("diag", 3, 2)
     own = OwnCovariances(values=diag.covariances.values)
@@ -223,6 +233,7 @@ def test_what_float32_cannot_hold(path):
         gx.load(path, dtype="float32")
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("wrong", ["float16", np.int32, "nonsense", 3])
 def test_dtype_that_is_none(wrong, path):
     with pytest.raises(ValueError, match="`dtype` must be float32 or float64"):
@@ -232,6 +243,7 @@ def test_dtype_that_is_none(wrong, path):
 # What cannot be saved.
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize(
     "what",
     [
@@ -251,6 +263,7 @@ def test_something_else(what, path):
 # Half-way.
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_write_that_fails(step, path, monkeypatch):
     old, new = make_mixture("full", seed=0), make_mixture("full", seed=1)
@@ -269,6 +282,7 @@ def test_a_write_that_fails(step, path, monkeypatch):
     assert_same(gx.load(path), new)
 
 
+@pytest.mark.x32
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_a_process_that_dies_while_it_writes(path):
     mixture = make_mixture("full")
@@ -291,6 +305,7 @@ gx.save({str(path)!r}, gx.load({str(path)!r}))
     there_and_back(mixture, path)
 
 
+@pytest.mark.x32
 @pytest.mark.skipif(os.name != "posix", reason="needs links and modes")
 def test_links_and_modes_stay(path):
     gx.save(path, make_mixture("full", seed=0))
@@ -307,6 +322,7 @@ def test_links_and_modes_stay(path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+@pytest.mark.x32
 def test_nowhere_to_write(tmp_path):
     mixture = make_mixture("full")
     with pytest.raises(FileNotFoundError, match="no directory .*missing"):
@@ -316,6 +332,7 @@ def test_nowhere_to_write(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.x32
 def test_without_safetensors(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
@@ -327,6 +344,7 @@ def test_without_safetensors(path, monkeypatch):
 # Equinox's own way.
 
 
+@pytest.mark.x32
 @every_family
 def test_equinox_serialises(name, path):
     mixture = make_mixture(name, 3, 2)
@@ -335,6 +353,7 @@ def test_equinox_serialises(name, path):
     assert_same(eqx.tree_deserialise_leaves(path, like), mixture)
 
 
+@pytest.mark.x32
 def test_equinox_serialises_fits(solutions, path):
     solution = jax.tree.map(lambda leaf: leaf[0], solutions)
     eqx.tree_serialise_leaves(path, solution)
