@@ -11,7 +11,7 @@ demo: .venv/.plotting
 # compute, so most programs are hardly optimised, and in one piece: to be compiled by
 # several threads a program is first taken apart, which takes as long. What rests on
 # rounding in float32 is compiled as users compile it; the workflows do so with everything.
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 QUICK := --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 \
 	--xla_cpu_parallel_codegen_split_count=1
 NUMERICS = $(shell grep -l 'pytest.mark.optimised' tests/test_*.py)

@@ -23,6 +23,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")  # free: everything is 4-
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+# Of these files each takes a minute or so on one worker. They begin first, so that in the
+# end no worker waits for another's.
+LONG = ("buckets", "debug_nans", "docs", "examples_of_use", "implicit", "laws")
+LONG += ("low_rank", "many", "ridge_of_features", "select", "sizes", "sklearn_estimator")
+LONG += ("squarem", "examples", "programs", "divergence", "frozen", "unconstrained")
+
+
 def pytest_collection_modifyitems(config, items):
     # Deselected rather than skipped: what belongs to the other world is not in this.
     own, other = ("x64", "x32") if X64 else ("x32", "x64")
@@ -35,7 +42,8 @@ def pytest_collection_modifyitems(config, items):
             raise pytest.UsageError(f"{item.nodeid} is of both worlds: never run")
         left.append(item)
     config.hook.pytest_deselected(items=left)
-    items[:] = kept
+    is_short = lambda item: item.path.stem.removeprefix("test_") not in LONG
+    items[:] = sorted(kept, key=is_short)
 
 
 @pytest.fixture

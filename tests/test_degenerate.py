@@ -195,6 +195,7 @@ def test_sizes_near_the_ends_of_the_type(name, size):
     np.testing.assert_allclose(got, values, rtol, rtol)
 
 
+@pytest.mark.x32
 @every_family
 def test_failure_from_k_means_names_the_remedy(name):
     """With every default: what fails for want of a ridge says so."""

@@ -150,6 +150,7 @@ def test_an_optimiser_finds_nothing_more_likely():
         np.testing.assert_allclose(one, want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.x32
 @every_family
 def test_frozen_parameters_stay_and_the_likelihood_never_falls(name, dtype):
     """Bit for bit; in one program under `vmap` over the masks."""
