@@ -120,6 +120,9 @@ MISTAKES: dict[str, list[Mistake]] = {
         Mistake("more components than samples", "gx.fit_restarts(x, 101, key=key)", "x", "101", "got 100"),
         Mistake("a misspelt family", "gx.fit_restarts(x, 3, 'diagonal', key=key)", "covariance_type", "'diag'", "'diagonal'"),
         Mistake("the name of a start", "gx.fit_restarts(x, 3, key=key, initialiser='k-means')", "initialiser", "gmmx_eqx.KMeans()", "'k-means'"),
+        Mistake("something frozen, at no value", "gx.fit_restarts(x, 2, key=key, frozen=gx.Frozen(means=True))", "frozen", "frozen_at", "none to keep"),
+        Mistake("a value, and nothing frozen", "gx.fit_restarts(x, 2, key=key, frozen_at=mixture)", "frozen_at", "Frozen(means=[True, False])", "needs `frozen`"),
+        Mistake("frozen values for other components", "gx.fit_restarts(x, 3, key=key, frozen=gx.Frozen(means=True), frozen_at=mixture)", "frozen_at", "3 components", "2 and 3"),
         Mistake("one data set for many", "gx.fit_batch(x, 3, key=key)", "xs", "(n_sets, n_samples, n_features)", "(100, 3)"),
         Mistake("data sets of unequal features", "gx.fit_batch([x, x[:, :2]], 3, key=key)", "xs[1]", "(100, 3)", "(100, 2)"),
         Mistake("no data sets", "gx.fit_batch([], 3, key=key)", "xs", "at least one", "empty"),
@@ -161,7 +164,7 @@ MISTAKES: dict[str, list[Mistake]] = {
     "Making mixtures": [
         Mistake("no features", f"{GM}.create(2, 0)", "n_features", "at least 1", "got 0"),
         Mistake("data for a number", f"{GM}.create(x, 3)", "n_components", "integer", "(100, 3)"),
-        Mistake("a family's class", f"{GM}.create(2, 3, gx.DiagCovariances)", "covariance_type", "'diag'", "DiagCovariances"),
+        Mistake("a class that is no family", f"{GM}.create(2, 3, gx.GaussianMixture)", "covariance_type", "'diag'", "GaussianMixture"),
         Mistake("variances for matrices", f"{SQUEEZED}([[0.0], [1.0]], [[1.0], [2.0]], [0.5, 0.5])", "covariances", "(components, features, features_covar)", "(2, 1)"),
         Mistake("covariances for other components", f"{SQUEEZED}([[0.0], [1.0]], np.ones((3, 1)), [0.5, 0.5], 'diag')", "covariances", "`means`, 2", "got 3"),
         Mistake("means without an axis", f"{SQUEEZED}([0.0, 1.0], [1.0, 1.0], [0.5, 0.5], 'spherical')", "means", "(components, features)", "(2,)"),

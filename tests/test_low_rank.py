@@ -319,8 +319,9 @@ def test_squarem_and_lanes(noise):
     fast = gx.fit(start, x, solver=gx.SQUAREM(1e-9, 5000), throw=False)
     assert fast.mean_log_likelihood > plain.mean_log_likelihood - 1e-4
     starts = gx.stack([start, start])
-    lanes = eqx.filter_vmap(lambda m: gx.fit(m, x, throw=False))(starts)
-    alone = gx.fit(start, x, throw=False)
+    # A number of steps: where a slow fit stops is a matter of rounding.
+    run = lambda m: gx.fit(m, x, solver=gx.EM(0.0, 30), throw=False)
+    lanes, alone = eqx.filter_vmap(run)(starts), run(start)
     np.testing.assert_allclose(lanes.log_likelihood, alone.log_likelihood, 1e-5)
 
 

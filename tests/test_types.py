@@ -23,21 +23,16 @@ NOTATION = pathlib.Path(__file__).parents[1] / "docs" / "notation.md"
 
 # What may be anything, and is no array.
 NOT_ARRAYS = {
-    "args",  # of a solver's function, unused
-    "aux_struct",
     "components",  # of SciPy
     "device",
     "dtype",
     "estimator",
     "extras",
-    "f_struct",
     "fn",
     "index",
     "kwargs",
-    "options",
     "other",
     "solver",
-    "tags",
     "what",
 }
 # What returns something of another package, or what a function given to it returns.
@@ -47,7 +42,6 @@ RETURNS_ANYTHING = {
     "to_pandas",
     "to_dict",
     "reduce",
-    "postprocess",
 }
 
 

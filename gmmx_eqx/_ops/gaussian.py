@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import PerSample, Scalar, SquareValues
+from .._core.aliases import PerSample, Scalar, SquareValues, Values
 from .._core.axes import as_columns, Axis
 from .._core.cholesky import inverse_cholesky
 from .._covariances import (
@@ -54,6 +54,24 @@ def _(covariances, operator):
     return LowRankCovariances(factors, noise)
 
 
+@ft.singledispatch
+def add_variances(
+    covariances: AbstractCovariances, variances: Values
+) -> AbstractCovariances | None:
+    """Covariances with independent noise of these variances, by a family that can hold
+    them; `None` for others."""
+    del covariances, variances
+    return None
+
+
+@add_variances.register(AbstractLowRank)
+def _(covariances, variances):
+    noise = covariances.noise + variances
+    if noise.shape == covariances.noise.shape:
+        return dataclasses.replace(covariances, noise=noise)
+    return LowRankCovariances(covariances.factors, noise)
+
+
 def push(
     covariances: AbstractCovariances,
     operator: AbstractMap,
@@ -89,6 +107,9 @@ def add_noise(
     if is_independent(covariances) and is_independent(noise):
         variances = covariances.variances + noise.variances
         return from_variances(covariances, variances, n_components, n_features)
+    kept = add_variances(covariances, noise.variances)
+    if is_independent(noise) and kept is not None:
+        return kept
     values = covariances.dense(n_features) + noise.dense(n_features)
     return from_dense(covariances, values, n_components)
 
