@@ -26,7 +26,14 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Of these files each takes a minute or so on one worker. They begin first, so that in the
 # end no worker waits for another's.
 LONG = ("buckets", "debug_nans", "docs", "examples_of_use", "implicit", "laws")
-LONG += ("low_rank", "many", "ridge_of_features", "select", "sizes", "sklearn_estimator")
+LONG += (
+    "low_rank",
+    "many",
+    "ridge_of_features",
+    "select",
+    "sizes",
+    "sklearn_estimator",
+)
 LONG += ("squarem", "examples", "programs", "divergence", "frozen", "unconstrained")
 
 
