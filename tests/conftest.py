@@ -9,8 +9,8 @@ from jaxtyping import install_import_hook
 
 
 X64 = os.environ.get("JAX_ENABLE_X64", "1") == "1"
-# Checking the arguments of every function takes a fifth of the time. `make test` does it
-# in one world, the workflows in both.
+# Checking the arguments of every function takes a fifth of the time. `make test` does
+# it in one world, the workflows in both.
 CHECK_TYPES = X64 or os.environ.get("GMMX_EQX_CHECK_TYPES") == "1"
 
 if CHECK_TYPES:
@@ -23,18 +23,11 @@ jax.config.update("jax_numpy_rank_promotion", "raise")  # free: everything is 4-
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
-# Of these files each takes a minute or so on one worker. They begin first, so that in the
-# end no worker waits for another's.
-LONG = ("buckets", "debug_nans", "docs", "examples_of_use", "implicit", "laws")
-LONG += (
-    "low_rank",
-    "many",
-    "ridge_of_features",
-    "select",
-    "sizes",
-    "sklearn_estimator",
-)
-LONG += ("squarem", "examples", "programs", "divergence", "frozen", "unconstrained")
+# Each of these files takes a minute or so on one worker. They begin first, so that in
+# the end no worker waits for another's.
+LONG = """buckets debug_nans divergence docs examples examples_of_use frozen implicit laws
+low_rank many options programs ridge_of_features select sizes sklearn_estimator squarem
+unconstrained""".split()
 
 
 def pytest_collection_modifyitems(config, items):
