@@ -244,17 +244,19 @@ def test_dtype_that_is_none(wrong, path):
 
 
 @pytest.mark.x32
+# Made when the test runs: an operation at import is a program in every worker.
 @pytest.mark.parametrize(
-    "what",
+    "make",
     [
-        None,
-        {"means": np.zeros(3)},
-        gx.UnconstrainedMixture.from_mixture(make_mixture("diag")),
-        [make_mixture("diag")],
+        lambda: None,
+        lambda: {"means": np.zeros(3)},
+        lambda: gx.UnconstrainedMixture.from_mixture(make_mixture("diag")),
+        lambda: [make_mixture("diag")],
     ],
-    ids=lambda what: type(what).__name__,
+    ids=["nothing", "dict", "unconstrained", "list"],
 )
-def test_something_else(what, path):
+def test_something_else(make, path):
+    what = make()
     with pytest.raises(ValueError, match=f"got a `{type(what).__name__}`"):
         gx.save(path, what)
     assert not path.exists()
