@@ -15,6 +15,7 @@ from . import families
 from .helpers import (
     dense_values,
     every_family,
+    every_sklearn_family,
     squeezed_values,
 )
 

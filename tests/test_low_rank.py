@@ -337,8 +337,8 @@ def test_what_cannot_be_a_rank_is_refused():
 
 
 @pytest.mark.x32
-def test_saved_and_estimated(tmp_path):
-    x = latent_data(100, 4, 1)
+def test_saved_and_estimated(tmp_path, dtype):
+    x = latent_data(100, 4, 1).astype(dtype)
     mixture = gx.fit_restarts(x, 2, gx.LowRank(2), 2, key=jr.key(0)).best.mixture
     gx.save(tmp_path / "mixture.safetensors", mixture)
     loaded = gx.load(tmp_path / "mixture.safetensors")
