@@ -15,7 +15,6 @@ from . import families
 from .helpers import (
     dense_values,
     every_family,
-    every_sklearn_family,
     squeezed_values,
 )
 
