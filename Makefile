@@ -8,12 +8,13 @@ demo: .venv/.plotting
 	$(BIN)/python examples/old_faithful.py
 
 # With JAX's float64 mode on, and off, as most users run it. Tests compile more than they
-# compute, so most programs are hardly optimised. What rests on rounding in float32 is
-# compiled as users compile it; the workflows do so with everything.
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
-QUICK := --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0
-NUMERICS := $(addprefix tests/test_,$(addsuffix .py,densities em_reference float32 \
-	gradients e_step))
+# compute, so most programs are hardly optimised, and in one piece: to be compiled by
+# several threads a program is first taken apart, which takes as long. What rests on
+# rounding in float32 is compiled as users compile it; the workflows do so with everything.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+QUICK := --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 \
+	--xla_cpu_parallel_codegen_split_count=1
+NUMERICS = $(shell grep -l 'pytest.mark.optimised' tests/test_*.py)
 
 test: .venv/.test
 	JAX_ENABLE_X64=1 XLA_FLAGS="$(QUICK) $$XLA_FLAGS" $(PYTEST)

@@ -4,7 +4,7 @@ closed-form operations are compared with."""
 import numpy as np
 import scipy.stats
 
-from .test_densities import parameters
+from .helpers import parameters
 
 
 def log_normal(x, mean, values) -> float:

@@ -1,4 +1,4 @@
-"""Mixtures and data for tests. The only place that knows the shapes of the families."""
+"""Mixtures and data for tests."""
 
 import functools as ft
 import os
@@ -11,73 +11,37 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-import pytest
 
 import gmmx_eqx as gx
 
-
-# Those whose covariances are one array.
-FAMILIES = tuple(
-    str(name)
-    for name, family in gx.COVARIANCE.items()
-    if issubclass(family, gx.AbstractValues)
-)
-
-every_family = pytest.mark.parametrize("name", FAMILIES)
-
-# Those that scikit-learn has as well.
-every_sklearn_family = pytest.mark.parametrize(
-    "name", ["full", "tied", "diag", "spherical"]
-)
-
-# For what takes long to compile: half of them in each world.
-families_in_turn = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=(pytest.mark.x64, pytest.mark.x32)[i % 2])
-        for i, name in enumerate(FAMILIES)
-    ],
+from . import families
+from .families import (
+    every_family as every_family,
+    every_sklearn_family as every_sklearn_family,
+    FAMILIES as FAMILIES,
+    families_in_turn as families_in_turn,
 )
 
 
 def squeezed_values(name, dense, weights=None) -> np.ndarray:
-    """As much of matrices, shape `(components, features, features)`, as a family holds,
-    in the shape that its `from_squeezed` takes: the M-step of these scatter matrices.
-
-    **Arguments:**
-
-    - `weights`: of the components, where they share; equal if not given.
-    """
-    dense = np.asarray(dense)
-    if name.startswith("tied"):
-        weights = np.full(len(dense), 1 / len(dense)) if weights is None else weights
-        dense = np.tensordot(weights, dense, 1)
-    diagonal = np.diagonal(dense, axis1=-2, axis2=-1)
-    form = name.removeprefix("tied_")
-    return {"diag": diagonal, "spherical": diagonal.mean(-1)}.get(form, dense)
+    """As much of matrices as a family holds: see `families.Values.squeezed`."""
+    return values_of(name).squeezed(dense, weights)
 
 
 def make_values(name, n_components, n_features, seed=0) -> np.ndarray:
     """Well-conditioned squeezed covariances, in float64."""
-    rng = np.random.default_rng(seed)
-    factor = rng.normal(size=(n_components, n_features, n_features))
-    dense = factor @ factor.swapaxes(1, 2) / n_features + 0.3 * np.eye(n_features)
-    if name.startswith("tied"):
-        dense = dense[:1]
-    if name.endswith("spherical"):
-        dense = dense[:, :1, :1]
-    return squeezed_values(name, dense)
+    return values_of(name).random(n_components, n_features, seed)
 
 
 def dense_values(name, values, n_components, n_features) -> np.ndarray:
     """Squeezed covariances as one matrix per component."""
-    eye = np.eye(n_features)
-    form = name.removeprefix("tied_")
-    if form == "diag":
-        values = values[..., None] * eye
-    if form == "spherical":
-        values = np.asarray(values)[..., None, None] * eye
-    return np.broadcast_to(values, (n_components, n_features, n_features))
+    return values_of(name).dense(values, n_components, n_features)
+
+
+def values_of(name) -> families.Values:
+    values = families.BY_NAME[name].values
+    assert values is not None
+    return values
 
 
 def make_mixture(name, n_components=3, n_features=2, seed=0, dtype=None):
@@ -85,11 +49,21 @@ def make_mixture(name, n_components=3, n_features=2, seed=0, dtype=None):
     rng = np.random.default_rng(seed + 1)
     means = 3 * rng.normal(size=(n_components, n_features))
     weights = rng.dirichlet(np.full(n_components, 5.0))
-    values = make_values(name, n_components, n_features, seed)
+    covariances = families.BY_NAME[name].make(n_components, n_features, seed)
     cast = lambda array: jnp.asarray(array, dtype=dtype or float)
-    return gx.GaussianMixture.from_squeezed(
-        cast(means), cast(values), cast(weights), name
+    return gx.GaussianMixture(
+        cast(weights[None, :, None, None]),
+        cast(means[None, ..., None]),
+        jax.tree.map(cast, covariances),
     )
+
+
+def parameters(mixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights, means and one matrix per component, in float64."""
+    dense = families.BY_NAME[str(mixture.covariances.type)].dense
+    shape = (mixture.n_components, mixture.n_features)
+    weights, means = mixture.weights_numpy, mixture.means_numpy
+    return np.float64(weights), np.float64(means), dense(mixture.covariances, *shape)
 
 
 def make_data(n_samples=200, n_features=2, n_clusters=3, seed=0) -> np.ndarray:

@@ -1,6 +1,7 @@
 """The layers of the package, and the rules that its code keeps."""
 
 import ast
+import contextlib
 import inspect
 import pathlib
 import re
@@ -10,10 +11,13 @@ from collections.abc import Iterator
 
 import equinox as eqx
 import jaxtyping
+import numpy as np
 import pytest
 
 import gmmx_eqx as gx
-from gmmx_eqx._core import aliases, inputs
+from gmmx_eqx._core import aliases
+
+from .conftest import CHECK_TYPES
 
 
 PACKAGE = pathlib.Path(gx.__file__).parent
@@ -105,6 +109,7 @@ def broken_rules(text: str, path: str) -> list[str]:
     return broken
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_file_keeps_the_rules(path):
     text = path.read_text()
@@ -142,6 +147,7 @@ def test_a_module_of_unknown_name_is_seen():
         broken_rules("import_module(f'gmmx_eqx.{name}')", "_covariances/diag.py")
 
 
+@pytest.mark.x64
 def test_every_module_is_in_a_layer():
     for path in PACKAGE.iterdir():
         name = path.name.removesuffix(".py")
@@ -153,6 +159,7 @@ def subclasses(cls: type) -> list[type]:
     return [c for child in cls.__subclasses__() for c in [child, *subclasses(child)]]
 
 
+@pytest.mark.x64
 def test_classes_are_abstract_or_final():
     ours = [c for c in subclasses(eqx.Module) if c.__module__.startswith("gmmx_eqx.")]
     assert {gx.AbstractCovariances, gx.AbstractSource, gx.EM, gx.Solution} <= set(ours)
@@ -167,6 +174,7 @@ def test_classes_are_abstract_or_final():
         assert unfilled or not children, (cls, children)
 
 
+@pytest.mark.x64
 def test_import_is_inert():
     """No backend starts, and nothing heavy or optional is imported."""
     code = """
@@ -182,11 +190,14 @@ assert not optional & set(sys.modules), optional & set(sys.modules)
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-def test_runtime_checks_are_on():
+def test_types_are_checked_where_they_should_be():
     """A canary: without the import hook the other tests would check less."""
-    assert inputs.as_samples.__globals__["__name__"].startswith("jaxtyping")
+    refused = pytest.raises(jaxtyping.TypeCheckError)
+    with refused if CHECK_TYPES else contextlib.nullcontext():
+        gx.check_shape(np.zeros(3), [3])  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.x64
 def test_internal_arrays_have_the_axes_in_order():
     names = [axis.name for axis in gx.Axis]
     four_axes = [
@@ -203,6 +214,7 @@ def test_internal_arrays_have_the_axes_in_order():
             assert axis in (name, "_"), alias.dim_str
 
 
+@pytest.mark.x64
 def test_public_names():
     for name, value in vars(gx).items():
         if not name.startswith("_") and not inspect.ismodule(value):

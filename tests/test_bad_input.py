@@ -17,6 +17,9 @@ from gmmx_eqx._covariances.fields import is_shared
 from .helpers import FAMILIES, make_data, make_mixture, make_values
 
 
+pytestmark = pytest.mark.x32
+
+
 X = make_data(12)
 UNIFORM = np.full((12, 3), 1 / 3)
 LABELS = np.arange(12) % 3

@@ -81,6 +81,7 @@ MANY_FITS = {
 }
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("run", FITS)
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["all", "weighted"])
 @every_family
@@ -90,10 +91,17 @@ def test_fits_do_not_show_what_data_is_filled_up_with(name, weight, run, monkeyp
     near(filled, FITS[run](name, weight))
 
 
+# Much to compile, and the M-step is that of one fit: one family in each world.
 @pytest.mark.parametrize("run", MANY_FITS)
-@families_in_turn
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("full", marks=pytest.mark.x64),
+        pytest.param("tied_spherical", marks=pytest.mark.x32),
+    ],
+)
 def test_many_fits_do_not_show_it(name, run, monkeypatch):
-    weight = WEIGHT if name in ("full", "diag") else None
+    weight = WEIGHT if name == "full" else None
     filled = MANY_FITS[run](name, weight)
     unfilled(monkeypatch)
     near(filled, MANY_FITS[run](name, weight))
@@ -132,6 +140,7 @@ def estimated(n_init, weight):
     return attributes, found
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("n_init", [1, 3])
 @pytest.mark.parametrize("weight", [None, WEIGHT], ids=["all", "weighted"])
 def test_the_estimator_does_not_show_it(n_init, weight, monkeypatch):
@@ -203,9 +212,9 @@ def loops():
     [
         pytest.param("core", marks=pytest.mark.x64),
         pytest.param("weighted", marks=pytest.mark.x32),
-        "estimator",
-        "densities",
-        "methods",
+        pytest.param("estimator", marks=pytest.mark.x32),
+        pytest.param("densities", marks=pytest.mark.x32),
+        pytest.param("methods", marks=pytest.mark.x32),
     ],
 )
 def test_three_hundred_lengths_are_few_programs(loop, dtype):
@@ -230,6 +239,7 @@ SHARED = {
 }
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("run", SHARED)
 def test_many_fits_share_programs_too(run):
     make = lambda n_samples, n_sets: [
@@ -242,12 +252,14 @@ def test_many_fits_share_programs_too(run):
     assert not compiled
 
 
+@pytest.mark.x32
 def test_programs_are_counted():
     with counted() as compiled:
         jax.jit(lambda x: x + 1)(jnp.zeros(7))
     assert compiled
 
 
+@pytest.mark.x32
 def test_sizes():
     sizes = [buckets.size(n) for n in range(1, 10_000)]
     assert sizes == sorted(sizes)
@@ -262,6 +274,7 @@ def test_sizes():
     assert buckets.size(200, 1000) == 200
 
 
+@pytest.mark.x64
 def test_what_is_traced_or_spread_is_not_filled_up():
     mixture = make_mixture("full")
     x = jnp.asarray(X, dtype=float)
@@ -280,6 +293,7 @@ def test_what_is_traced_or_spread_is_not_filled_up():
     assert mapped.shape == (2, N)
 
 
+@pytest.mark.x64
 def test_results_stay_on_their_device():
     (device,) = jax.devices()[:1]
     x = jax.device_put(jnp.asarray(X, dtype=float), device)
@@ -288,6 +302,7 @@ def test_results_stay_on_their_device():
     assert not make_mixture("full").log_prob(X).committed
 
 
+@pytest.mark.x32
 def test_a_far_sample_is_not_filled_up_with_zeros():
     """Where zero is so far that its density is no number."""
     mixture = make_mixture("full")

@@ -8,6 +8,9 @@ import pytest
 from gmmx_eqx._core import chunks
 
 
+pytestmark = pytest.mark.x64
+
+
 @pytest.mark.parametrize("n_samples", [192, 203, 33])
 def test_map_chunks_puts_samples_in_order(n_samples):
     sizes = []

@@ -14,8 +14,7 @@ from jax.test_util import check_grads
 import gmmx_eqx as gx
 
 from . import dense
-from .helpers import every_family, make_mixture
-from .test_densities import parameters
+from .helpers import every_family, make_mixture, parameters
 
 
 D = 3
@@ -52,6 +51,7 @@ def test_against_dense_algebra(name, kind, dtype):
     dense.assert_mixture(got, want, rtol)
 
 
+@pytest.mark.x64
 @every_family
 def test_densities_and_moments(name, dtype):
     """Against scipy's densities, and samples to which noise was added."""
@@ -77,6 +77,7 @@ def test_densities_and_moments(name, dtype):
     assert np.all(np.abs(squares) < 10 / n**0.5 * scale[:, None] * scale)
 
 
+@pytest.mark.x64
 @every_family
 def test_twice_is_the_sum(name, dtype):
     mixture = make_mixture(name, 3, D)
@@ -86,6 +87,7 @@ def test_twice_is_the_sum(name, dtype):
     dense.assert_mixture(twice, parameters(once), rtol)
 
 
+@pytest.mark.x64
 def test_the_evidence_of_an_observation_is_a_convolution():
     mixture = make_mixture("full", 3, D)
     y = np.array([0.5, -1.0, 2.0])
@@ -94,6 +96,7 @@ def test_the_evidence_of_an_observation_is_a_convolution():
     np.testing.assert_allclose(log_evidence, log_prob, rtol=1e-5)
 
 
+@pytest.mark.x64
 @every_family
 def test_one_feature_and_one_component(name):
     mixture = make_mixture(name, 1, 1)
@@ -124,6 +127,7 @@ def test_derivatives(name):
     assert all(bool(jnp.all(jnp.isfinite(g))) for g in jax.tree.leaves(grads))
 
 
+@pytest.mark.x64
 @every_family
 def test_transforms(name):
     mixture = make_mixture(name, 2, D)
@@ -135,6 +139,7 @@ def test_transforms(name):
         dense.assert_mixture(one, parameters(gx.convolve(mixture, noise)), 1e-6)
 
 
+@pytest.mark.x64
 def test_nothing_is_narrowed_or_widened():
     mixture = make_mixture("diag", 2, D, dtype=np.float32)
     assert gx.convolve(mixture, 0.1, 1.0).means.dtype == np.float32
@@ -150,6 +155,7 @@ class Case:
     words: str = ""
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize(
     "case",
     [
@@ -167,6 +173,7 @@ def test_what_cannot_be_right(case):
         gx.convolve(make_mixture("full", 2, D), case.noise, case.mean)
 
 
+@pytest.mark.x32
 def test_what_is_no_mixture():
     ensemble = gx.stack([make_mixture("full", 2, D)] * 2)
     with pytest.raises(ValueError, match="`mixture` must be one mixture"):

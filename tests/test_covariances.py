@@ -13,9 +13,10 @@ from .helpers import (
     every_family,
     make_data,
     make_mixture,
+    parameters,
     squeezed_values,
 )
-from .test_densities import is_close, parameters
+from .test_densities import is_close
 
 
 f64 = ft.partial(np.asarray, dtype=np.float64)
@@ -56,6 +57,7 @@ def test_covariances_agree_with_numpy(name):
     close(back.values, covariances.values)
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize(
     ("name", "own"),
     [

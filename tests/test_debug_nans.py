@@ -162,6 +162,7 @@ def test_operations(name, x):
     check(gx.sample_implicit(line, jr.key(0), 20))
 
 
+@pytest.mark.x64
 def test_the_estimator():
     data = make_data(80)
     for kwargs in ({"n_init": 3}, {"init_params": "random"}, {"max_iter": 0}):

@@ -17,25 +17,19 @@ import gmmx_eqx as gx
 from gmmx_eqx._mixture import densities
 
 from .helpers import (
-    dense_values,
     every_family,
     every_sklearn_family,
     make_data,
     make_mixture,
+    parameters,
 )
 
+
+pytestmark = pytest.mark.optimised
 
 f64 = ft.partial(np.asarray, dtype=np.float64)
 
 SHAPES = pytest.mark.parametrize("shape", [(1, 1), (3, 2)], ids=str)
-
-
-def parameters(mixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights, means and one matrix per component, in float64."""
-    values = f64(mixture.covariances.values_numpy)
-    shape = (mixture.n_components, mixture.n_features)
-    dense = dense_values(str(mixture.covariances.type), values, *shape)
-    return f64(mixture.weights_numpy), f64(mixture.means_numpy), dense
 
 
 def exact_log_densities(mixture, point) -> list[mp.mpf]:
@@ -142,6 +136,7 @@ def test_agrees_with_sklearn(name, shape):
     close(mixture.covariances.precisions_cholesky_numpy, estimator.precisions_cholesky_)
 
 
+@pytest.mark.x64
 @every_family
 def test_icl_by_definition(name):
     mixture = make_mixture(name)
@@ -153,6 +148,7 @@ def test_icl_by_definition(name):
     assert mixture.icl(x) > mixture.bic(x)
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("method", ["score", "aic", "bic", "icl"])
 @every_family
 def test_sample_weight_is_multiplicity(name, method):

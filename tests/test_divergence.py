@@ -12,8 +12,7 @@ import scipy.special
 
 import gmmx_eqx as gx
 
-from .helpers import every_family, FAMILIES, leaves, make_mixture
-from .test_merging import parameters
+from .helpers import every_family, FAMILIES, leaves, make_mixture, parameters
 
 
 def rounding(mixture):
@@ -83,6 +82,7 @@ def check_bounds(first, second):
     return entropy, divergence, of_entropy, of_divergence
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize(
     ("name", "n_features"), [*((name, 2) for name in FAMILIES), ("full", 1)]
 )
@@ -202,6 +202,7 @@ def test_derivatives(name):
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("name", ["tied", "spherical"])
 def test_far_apart_and_without_weight_all_is_finite(name):
     mixture, other = make_mixture(name, 3, 2), make_mixture(name, 3, 2, 1)
@@ -242,6 +243,7 @@ def test_gradients_of_estimates_are_unbiased(getkey):
         assert np.all(np.abs(mean - want) < 4 * error + 1e-5)
 
 
+@pytest.mark.x32
 def test_bad_input(getkey):
     one, two = make_mixture("full", 2, 1), make_mixture("full", 2, 2)
     with pytest.raises(ValueError, match="same number of features; got 1 and 2"):

@@ -71,6 +71,7 @@ def test_python_blocks_run(page):
                 assert printed.getvalue().split() == block[2].split()
 
 
+@pytest.mark.x32
 def test_one_version():
     """The package's own, wherever it is repeated."""
     for page in ("CITATION.cff", "docs/cite.md"):
@@ -78,6 +79,7 @@ def test_one_version():
         assert found[-1] == gx.__version__, page
 
 
+@pytest.mark.x32
 def test_one_comparison():
     """The front page and the README compare with other libraries in the same words."""
     tables = []
@@ -91,6 +93,7 @@ def test_one_comparison():
     assert tables[0] == tables[1]
 
 
+@pytest.mark.x32
 def test_workflows():
     """What is tested on a forge is what the package says it supports."""
     text = _read(ROOT / ".github" / "workflows" / "ci.yml")
@@ -102,12 +105,14 @@ def test_workflows():
     assert used and used <= targets
 
 
+@pytest.mark.x32
 def test_readme_opens_with_a_short_example():
     block = _BLOCK.search(_read(README))
     assert block is not None
     assert len([line for line in block[1].splitlines() if line.strip()]) == 10
 
 
+@pytest.mark.x32
 def test_api_pages_have_every_public_name():
     documented = [
         name
@@ -117,6 +122,7 @@ def test_api_pages_have_every_public_name():
     assert sorted(documented) == sorted(_public_names())
 
 
+@pytest.mark.x32
 def test_extending_pages_have_every_abstract_class():
     """In an example or, where nobody needs one, by a link."""
     text = "".join(_read(page) for page in (DOCS / "extending").glob("*.md"))
@@ -126,6 +132,7 @@ def test_extending_pages_have_every_abstract_class():
     assert {name for name in abstract if not shown(name)} == set()
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("page", _names(_pages()))
 def test_links_lead_somewhere(page):
     path = ROOT / page

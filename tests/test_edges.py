@@ -52,11 +52,13 @@ def test_divergence_from_a_very_narrow_component(variance, dtype):
     )
 
 
+@pytest.mark.x32
 def test_probabilities_where_every_density_underflows():
     mixture = line([0, 1], [1e-8, 1e-8], [0.5, 0.5])
     assert np.all(np.isfinite(mixture.predict_proba([[1e16]])))
 
 
+@pytest.mark.x32
 def test_probability_of_a_component_without_weight():
     def second(weight):
         weights = jnp.stack([1 - weight, weight])
@@ -66,6 +68,7 @@ def test_probability_of_a_component_without_weight():
     np.testing.assert_allclose(jax.grad(second)(0.0), ratio, rtol=1e-5)
 
 
+@pytest.mark.x32
 def test_score_in_the_weight_of_a_sample_without_weight():
     mixture = line([0, 1], [1, 2], [0.5, 0.5])
     x = np.array([[0.5], [1.0], [2.5]])
@@ -80,12 +83,14 @@ def test_score_in_the_weight_of_a_sample_without_weight():
     np.testing.assert_allclose(got[1:], expected[1:], rtol=1e-5)
 
 
+@pytest.mark.x32
 def test_temperature_with_a_component_without_weight():
     mixture = line([0, 1], [1, 1], [1.0, 0.0])
     total = lambda t: jnp.sum(gx.sample_relaxed(mixture, jr.key(0), 4, t))
     assert np.isfinite(jax.grad(total)(0.5))
 
 
+@pytest.mark.x32
 def test_an_ensemble_of_unconstrained_mixtures_says_so():
     model = gx.UnconstrainedMixture.from_mixture(make_mixture("full", 2, 2))
     lanes = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), model)

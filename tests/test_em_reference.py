@@ -20,6 +20,9 @@ from .helpers import (
 )
 
 
+pytestmark = pytest.mark.optimised
+
+
 def sklearn_steps(mixture, x, n_steps, reg_covar):
     """scikit-learn's EM in float64 from the parameters of `mixture`."""
     cov = mixture.covariances
@@ -122,6 +125,7 @@ def test_likelihood_never_falls(name, getkey):
     assert np.all(np.diff(history) > -rounding)
 
 
+@pytest.mark.x64
 @every_family
 def test_history_is_of_the_mixtures_on_the_way(name):
     x = make_data()
@@ -141,6 +145,7 @@ def test_history_is_of_the_mixtures_on_the_way(name):
         )
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("name", FAMILIES)
 def test_sample_weight_is_multiplicity(name, getkey):
     x = jnp.asarray(make_data(150))

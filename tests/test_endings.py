@@ -44,6 +44,7 @@ def raised(call):
     return info.value
 
 
+@pytest.mark.x32
 def test_the_error_says_why_in_two_lines(x, begin):
     error = raised(lambda: gx.fit(begin, x, solver=HURRIED))
     assert isinstance(error, RuntimeError)
@@ -59,6 +60,7 @@ def test_the_error_says_why_in_two_lines(x, begin):
     assert not any("equinox" in frame.filename for frame in frames)
 
 
+@pytest.mark.x32
 def test_the_error_is_of_its_own_fit(x, begin):
     """Whatever has been compiled and has succeeded before."""
     good = gx.EM(tol=1e-3, max_steps=60)
@@ -71,6 +73,7 @@ def test_the_error_is_of_its_own_fit(x, begin):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("transform", ["none", "grad", "jvp"])
 def test_the_error_can_be_pickled(x, begin, transform):
     run = lambda x: gx.fit(begin, x, solver=HURRIED).log_likelihood
@@ -87,12 +90,14 @@ def test_the_error_can_be_pickled(x, begin, transform):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.x32
 def test_inside_jit_the_program_raises(x, begin):
     run = eqx.filter_jit(lambda x: gx.fit(begin, x, solver=HURRIED).log_likelihood)
     with pytest.raises(eqx.EquinoxRuntimeError, match="max_steps"):
         jax.block_until_ready(run(x))
 
 
+@pytest.mark.x32
 def test_names_of_results(solutions):
     assert len(STATUSES) == len(gx.RESULTS)
     for name in STATUSES:
@@ -105,6 +110,7 @@ def test_names_of_results(solutions):
         eqx.filter_vmap(lambda solution: len(solution.status))(solutions)
 
 
+@pytest.mark.x32
 def test_a_solution_of_many(solutions):
     names = ["successful", "too_few_samples", "nonfinite", "successful"]
     assert solutions.status.tolist() == names
@@ -124,6 +130,7 @@ def test_a_solution_of_many(solutions):
             solutions[index]
 
 
+@pytest.mark.x32
 def test_a_solution_of_one(x, begin):
     solution = gx.fit(begin, x)
     assert solution  # `len` must not decide that
@@ -137,6 +144,7 @@ def test_a_solution_of_one(x, begin):
     assert two and two[:0]
 
 
+@pytest.mark.x32
 def test_a_history_repeats_its_last_value(x, begin):
     for solver in (gx.EM(), gx.SQUAREM(), gx.EM(0.0, 5)):
         solution = gx.fit(begin, x, solver=solver, throw=False)
@@ -146,6 +154,7 @@ def test_a_history_repeats_its_last_value(x, begin):
         assert history[n_steps - 1] != history[n_steps] or solver.tol > 0
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("few", [1, 2])
 def test_too_few_samples_in_a_batch(x, few):
     """Of different lengths, or hidden by weights of zero; others are not touched."""
@@ -166,6 +175,7 @@ def test_too_few_samples_in_a_batch(x, few):
     assert broken.status.tolist() == ["successful", "nonfinite"]
 
 
+@pytest.mark.x32
 def test_too_few_samples_while_tracing(x, begin):
     weights = jnp.stack([jnp.ones(60), jnp.zeros(60).at[7].set(2.0)])
     run = lambda weight: gx.fit(begin, x, sample_weight=weight, throw=False)
@@ -179,6 +189,7 @@ def test_too_few_samples_while_tracing(x, begin):
         run(weights[1])
 
 
+@pytest.mark.x32
 def test_solvers_that_are_not_of_em(x, begin):
     newton = optx.Newton(rtol=1e-3, atol=1e-3)
     picard = optx.FixedPointIteration(rtol=1e-3, atol=1e-3)
@@ -236,6 +247,7 @@ class _Stateless(gx.AbstractEM):
         return mixture, state
 
 
+@pytest.mark.x32
 def test_solvers_of_ones_own(x, begin):
     args = (jnp.array(1e-3), jnp.array(4))
     got = gx.fit(begin, x, solver=_Own(*args), throw=False)
@@ -251,6 +263,7 @@ def test_solvers_of_ones_own(x, begin):
             run()
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("solver", [gx.EM(), gx.SQUAREM(1e-8)], ids=["em", "squarem"])
 def test_as_a_solver_of_optimistix(x, begin, solver):
     expected = gx.fit(begin, x, solver=solver)

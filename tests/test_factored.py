@@ -146,6 +146,7 @@ def test_is_the_same_mixture(name):
         np.testing.assert_allclose(fn(mixture), fn(plain), rtol, 10 * rtol)
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("name", SQUARE)
 def test_em_takes_it_as_its_family(name):
     plain = make_mixture(name, 3, 2)
@@ -167,6 +168,7 @@ def test_em_takes_it_as_its_family(name):
     )
 
 
+@pytest.mark.x64
 @every_family
 def test_density_of_every_family(name):
     plain = make_mixture(name, 3, 2)
@@ -177,6 +179,7 @@ def test_density_of_every_family(name):
     np.testing.assert_allclose(got.log_prob(x), plain.log_prob(x), rtol, 10 * rtol)
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("name", SQUARE)
 def test_survives_copies_and_files(name, tmp_path):
     mixture = as_factored(name, make_mixture(name, 3, 2))
@@ -233,6 +236,7 @@ def degenerate(dtype):
     return jnp.asarray(x, dtype)
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("name", gx.COVARIANCE)
 def test_adam_never_meets_a_nan(name, dtype):
     """Towards a density whose covariances are singular to working precision."""
@@ -265,6 +269,7 @@ def test_adam_never_meets_a_nan(name, dtype):
         assert np.min(values) < values[0] - 2
 
 
+@pytest.mark.x64
 def test_trees_are_respected_or_refused():
     mixture = make_mixture("full")
     model = gx.UnconstrainedMixture.from_mixture(mixture)
@@ -297,6 +302,7 @@ def test_trees_are_respected_or_refused():
     np.testing.assert_allclose(blank.weights.sum(), 1, 1e-6)
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("name", SQUARE)
 def test_bad_factors(name):
     good = np.float64(np.eye(2)) if name == "tied" else np.eye(2)[None].repeat(3, 0)
@@ -320,6 +326,7 @@ def test_bad_factors(name):
     np.testing.assert_allclose(got, make(good).covariances.values)
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("name", ["diag", "spherical"])
 def test_bad_deviations(name):
     good = np.ones((3, 2)) if name == "diag" else np.ones(3)

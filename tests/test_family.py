@@ -81,6 +81,7 @@ def _(covariances, source):
     return PlainPacking(total=source.reduce(scatter))
 
 
+@pytest.mark.x64
 def test_a_packing_rule_serves_the_packed_kernel(dtype):
     x = make_data(200, n_features=3).astype(dtype)
     solver = gx.EM(tol=0.0, max_steps=5)
@@ -102,6 +103,7 @@ def test_a_packing_rule_serves_the_packed_kernel(dtype):
     np.testing.assert_allclose(packed.log_likelihood, residual.log_likelihood, rtol)
 
 
+@pytest.mark.x64
 def test_densities_are_those_of_the_dense_form():
     variances = [0.5, 2.0]
     means, weights = [[0.0, 1.0], [3.0, -1.0]], [0.25, 0.75]
@@ -118,6 +120,7 @@ def test_densities_are_those_of_the_dense_form():
     assert template.covariances.spread.shape == (1, 1, 2, 1)
 
 
+@pytest.mark.x32
 def test_samples_have_the_moments():
     spread = jnp.asarray([0.5, 2.0])[None, None, :, None]
     mixture = gx.GaussianMixture(
@@ -131,6 +134,7 @@ def test_samples_have_the_moments():
     np.testing.assert_allclose(x.var(axis=0), [0.5, 2], rtol=5 * (2 / 20_000) ** 0.5)
 
 
+@pytest.mark.x32
 def test_restarts_and_selection_know_it():
     x = make_data(100)
     population = gx.fit_restarts(x, 2, "plain", 4, key=jr.key(0))
@@ -139,6 +143,7 @@ def test_restarts_and_selection_know_it():
     assert table.best.covariance_type == "plain"
 
 
+@pytest.mark.x32
 def test_only_concrete_families_can_be_registered():
     class AbstractMore(gx.AbstractCovariances):
         """Still abstract."""
@@ -151,11 +156,13 @@ def test_only_concrete_families_can_be_registered():
             gx.register_covariance(wrong)  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.x32
 def test_unknown_names_list_the_known():
     with pytest.raises(ValueError, match="'full', 'tied', 'diag', 'spherical'"):
         gx.GaussianMixture.create(2, 2, "banded")
 
 
+@pytest.mark.x64
 def test_frozen_unconstrained_and_differentiated():
     x = jnp.asarray(make_data(100))
     mixture = gx.GaussianMixture.from_k_means(

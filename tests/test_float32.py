@@ -11,14 +11,15 @@ import sklearn.mixture
 
 import gmmx_eqx as gx
 
-from .conftest import X64
+from . import families
 from .helpers import (
     dense_values,
     every_family,
-    every_sklearn_family,
     squeezed_values,
 )
 
+
+pytestmark = pytest.mark.optimised
 
 N_STEPS = 10
 
@@ -74,11 +75,12 @@ def fit(mixture, x, n_steps, dtype):
 
 
 def in_float64(name, mixture, x, n_steps) -> np.ndarray:
-    """The squeezed covariances after the same steps in float64, by this library where
-    it can, else by scikit-learn."""
-    if X64:
-        mixture = fit(mixture, x, n_steps, np.float64).mixture
-        return mixture.covariances.values_numpy
+    """The squeezed covariances after the same steps in float64, by scikit-learn where
+    it has the family, else by this library."""
+    if not families.BY_NAME[name].of_sklearn:
+        with jax.enable_x64(True):
+            mixture = fit(mixture, x, n_steps, np.float64).mixture
+            return mixture.covariances.values_numpy
     # About one of the samples, and in units of the data's size, which is exact or
     # nearly so: scikit-learn multiplies raw numbers.
     anchor, size = np.float64(x[:1]), np.float64(2.0 ** np.round(np.log2(np.ptp(x))))
@@ -110,7 +112,8 @@ def relative_error(name, got, expected) -> float:
     return float(np.max(np.abs(got - expected) / (sd[:, :, None] * sd[:, None])))
 
 
-@every_sklearn_family
+@pytest.mark.x32
+@every_family
 @pytest.mark.parametrize("case", CASES)
 def test_covariances_are_those_of_float64(name, case):
     x, label = make(**CASES[case])
@@ -125,6 +128,7 @@ def test_covariances_are_those_of_float64(name, case):
     assert relative_error(name, got, expected) < 1e-3
 
 
+@pytest.mark.x32
 @every_family
 def test_all_steps_are_taken_without_a_tolerance(name):
     """Likelihoods in float32 stand still long before covariances do."""
@@ -133,6 +137,7 @@ def test_all_steps_are_taken_without_a_tolerance(name):
     assert solution.n_steps == N_STEPS
 
 
+@pytest.mark.x32
 @every_family
 def test_lanes_do_not_change_each_other(name):
     """One that needs residuals, and one that does not."""
@@ -150,6 +155,7 @@ def test_lanes_do_not_change_each_other(name):
         np.testing.assert_allclose(got, expected, 1e-4, 1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
 def test_half_precision_is_computed_in_float32(dtype):
     x, label = make()

@@ -15,6 +15,7 @@ from .helpers import (
     make_data,
     make_mixture,
     old_faithful,
+    parameters,
     start,
 )
 
@@ -48,22 +49,9 @@ def frozen_for(name, mask) -> gx.Frozen:
     return gx.Frozen(**full)
 
 
-def dense(mixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    k, d = mixture.n_components, mixture.n_features
-    values = np.asarray(mixture.covariances.values, dtype=np.float64)[0]
-    if values.shape[-1] == 1:
-        values = np.broadcast_to(values, (len(values), d, 1)) * np.eye(d)
-    values = np.broadcast_to(values, (k, d, d))
-    return (
-        np.float64(mixture.weights_numpy),
-        np.float64(mixture.means_numpy),
-        values,
-    )
-
-
 def reference_step(name, mixture, x, weight, ridge, frozen):
     """An M-step in NumPy, one component and one sample at a time where it matters."""
-    w, mu, sigma = dense(mixture)
+    w, mu, sigma = parameters(mixture)
     x = np.float64(x)
     logs = [
         np.log(w[k]) + scipy.stats.multivariate_normal.logpdf(x, mu[k], sigma[k])
@@ -111,7 +99,7 @@ def test_a_step_is_the_most_likely_given_what_is_frozen(name):
         expected = reference_step(name, mixture, x, weight, 0.01, frozen)
         got = advance(frozen)
         for one, want in zip(
-            dense(eqx.tree_at(lambda m: m.means, got, got.means + source.pivot)),
+            parameters(eqx.tree_at(lambda m: m.means, got, got.means + source.pivot)),
             expected,
             strict=True,
         ):
@@ -124,12 +112,12 @@ def test_an_optimiser_finds_nothing_more_likely():
     """Of the expected complete log-likelihood, by BFGS over the free parameters."""
     x, mixture = make_data(150), make_mixture("full")
     resp = np.asarray(mixture.predict_proba(x))
-    w, mu, sigma = dense(mixture)
+    w, mu, sigma = parameters(mixture)
     # Frozen: the weight and the mean of the first component, the covariance of the
     # second.
     rows, cols = np.tril_indices(2)
 
-    def parameters(free):
+    def from_free(free):
         logits, means, factors = np.split(free, [1, 5])
         rest = scipy.special.softmax([0, *logits]) * (1 - w[0])
         covariances = sigma.copy()
@@ -141,7 +129,7 @@ def test_an_optimiser_finds_nothing_more_likely():
         return np.array([w[0], *rest]), all_means, covariances
 
     def loss(free):
-        weights, means, covariances = parameters(free)
+        weights, means, covariances = from_free(free)
         logs = [
             np.log(weights[k])
             + scipy.stats.multivariate_normal.logpdf(x, means[k], covariances[k])
@@ -158,10 +146,11 @@ def test_an_optimiser_finds_nothing_more_likely():
         covariances=[False, True, False],
     )
     step = reference_step("full", mixture, x, np.ones(150), 0.0, frozen)
-    for one, want in zip(parameters(found.x), step, strict=True):
+    for one, want in zip(from_free(found.x), step, strict=True):
         np.testing.assert_allclose(one, want, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.x32
 @every_family
 def test_frozen_parameters_stay_and_the_likelihood_never_falls(name, dtype):
     """Bit for bit; in one program under `vmap` over the masks."""
@@ -221,6 +210,7 @@ def test_squarem_leaves_them_as_they_are():
     assert fast.n_steps < plain.n_steps
 
 
+@pytest.mark.x64
 def test_pin_keeps_the_proportions_of_other_weights():
     mixture, at = make_mixture("diag", seed=1), make_mixture("diag", seed=2)
     pinned = gx.Frozen(weights=[True, False, False]).pin(mixture, at)
@@ -230,6 +220,7 @@ def test_pin_keeps_the_proportions_of_other_weights():
     np.testing.assert_allclose(w.sum(), 1, rtol=1e-6)
 
 
+@pytest.mark.x32
 def test_what_cannot_be_frozen():
     x = old_faithful()
     begin = make_mixture("tied")

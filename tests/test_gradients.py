@@ -19,9 +19,12 @@ from .helpers import (
     leaves,
     make_data,
     make_mixture,
+    parameters,
     squeezed_values,
 )
 
+
+pytestmark = pytest.mark.optimised
 
 # The sample and every parameter, in the order of `split`.
 PARTS = ("x", "weights", "means", "values")
@@ -56,7 +59,7 @@ def directional(mixture, point, tangents):
 
 def exact(mixture, point) -> dict[str, np.ndarray]:
     """The same gradients, to 50 digits before they are rounded."""
-    weights, means, dense = oracle.parameters(mixture)
+    weights, means, dense = parameters(mixture)
     as_float = lambda matrix: np.array(matrix.tolist(), dtype=float)
     with mp.workdps(50):
         logs = oracle.exact_log_densities(mixture, point)
@@ -124,7 +127,7 @@ def test_between_the_modes(name):
 @pytest.mark.parametrize("sigmas", [1e2, 1e4, 1e6])
 def test_far_from_all_modes(name, sigmas):
     mixture = make_mixture(name)
-    _, means, dense = oracle.parameters(mixture)
+    _, means, dense = parameters(mixture)
     steps = sigmas * np.sqrt(dense[:, :1, 0]) * np.array([0.6, -0.8])
     for point in jnp.asarray(means + steps):
         check(gradients(mixture, point), exact(mixture, point), rounding(mixture))
@@ -148,7 +151,7 @@ def test_far_from_two_equal_modes(name, sigmas):
 def test_at_a_weight_of_zero(name, sigmas):
     mixture = zeroed(make_mixture(name))
     # Beyond the component that is there, so that the other has the smaller density.
-    _, means, dense = oracle.parameters(mixture)
+    _, means, dense = parameters(mixture)
     step = means[0] - means[1]
     length = np.sqrt(step @ np.linalg.solve(dense[0], step))
     point = jnp.asarray(means[0] + sigmas / length * step)
@@ -231,6 +234,7 @@ def test_second_derivatives_at_a_weight_of_zero(name):
     np.testing.assert_allclose(by_weight, expected, rtol, rtol * np.abs(expected).max())
 
 
+@pytest.mark.x64
 @every_family
 def test_vmap_is_a_loop(name):
     mixture = make_mixture(name)

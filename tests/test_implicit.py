@@ -131,6 +131,7 @@ def test_both_modes_agree_with_all_steps_and_with_other_fits(name, frozen):
         np.testing.assert_allclose(forward, difference, 1e-5, 1e-6 * scale)
 
 
+@pytest.mark.x32
 def test_lanes_are_a_loop_and_a_lane_that_fails_is_nan():
     """Two data sets, and one fit that has no time to converge."""
     begin, (x, weight, ridge), _ = problem("diag")
@@ -162,6 +163,7 @@ def test_lanes_are_a_loop_and_a_lane_that_fails_is_nan():
         jax.grad(lambda x: gx.fit(begin, x, solver=solver).log_likelihood)(xs[0])
 
 
+@pytest.mark.x64
 def test_a_component_of_weight_zero_is_not_there():
     begin, (x, weight, ridge), _ = problem("full")
     two = start("full", x, 2)
@@ -252,6 +254,7 @@ def test_the_contraction_rate_is_the_largest_eigenvalue(name):
     np.testing.assert_allclose(rate, largest, rtol=0.01 * (1 - largest))
 
 
+@pytest.mark.x64
 def test_contraction_rates_at_both_ends():
     x = jnp.asarray(make_data(120))
     one = gx.fit(start("full", x, 1), x).mixture

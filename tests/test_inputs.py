@@ -159,6 +159,7 @@ HOLDS = {
 }
 
 
+@pytest.mark.x32
 @every_function
 @pytest.mark.parametrize("held", HOLDS)
 def test_what_holds_numbers_does_not_matter(function, held):
@@ -166,6 +167,7 @@ def test_what_holds_numbers_does_not_matter(function, held):
     same(call(HOLDS[held](a)), call(a))
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("function", INTEGERS)
 @pytest.mark.parametrize("held", HOLDS)
 def test_what_holds_integers_does_not_matter(function, held):
@@ -196,6 +198,7 @@ WIDE = {
 }
 
 
+@pytest.mark.x64
 @every_function
 @pytest.mark.parametrize("held", WIDE)
 def test_wide_numbers(function, held):
@@ -203,18 +206,21 @@ def test_wide_numbers(function, held):
     same(call(WIDE[held](a)), call(a.astype(np.float64)))
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("dtype", [">f2", np.float16, jnp.bfloat16])
 def test_narrow_numbers(dtype):
     for call in (MIXTURE.log_prob, lambda a: fit(MIXTURE, a)):
         same(call(X.astype(dtype)), call(X.astype(dtype).astype(np.float32)))
 
 
+@pytest.mark.x32
 def test_bytes_and_arrays_of_python():
     y = array.array("f", HALVES)
     same(gx.observe(MIXTURE, 1.0, 0.5, y), gx.observe(MIXTURE, 1.0, 0.5, HALVES))
     refused(lambda: gx.observe(MIXTURE, 1.0, 0.5, b"ab"), "y", "numeric")
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("function", TAKES | {f"{n} of": INTEGERS[n] for n in INTEGERS})
 def test_a_mask_is_respected(function):
     argument, call, a = (TAKES | {f"{n} of": INTEGERS[n] for n in INTEGERS})[function]
@@ -235,12 +241,14 @@ def test_a_mask_is_respected(function):
         refused(ft.partial(call, sentinel), argument, f"1 of its {a.size}", "masked")
 
 
+@pytest.mark.x32
 def test_masked_integers_are_missing():
     x = np.ma.masked_array([[1, -99], [2, 3]], [[False, True], [False, False]])
     gap = np.array([[1.0, np.nan], [2.0, 3.0]])
     same(gx.impute(MIXTURE, x), gx.impute(MIXTURE, gap))
 
 
+@pytest.mark.x32
 def test_masked_data_sets():
     mask = np.zeros(X.shape, bool)
     mask[3, 1] = True
@@ -254,6 +262,7 @@ def test_masked_data_sets():
     refused(lambda: gx.Frozen(means=weights), "Frozen.means", "masked")
 
 
+@pytest.mark.x32
 @every_function
 def test_what_is_not_there(function):
     argument, call, a = TAKES[function]
@@ -277,6 +286,7 @@ def test_what_is_not_there(function):
         refused(ft.partial(call, flat), argument, "1 of its", "NA")
 
 
+@pytest.mark.x32
 @every_function
 def test_what_is_no_number(function):
     argument, call, a = TAKES[function]
@@ -292,6 +302,7 @@ def test_what_is_no_number(function):
     refused(ft.partial(call, jr.split(KEY, len(a))), argument, "key")
 
 
+@pytest.mark.x32
 def test_data_frames_of_mixed_columns():
     frame = pd.DataFrame({"a": pd.array([1, 2], "Int64"), "b": [True, False]})
     same(MIXTURE.log_prob(frame), MIXTURE.log_prob(np.array([[1, 1], [2, 0]], float)))
@@ -302,6 +313,7 @@ def test_data_frames_of_mixed_columns():
 
 
 # A number in each place becomes traced.
+@pytest.mark.x32
 @every_function
 def test_lists_of_traced_numbers(function):
     _, call, a = TAKES[function]
@@ -333,6 +345,7 @@ def floats(tree):
     ]
 
 
+@pytest.mark.x32
 def test_other_lists_of_traced_arrays():
     labels = jnp.asarray(LABELS)
     call = lambda a: GM.from_labels(X, [*a], 3)

@@ -20,6 +20,7 @@ def overlapping():
     return eqx.tree_at(lambda m: m.means, mixture, 0.3 * mixture.means)
 
 
+@pytest.mark.x64
 @every_family
 def test_density_of_a_point(name, dtype):
     mixture = make_mixture(name, 3, 2)
@@ -80,6 +81,7 @@ def test_posterior_by_mala(getkey):
     check_moments(chain[None], exact)
 
 
+@pytest.mark.x32
 def test_bad_input():
     fn = log_density(make_mixture("full"))
     for shape in ((3,), (1, 2), ()):

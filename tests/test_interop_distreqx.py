@@ -27,6 +27,7 @@ from .helpers import dense_values, every_family, leaves, make_mixture, make_valu
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
+@pytest.mark.x64
 @every_family
 def test_agrees_with_distreqxs_own(name, dtype):
     mixture = make_mixture(name, 3, 2)
@@ -53,6 +54,7 @@ def test_agrees_with_distreqxs_own(name, dtype):
     np.testing.assert_allclose(plain, np.exp(got), rtol)
 
 
+@pytest.mark.x64
 @every_family
 def test_moments(name, dtype):
     mixture = make_mixture(name, 3, 2)
@@ -125,6 +127,7 @@ def test_gradients():
         np.testing.assert_allclose(one, other, 1e-5, 1e-5)
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize(
     "call, hint",
     [
@@ -141,6 +144,7 @@ def test_what_has_no_closed_form(call, hint):
         call(MixtureDistribution(make_mixture("full")))
 
 
+@pytest.mark.x32
 def test_bad_input():
     distribution = MixtureDistribution(make_mixture("full"))
     with pytest.raises(ValueError, match=r"one point, shape \(2,\); got \(3, 2\)"):
@@ -149,6 +153,7 @@ def test_bad_input():
         MixtureDistribution(gx.stack([make_mixture("full")] * 2))
 
 
+@pytest.mark.x32
 def test_without_distreqx(monkeypatch):
     monkeypatch.delitem(sys.modules, "gmmx_eqx.interop.distreqx")
     monkeypatch.setitem(sys.modules, "distreqx.distributions", None)

@@ -25,6 +25,7 @@ LOWER = np.array([[1.5, 0.0], [-0.7, 0.4]])
 SHIFT = np.array([1.0, -2.0])
 
 
+@pytest.mark.x64
 @every_family
 def test_flow_of_one_affine_map(name, dtype):
     mixture = make_mixture(name, 3, 2)
@@ -89,6 +90,7 @@ def test_training(trained, getkey):
     np.testing.assert_allclose(np.sum(inner.weights), 1, rtol=1e-5)
 
 
+@pytest.mark.x32
 def test_bad_input():
     base = MixtureDistribution(make_mixture("full"))
     with pytest.raises(ValueError, match="trailing dimensions"):
@@ -97,6 +99,7 @@ def test_bad_input():
         MixtureDistribution(gx.stack([make_mixture("full")] * 2))
 
 
+@pytest.mark.x32
 def test_without_flowjax(monkeypatch):
     monkeypatch.delitem(sys.modules, "gmmx_eqx.interop.flowjax")
     monkeypatch.setitem(sys.modules, "flowjax.distributions", None)

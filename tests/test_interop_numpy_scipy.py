@@ -48,6 +48,7 @@ def test_numpy_there_and_back(name, float_type):
     assert_same(gx.GaussianMixture.from_numpy(arrays), mixture)
 
 
+@pytest.mark.x32
 @every_family
 def test_numpy_files(name, tmp_path):
     mixture = make_mixture(name, 4, 3)
@@ -56,6 +57,7 @@ def test_numpy_files(name, tmp_path):
         assert_same(gx.GaussianMixture.from_numpy(arrays), mixture)
 
 
+@pytest.mark.x64
 @every_family
 def test_numpy_density_matches_scipy(name, dtype):
     """From the dictionary alone."""
@@ -76,6 +78,7 @@ def test_numpy_density_matches_scipy(name, dtype):
     np.testing.assert_allclose(got, scipy.special.logsumexp(joint, 0), rtol, rtol)
 
 
+@pytest.mark.x32
 def test_numpy_arrays_are_the_users_own():
     mixture = make_mixture("full")
     before = mixture.to_numpy()
@@ -85,6 +88,7 @@ def test_numpy_arrays_are_the_users_own():
         np.testing.assert_array_equal(array, before[name])
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize(
     "change, match",
     [
@@ -123,6 +127,7 @@ def test_scipy_there_and_back(name, float_type, dtype):
     )
 
 
+@pytest.mark.x64
 @every_family
 def test_scipy_densities(name, dtype):
     mixture = make_mixture(name, 4, 3)
@@ -147,6 +152,7 @@ def test_scipy_densities(name, dtype):
         assert np.all(np.abs(np.cov(sample.T) - covariance) < error)
 
 
+@pytest.mark.x64
 @every_family
 def test_one_feature_and_one_component(name, dtype):
     x = make_data(20, 1)
@@ -161,6 +167,7 @@ def test_one_feature_and_one_component(name, dtype):
         np.testing.assert_allclose(mixture.log_prob(x), expected, rtol, rtol)
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("name", ["full", "tied"])
 def test_features_in_very_different_units(name, dtype):
     """SciPy's own decomposition takes such a matrix for a singular one."""
@@ -182,11 +189,13 @@ def test_features_in_very_different_units(name, dtype):
     np.testing.assert_allclose(component.logpdf(z * scale), expected, rtol)
 
 
+@pytest.mark.x32
 def test_components_share_a_tied_matrix():
     components = make_mixture("tied", 3, 2).to_scipy()[1]
     assert len({id(component.cov_object) for component in components}) == 1
 
 
+@pytest.mark.x64
 @every_family
 def test_scipy_distributions_become_any_family_that_holds_them(name):
     """A simpler mixture is also one of every family that is more general."""
@@ -212,6 +221,7 @@ def test_scipy_distributions_become_any_family_that_holds_them(name):
                 gx.GaussianMixture.from_scipy(weights, components, family)
 
 
+@pytest.mark.x64
 def test_scipys_own_distributions(dtype):
     """However they were made."""
     covariance = np.array([[2.0, 0.6], [0.6, 1.0]])
@@ -235,6 +245,7 @@ def test_scipys_own_distributions(dtype):
     assert (plain.n_features, plain.covariances.type) == (2, "spherical")
 
 
+@pytest.mark.x32
 def test_scipy_refuses():
     make = scipy.stats.multivariate_normal
     convert = gx.GaussianMixture.from_scipy
@@ -255,6 +266,7 @@ def test_scipy_refuses():
         convert([1.0], [good], "banded")
 
 
+@pytest.mark.x32
 @every_family
 @pytest.mark.parametrize("factor", [-1.0, 0.0, np.nan])
 def test_mixture_that_is_no_mixture(name, factor):
@@ -270,6 +282,7 @@ def test_mixture_that_is_no_mixture(name, factor):
         broken.to_scipy()
 
 
+@pytest.mark.x32
 def test_ensembles_are_refused():
     ensemble = gx.stack([make_mixture("full")] * 2)
     for convert in (ensemble.to_numpy, ensemble.to_scipy):

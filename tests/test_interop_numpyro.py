@@ -31,6 +31,7 @@ def make_ensemble(shape=(3,)):
     return jax.tree.map(lift, stacked), members
 
 
+@pytest.mark.x64
 @every_family
 def test_agrees_with_numpyros_own(name, dtype):
     mixture = make_mixture(name, 3, 2)
@@ -53,6 +54,7 @@ def test_agrees_with_numpyros_own(name, dtype):
         np.testing.assert_allclose(got, want, rtol)
 
 
+@pytest.mark.x64
 @every_family
 def test_back_from_numpyro(name, dtype):
     mixture = make_mixture(name, 3, 2)
@@ -77,6 +79,7 @@ def test_from_parts_that_are_shared():
     np.testing.assert_allclose(from_numpyro(theirs).log_prob(x), expected, 1e-5)
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize(
     "distribution",
     [
@@ -96,6 +99,7 @@ def test_what_is_no_mixture_of_gaussians_is_refused(distribution):
         from_numpyro(distribution)
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize(
     "thing", [None, "mixture", np.eye(2), gx.GaussianMixture], ids=str
 )
@@ -272,6 +276,7 @@ def test_posterior_by_nuts(getkey):
     assert np.all(np.abs(moments.mean(axis=0) - expected) < 5 * error)
 
 
+@pytest.mark.x32
 def test_points_of_the_wrong_size():
     distribution = MixtureDistribution(make_mixture("full"))
     for shape in ((3,), (2, 1), ()):
@@ -279,11 +284,13 @@ def test_points_of_the_wrong_size():
             distribution.log_prob(np.ones(shape))
 
 
+@pytest.mark.x32
 def test_samples_have_no_derivative_in_the_weights():
     """So that NumPyro takes the score function's where it can."""
     assert not MixtureDistribution(make_mixture("full")).has_rsample
 
 
+@pytest.mark.x32
 def test_without_numpyro(monkeypatch):
     monkeypatch.delitem(sys.modules, "gmmx_eqx.interop.numpyro")
     monkeypatch.setitem(sys.modules, "numpyro.distributions", None)

@@ -52,6 +52,7 @@ def test_there_and_back(name, float_type):
     assert_same(gx.GaussianMixture.from_sklearn(estimator), mixture)
 
 
+@pytest.mark.x64
 @every_sklearn_family
 @float_types
 def test_back_and_there(name, float_type):
@@ -82,6 +83,7 @@ def test_estimator_of_float64_data(name, dtype):
         np.testing.assert_array_equal(got, expected.astype(dtype), strict=True)
 
 
+@pytest.mark.x64
 @every_sklearn_family
 def test_same_answers(name, dtype):
     x = make_data(200, 3).astype(dtype)
@@ -103,6 +105,7 @@ def test_same_answers(name, dtype):
         np.testing.assert_allclose(got, expected, rtol)
 
 
+@pytest.mark.x64
 @every_sklearn_family
 def test_precisions_are_inverses(name):
     estimator = make_mixture(name, 4, 3).to_sklearn()
@@ -113,6 +116,7 @@ def test_precisions_are_inverses(name):
     np.testing.assert_allclose(product, eye, atol=atol)
 
 
+@pytest.mark.x32
 @every_sklearn_family
 def test_samples_of_the_estimator(name):
     mixture = make_mixture(name, 3, 2)
@@ -133,6 +137,7 @@ def test_samples_of_the_estimator(name):
         assert np.all(np.abs(np.var(own, axis=0) - variance) < error)
 
 
+@pytest.mark.x64
 @every_sklearn_family
 def test_warm_start_goes_on(name, dtype):
     x = make_data(300, 3).astype(dtype)
@@ -155,6 +160,7 @@ def test_warm_start_goes_on(name, dtype):
         np.testing.assert_allclose(got, expected, rtol, rtol * np.abs(expected).max())
 
 
+@pytest.mark.x32
 def test_without_warm_start_it_starts_afresh():
     mixture = make_mixture("full", 2, 2)
     estimator = mixture.to_sklearn(random_state=0, max_iter=500, reg_covar=0.5)
@@ -165,6 +171,7 @@ def test_without_warm_start_it_starts_afresh():
     np.testing.assert_array_equal(estimator.fit(make_data()).means_, afresh.means_)
 
 
+@pytest.mark.x32
 def test_parameters_are_the_estimators_own():
     mixture = make_mixture("full", 2, 2)
     before = [leaf.copy() for leaf in leaves(mixture)]
@@ -188,12 +195,14 @@ def test_lopsided_tied_covariance():
     np.testing.assert_allclose(mixture.score_samples(x), estimator.score_samples(x))
 
 
+@pytest.mark.x32
 def test_family_without_a_counterpart(monkeypatch):
     monkeypatch.setattr(gx.DiagCovariances, "type", "tied_diag")
     with pytest.raises(ValueError, match="no covariance type 'tied_diag'"):
         make_mixture("diag").to_sklearn()
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("name", ["n_components", "covariance_type"])
 def test_what_the_mixture_decides_is_refused(name):
     mixture = make_mixture("full", 2, 2)
@@ -201,6 +210,7 @@ def test_what_the_mixture_decides_is_refused(name):
         mixture.to_sklearn(**{name: "full"})
 
 
+@pytest.mark.x32
 @every_sklearn_family
 def test_mixture_that_is_no_mixture(name):
     mixture = make_mixture(name, 2, 2)
@@ -214,17 +224,20 @@ def test_mixture_that_is_no_mixture(name):
         broken.to_sklearn()
 
 
+@pytest.mark.x32
 def test_ensemble_is_refused():
     ensemble = eqx.filter_vmap(lambda _: make_mixture("full"))(jnp.arange(3))
     with pytest.raises(ValueError, match="ensemble"):
         ensemble.to_sklearn()
 
 
+@pytest.mark.x32
 def test_unfitted_estimator():
     with pytest.raises(ValueError, match="not fitted"):
         gx.GaussianMixture.from_sklearn(sklearn.mixture.GaussianMixture(2))
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize(
     "estimator", [None, object(), sklearn.mixture.BayesianGaussianMixture()]
 )
@@ -234,6 +247,7 @@ def test_foreign_object(estimator):
         gx.GaussianMixture.from_sklearn(estimator)
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize(
     "call",
     [

@@ -56,6 +56,7 @@ def assert_same(got, expected, rtol_factor=10):
         np.testing.assert_allclose(one, other, rtol, rtol * np.abs(other).max())
 
 
+@pytest.mark.x64
 @every_family
 @law
 @hypothesis.given(drawn=mixtures, point=points)
@@ -67,6 +68,7 @@ def test_marginal_of_conditional(name, drawn, point):
     assert_same(got, expected)
 
 
+@pytest.mark.x64
 @every_family
 @law
 @hypothesis.given(drawn=wide_mixtures, other=wide_mixtures, x=numbers(4, N_FEATURES))
@@ -102,6 +104,7 @@ def test_affine_and_back(name, drawn, point, matrix):
     np.testing.assert_allclose(moved, expected, rtol, rtol)
 
 
+@pytest.mark.x64
 @two_families
 @law
 @hypothesis.given(drawn=mixtures, point=points)
@@ -146,6 +149,7 @@ def _(covariances, variances):
     return OwnCovariances(variances)
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("family", [PlainCovariances, OwnCovariances])
 def test_a_family_of_ones_own(family, dtype):
     """Without a rule, dense matrices; with it, the family where it can hold the result.

@@ -9,9 +9,8 @@ import pytest
 
 import gmmx_eqx as gx
 
-from .helpers import every_family, FAMILIES, leaves, make_mixture
+from .helpers import every_family, FAMILIES, leaves, make_mixture, parameters
 from .test_divergence import derivatives_of
-from .test_merging import parameters
 
 
 def with_weights(mixture, weights):
@@ -125,6 +124,7 @@ def test_quantiles_of_modes_far_apart(dtype):
     assert all(np.isfinite(leaf).all() for leaf in leaves(gradient))
 
 
+@pytest.mark.x64
 def test_the_ends_and_what_has_no_weight():
     mixture = make_mixture("full", 3, 1)
     assert gx.quantile(mixture, jnp.array([0.0, 1.0])).tolist() == [-np.inf, np.inf]
@@ -179,6 +179,7 @@ def test_a_python_number_has_the_type_of_the_mixture():
         np.testing.assert_allclose(got, wide[0], 1e-5)
 
 
+@pytest.mark.x32
 def test_bad_input():
     mixture = make_mixture(FAMILIES[0], 2, 1)
     with pytest.raises(ValueError, match="must have one feature"):

@@ -100,6 +100,7 @@ def test_the_whitening_is_that_of_the_dense_matrix(noise):
     assert np.all(bound >= norms) and np.all(bound < 10 * norms)
 
 
+@pytest.mark.x32
 @every_noise
 def test_samples_have_the_moments(noise):
     mixture = make(noise, n_components=2)
@@ -217,6 +218,7 @@ def test_units_do_not_matter(noise):
     np.testing.assert_allclose(fits[1:], fits[0], rtol=1e-6)
 
 
+@pytest.mark.x32
 @every_noise
 def test_restarts_batches_and_selection(noise):
     x = np.concatenate([latent_data(80, 4, 1), latent_data(80, 4, 1, 1) + 20])
@@ -306,6 +308,7 @@ def test_frozen_stays_and_derivatives_are_finite_differences(noise):
     np.testing.assert_allclose(slope, difference, rtol=1e-3)
 
 
+@pytest.mark.x32
 @every_noise
 def test_squarem_and_lanes(noise):
     x = np.concatenate([latent_data(100, 4, 1), latent_data(100, 4, 1, 1) + 3])
@@ -322,6 +325,7 @@ def test_squarem_and_lanes(noise):
     np.testing.assert_allclose(lanes.log_likelihood, alone.log_likelihood, 1e-5)
 
 
+@pytest.mark.x32
 def test_what_cannot_be_a_rank_is_refused():
     for rank in (0, -1):
         with pytest.raises(ValueError, match="`rank`"):
@@ -332,6 +336,7 @@ def test_what_cannot_be_a_rank_is_refused():
         gx.GaussianMixture.from_squeezed([[0.0]], [[1.0]], [1.0], "low_rank")
 
 
+@pytest.mark.x32
 def test_saved_and_estimated(tmp_path, dtype):
     x = latent_data(100, 4, 1).astype(dtype)
     mixture = gx.fit_restarts(x, 2, gx.LowRank(2), 2, key=jr.key(0)).best.mixture

@@ -80,6 +80,7 @@ def test_without_a_ridge_a_noise_goes_to_zero_and_says_so():
     assert np.all(np.isfinite(fit.mixture.log_prob(heywood())))
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("noise", ["diag", "spherical"])
 def test_independent_noise_keeps_the_family(noise):
     covariances = gx.LowRank(1, noise).create(2, 3)

@@ -40,6 +40,7 @@ def test_each_restart_is_the_fit_done_alone(name):
         assert_same(solution.mixture, alone.mixture, rtol)
 
 
+@pytest.mark.x32
 def test_the_pool_does_not_compute_lanes_that_have_ended():
     x = old_faithful()
     population = gx.fit_restarts(x, 3, "full", n_restarts=64, key=jr.key(0), width=8)
@@ -50,6 +51,7 @@ def test_the_pool_does_not_compute_lanes_that_have_ended():
     assert computed < n_steps.max() * len(population)  # what a plain vmap computes
 
 
+@pytest.mark.x32
 def test_restarts_find_the_best_of_iris_for_every_key():
     x = sklearn.datasets.load_iris().data
     for seed in range(5):
@@ -65,6 +67,7 @@ def test_restarts_find_the_best_of_iris_for_every_key():
         np.testing.assert_allclose(population.best.log_likelihood, -298.647, atol=2e-2)
 
 
+@pytest.mark.x32
 def test_the_number_of_restarts_has_an_effect():
     x = make_data(200, n_clusters=8)
     run = lambda n, seed: gx.fit_restarts(x, 8, "full", n, key=jr.key(seed), width=4)
@@ -81,6 +84,7 @@ def test_the_number_of_restarts_has_an_effect():
     assert many.best.log_likelihood > worst + 1
 
 
+@pytest.mark.x64
 def test_label_switching_does_not_split_an_optimum():
     x = old_faithful()
     solver = gx.EM(tol=1e-7, max_steps=2000)
@@ -95,6 +99,7 @@ def test_label_switching_does_not_split_an_optimum():
     assert population.chance_of_better() == 0
 
 
+@pytest.mark.x32
 def test_chances_by_hand():
     """Three optima hit 1, 1 and 4 times, the best of them once."""
     x = old_faithful()
@@ -137,6 +142,7 @@ def test_batches_are_a_loop(name):
         assert_same(lane.mixture, alone.mixture, rtol)
 
 
+@pytest.mark.x64
 def test_ragged_batches():
     xs = [make_data(n, seed=n) for n in (60, 45, 30)]
     solver = gx.EM(tol=1e-4, max_steps=60)
@@ -151,6 +157,7 @@ def test_ragged_batches():
         np.testing.assert_allclose(more.log_likelihood, total, atol=len(x) * 5e-4)
 
 
+@pytest.mark.x32
 def test_a_nan_stays_in_its_data_set():
     xs = np.stack([make_data(60, seed=seed) for seed in range(6)])
     broken = xs.copy()
@@ -163,6 +170,7 @@ def test_a_nan_stays_in_its_data_set():
         np.testing.assert_array_equal(np.delete(a, 2, axis=0), np.delete(b, 2, axis=0))
 
 
+@pytest.mark.x32
 def test_one_program_while_settings_and_data_change():
     x = make_data(100)
     run = lambda seed, tol, reg_covar: gx.fit_restarts(
@@ -180,6 +188,7 @@ def test_one_program_while_settings_and_data_change():
     assert fit_lanes._cached._cache_size() == n_programs
 
 
+@pytest.mark.x32
 def test_an_ensemble_knows_that_it_is_one():
     mixtures = [make_mixture("full", seed=seed) for seed in range(3)]
     ensemble = gx.stack(mixtures)

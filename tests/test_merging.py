@@ -14,20 +14,12 @@ from .helpers import (
     FAMILIES,
     leaves,
     make_mixture,
+    parameters,
     squeezed_values,
 )
 
 
 GROUPS = [0, 1, 0, 2, 1]
-
-
-def parameters(mixture):
-    """Weights, means and one matrix per component, in float64."""
-    name = str(mixture.covariances.type)
-    shape = (mixture.n_components, mixture.n_features)
-    values = dense_values(name, mixture.covariances.values_numpy, *shape)
-    parts = (mixture.weights_numpy, mixture.means_numpy, values)
-    return [np.asarray(part, np.float64) for part in parts]
 
 
 def moments(weights, means, matrices):
@@ -79,6 +71,7 @@ def test_far_from_the_origin(name):
     )
 
 
+@pytest.mark.x64
 @every_family
 def test_a_group_of_no_weight(name):
     mixture = make_mixture(name, 3, 2)
@@ -165,6 +158,7 @@ def test_derivatives_and_lanes():
         np.testing.assert_allclose(sum(np.sum(g * d) for g, d in pairs), slope, 1e-6)
 
 
+@pytest.mark.x32
 def test_bad_input():
     mixture = make_mixture(FAMILIES[0], 3, 2)
     cases = {

@@ -39,6 +39,7 @@ def assert_close(got, expected, rtol):
     np.testing.assert_allclose(got, expected, rtol, rtol * np.abs(expected).max())
 
 
+@pytest.mark.x32
 @every_family
 def test_create_is_a_template(name):
     device = jax.devices()[-1]
@@ -101,6 +102,7 @@ def test_from_responsibilities_agrees_with_sklearn(name, reg_covar, dtype):
     assert_close(covariances.values_numpy, values, rtol)
 
 
+@pytest.mark.x64
 @every_family
 def test_update_parameters_is_from_responsibilities(name):
     x, resp = make_data(60), RESP
@@ -115,6 +117,7 @@ def test_update_parameters_is_from_responsibilities(name):
         assert_close(one, other, 100 * float(jnp.finfo(one.dtype).eps))
 
 
+@pytest.mark.x64
 @every_family
 def test_labels_are_responsibilities_of_zero_and_one(name):
     x, labels = make_data(60), np.arange(60) % 3
@@ -136,6 +139,7 @@ class Frame(list):
         return np.array(list(self), dtype, copy=copy)
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize(
     "convert",
     [
@@ -178,6 +182,7 @@ def owners(mixture, samples):
     return distance.argmin(axis=1)
 
 
+@pytest.mark.x64
 @every_family
 def test_sample_has_the_right_moments(name, getkey):
     mixture = far_apart(name)
@@ -203,6 +208,7 @@ def test_sample_has_the_right_moments(name, getkey):
         assert np.all(np.abs(kurtosis - 3) < 5 * np.sqrt(96 / count))
 
 
+@pytest.mark.x32
 @every_family
 def test_sample_is_a_function_of_the_key(name):
     mixture = make_mixture(name)
@@ -216,6 +222,7 @@ def test_sample_is_a_function_of_the_key(name):
         assert_close(lane, mixture.sample(key, 50), 1e-5)
 
 
+@pytest.mark.x32
 @every_family
 def test_sample_never_from_a_weight_of_zero(name, getkey):
     weights = jnp.asarray([0.0, 1.0, 0.0])[None, :, None, None]
@@ -232,6 +239,7 @@ def sizes(jaxpr):
             yield from sizes(sub)
 
 
+@pytest.mark.x64
 @every_family
 @pytest.mark.parametrize("what", ["log_prob", "gradient", "sample"])
 def test_memory_does_not_grow_with_products_of_sizes(name, what):
@@ -247,6 +255,7 @@ def test_memory_does_not_grow_with_products_of_sizes(name, what):
     assert max(sizes(jaxpr)) <= n_samples * n_features
 
 
+@pytest.mark.x32
 def test_check_shape():
     array = np.zeros((3, 2))
     for expected in ((3, 2), (None, 2), (3, None), (None, None)):

@@ -154,6 +154,7 @@ def test_a_float32_mixture_does_not_narrow():
         gx.fit(mixture, DATA.tolist())
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("case", ["epoch seconds", "Julian days"])
 def test_estimator(case):
     offset, spread, gap = LOST[case]

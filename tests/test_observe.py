@@ -13,8 +13,7 @@ import pytest
 import gmmx_eqx as gx
 
 from . import dense
-from .helpers import every_family, leaves, make_mixture
-from .test_densities import parameters
+from .helpers import every_family, leaves, make_mixture, parameters
 
 
 N_FEATURES = 3
@@ -330,6 +329,7 @@ def test_types():
     assert posterior.means.dtype == evidence.dtype == np.float64
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize(
     "operator, noise, y, message",
     [
@@ -361,6 +361,7 @@ DIAGONAL_LOOKALIKES = [
 ]
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("vector", DIAGONAL_LOOKALIKES)
 def test_zeros_and_ones_are_no_diagonal(vector):
     mixture = make_mixture("full", 2, 3)
@@ -376,6 +377,7 @@ def test_zeros_and_ones_are_no_diagonal(vector):
     assert gx.observe(mixture, [np.array(vector, float)], 1.0, [0.0])[0].n_features == 3
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("vector", [[1.0, 1.0, 1.0], [2.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
 def test_other_vectors_are_diagonals(vector):
     mixture = make_mixture("full", 2, 3)

@@ -30,6 +30,7 @@ def options_of(function) -> dict[str, inspect.Parameter]:
     }
 
 
+@pytest.mark.x32
 def test_options_agree():
     """In names, order, defaults and annotations."""
     for one in (Options.create, *FITS):
@@ -44,6 +45,7 @@ def test_options_agree():
                     assert ours[name].annotation == theirs[name].annotation, name
 
 
+@pytest.mark.x32
 def test_no_option_is_left_out():
     every = set(options_of(Options.create)) | {"sample_weight", "throw", "progress"}
     assert every == set(options_of(gx.fit))
@@ -53,12 +55,14 @@ def test_no_option_is_left_out():
     assert not {"kernel"} & {name for f in FITS for name in options_of(f)}
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("function", FITS, ids=lambda f: f.__name__)
 def test_every_option_is_explained(function):
     for name in options_of(function):
         assert f"`{name}`" in function.__doc__
 
 
+@pytest.mark.x32
 def test_solvers_that_cannot_be_driven():
     for solver in (optx.Newton(1e-3, 1e-3), optx.FixedPointIteration(1e-3, 1e-3)):
         with pytest.raises(ValueError, match="Optimistix, cannot be driven") as caught:
@@ -79,6 +83,7 @@ def known() -> tuple[gx.GaussianMixture, gx.Frozen]:
     return at, gx.Frozen(weights=second, means=second, covariances=second)
 
 
+@pytest.mark.x64
 def test_frozen_parameters_of_every_restart():
     """Each is the fit from its own start alone, and keeps what is frozen bit for
     bit."""
@@ -108,6 +113,7 @@ def test_frozen_parameters_of_every_restart():
             np.testing.assert_allclose(one, other, rtol, rtol)
 
 
+@pytest.mark.x64
 def test_components_take_the_places_of_the_nearest_frozen_means():
     at = make_mixture("full", 5)
     order = jnp.asarray([3, 0, 4, 2, 1])
@@ -123,6 +129,7 @@ def test_components_take_the_places_of_the_nearest_frozen_means():
         np.testing.assert_array_equal(np.sort(other, 1), np.sort(want, 1))
 
 
+@pytest.mark.x32
 def test_frozen_parameters_of_every_data_set():
     x, (at, frozen) = old_faithful(), known()
     kwargs = {"key": jr.key(1), "frozen": frozen, "frozen_at": at}
@@ -135,6 +142,7 @@ def test_frozen_parameters_of_every_data_set():
     assert np.all(free.log_likelihood > batch.log_likelihood)
 
 
+@pytest.mark.x32
 def test_what_cannot_be_frozen_in_many():
     x, (at, frozen) = old_faithful(), known()
     run = lambda n=3, name="diag", **kwargs: gx.fit_restarts(
@@ -151,6 +159,7 @@ def test_what_cannot_be_frozen_in_many():
         run(frozen=gx.Frozen(means=[True, False]), frozen_at=at)
 
 
+@pytest.mark.x32
 def test_many_fits_raise_when_asked_to():
     x = make_data(60)
     few = {"solver": gx.EM(tol=0.0, max_steps=2), "throw": True}
@@ -168,6 +177,7 @@ def test_many_fits_raise_when_asked_to():
     assert caught.value.solution.status == "nonfinite"
 
 
+@pytest.mark.x32
 def test_many_fits_raise_while_tracing():
     x = make_data(60)
     traced = jax.jit(
@@ -181,6 +191,7 @@ def test_many_fits_raise_while_tracing():
         traced(x)
 
 
+@pytest.mark.x64
 def test_chunks_change_nothing_but_memory():
     x = old_faithful()
     run = lambda size: (

@@ -13,14 +13,14 @@ import pytest
 import gmmx_eqx as gx
 
 from . import dense
-from .helpers import every_family, leaves, make_data, make_mixture
-from .test_densities import parameters
+from .helpers import every_family, leaves, make_data, make_mixture, parameters
 from .test_observe import rtol_of
 
 
 N_FEATURES = 3
 
 
+@pytest.mark.x64
 @every_family
 @pytest.mark.parametrize(
     "features, indices",
@@ -119,6 +119,7 @@ def test_affine(name, A, matrix, family, dtype):
     dense.assert_mixture(got, expected, rtol_of(dtype))
 
 
+@pytest.mark.x64
 def test_affine_by_products_and_a_number(dtype):
     mixture = make_mixture("tied", n_features=N_FEATURES)
     structure = jax.ShapeDtypeStruct((N_FEATURES,), dtype)
@@ -171,6 +172,7 @@ def test_one_component(name):
     assert gx.condition(mixture, 0, 100.0).weights_numpy == [1.0]
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize(
     "features, message",
     [
@@ -192,6 +194,7 @@ def test_bad_features(features, message):
         gx.condition(mixture, features, [0.0])
 
 
+@pytest.mark.x32
 def test_bad_input():
     mixture = make_mixture("full", n_features=N_FEATURES)
     with pytest.raises(ValueError, match="leave at least one"):

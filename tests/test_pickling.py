@@ -54,6 +54,7 @@ COPIES = {
 }
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("way", COPIES)
 def test_copies_have_every_bit(way):
     for value in [*objects().values(), gx.Frozen(means=[True, False]), gx.EM(tol=1e-5)]:
@@ -71,6 +72,7 @@ def all_leaves(value):
     return leaves(value)
 
 
+@pytest.mark.x32
 @every_family
 def test_pickles_are_small(name):
     mixture = make_mixture(name, 50, 20)
@@ -78,6 +80,7 @@ def test_pickles_are_small(name):
     assert len(pickle.dumps(mixture)) < arrays + 2000
 
 
+@pytest.mark.x32
 def test_copies_while_tracing():
     mixture = make_mixture("diag")
     x = jnp.asarray(make_data(5))

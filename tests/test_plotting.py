@@ -100,6 +100,7 @@ def test_ellipses_have_the_radii_that_they_say(name):
                 np.testing.assert_allclose(got, sigma, rtol=1e-4)
 
 
+@pytest.mark.x32
 @every_family
 def test_one_feature(name):
     mixture, x = make_mixture(name, 3, 1), make_data(150, 1)
@@ -273,6 +274,7 @@ def test_many_components_and_narrow_ones():
         draw(mixture, x, ax=new_axes())
 
 
+@pytest.mark.x64
 def test_types_of_arrays():
     x = make_data(40)
     mixture = make_mixture("tied", dtype=jnp.float32)
@@ -329,6 +331,7 @@ def population():
     )
 
 
+@pytest.mark.x32
 def test_convergence(population):
     best = population.best
     n_steps = int(best.n_steps)

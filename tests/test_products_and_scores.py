@@ -12,8 +12,7 @@ import pytest
 import gmmx_eqx as gx
 
 from . import dense
-from .helpers import every_family, leaves, make_data, make_mixture
-from .test_densities import parameters
+from .helpers import every_family, leaves, make_data, make_mixture, parameters
 from .test_observe import rtol_of
 
 
@@ -83,6 +82,7 @@ def test_product_by_quadrature(left, right, dtype):
     np.testing.assert_allclose(density.sum() * cell, 1.0, rtol_of(dtype))
 
 
+@pytest.mark.x32
 def test_product_of_distant_mixtures(dtype):
     """Pairs whose densities nowhere overlap, and a weight of zero."""
     p = make_mixture("diag", 2, N_FEATURES)
@@ -103,6 +103,7 @@ def test_product_of_distant_mixtures(dtype):
     assert np.all(got.weights_numpy[:2] == 0)
 
 
+@pytest.mark.x32
 def test_product_of_different_features():
     with pytest.raises(ValueError, match="`p` and `q` must have the same number"):
         gx.product(make_mixture("full"), make_mixture("full", n_features=N_FEATURES))
@@ -236,6 +237,7 @@ def test_missing_values(name, dtype):
             )
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("name", ["full", "spherical"])
 def test_gradients_with_missing_values(name, dtype):
     """Far away, at a weight of zero and where nothing is there: finite, and zero for
@@ -259,6 +261,7 @@ def test_gradients_with_missing_values(name, dtype):
     assert np.all(gradients[1][np.isnan(x)] == 0)
 
 
+@pytest.mark.x32
 def test_bad_input():
     mixture = make_mixture("full")
     for operation in (gx.impute, gx.log_prob_observed, gx.score_function):

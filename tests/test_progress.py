@@ -66,9 +66,10 @@ def assert_history(updates, solution):
     assert np.isnan(updates[0, 2])
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize(
     "solver",
-    [gx.EM(), pytest.param(gx.SQUAREM(), marks=pytest.mark.x32)],
+    [gx.EM(), gx.SQUAREM()],
     ids=["EM", "SQUAREM"],
 )
 def test_one_fit(x, begin, solver):
@@ -104,6 +105,7 @@ def test_no_trace_of_it_when_off(x, begin):
         assert "callback" not in off and off == text(run)
 
 
+@pytest.mark.x32
 def test_restarts(x):
     recorder = Recorder()
     population = gx.fit_restarts(

@@ -10,11 +10,11 @@ import pytest
 import gmmx_eqx as gx
 from gmmx_eqx._covariances import matrices
 
-from .helpers import every_family, leaves, make_mixture
+from .helpers import every_family, leaves, make_mixture, parameters
 from .test_line import with_weights
-from .test_merging import parameters
 
 
+@pytest.mark.x64
 @every_family
 def test_labels_and_samples_belong_together(name, getkey):
     mixture = make_mixture(name, 4, 3)
@@ -49,6 +49,7 @@ def test_chunks_do_not_matter(getkey, monkeypatch):
     assert np.isfinite(vjp(chunked)[0]).all()
 
 
+@pytest.mark.x32
 def test_no_sample_has_a_matrix_of_its_own():
     """What a program of 100 000 samples holds is a few times the samples."""
     mixture = make_mixture("full", 16, 32)
@@ -58,6 +59,7 @@ def test_no_sample_has_a_matrix_of_its_own():
     assert analysis.temp_size_in_bytes < 6 * samples
 
 
+@pytest.mark.x32
 @every_family
 @pytest.mark.parametrize("weights", [(0.3, 0.0, 0.7), (0.0, 1.0, 0.0)])
 def test_what_has_no_weight_is_not_drawn(name, weights, getkey):
@@ -66,6 +68,7 @@ def test_what_has_no_weight_is_not_drawn(name, weights, getkey):
     assert set(np.unique(labels)) == set(np.flatnonzero(weights))
 
 
+@pytest.mark.x32
 def test_no_rounding_draws_what_has_no_weight(getkey):
     rng = np.random.default_rng(0)
     weights = np.where(rng.random(1000) < 0.5, 0, rng.random(1000))
@@ -161,6 +164,7 @@ def test_implicit_derivatives(getkey):
         assert np.all(error < 0.1 * np.max(np.abs(want)))
 
 
+@pytest.mark.x32
 def test_implicit_derivatives_are_finite(getkey):
     """Of modes far apart, and of what has no weight."""
     mixture = with_weights(make_mixture("full", 3, 1), (0.5, 0.0, 0.5))
@@ -204,6 +208,7 @@ def test_derivatives_of_relaxed_samples(name, getkey):
         np.testing.assert_allclose(jnp.sum(part(gradient) * direction), slope, 1e-6)
 
 
+@pytest.mark.x32
 def test_bad_input(getkey):
     mixture = make_mixture("full", 2, 2)
     for temperature in (0.0, -1.0, np.nan):

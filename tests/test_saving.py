@@ -59,6 +59,7 @@ def solutions() -> gx.Solution:
     return gx.fit_batch(xs, 2, "diag", key=jr.key(0), reg_covar=0.0, width=2)
 
 
+@pytest.mark.x64
 @every_family
 @float_types
 def test_mixtures(name, float_type, path):
@@ -76,12 +77,14 @@ def test_mixtures(name, float_type, path):
     there_and_back(mixture, path)
 
 
+@pytest.mark.x32
 @every_family
 @pytest.mark.parametrize("n_components, n_features", [(1, 1), (1, 3), (4, 1)])
 def test_smallest_mixtures(name, n_components, n_features, path):
     there_and_back(make_mixture(name, n_components, n_features), path)
 
 
+@pytest.mark.x64
 @every_family
 @float_types
 def test_ensembles(name, float_type, path):
@@ -94,6 +97,7 @@ def test_ensembles(name, float_type, path):
     )
 
 
+@pytest.mark.x32
 @every_family
 def test_solutions(name, solutions, path):
     solution = jax.tree.map(lambda leaf: leaf[0], solutions)
@@ -105,6 +109,7 @@ def test_solutions(name, solutions, path):
     assert loaded.log_likelihoods[-1] == solution.log_likelihood
 
 
+@pytest.mark.x32
 def test_fits_that_failed(solutions, path):
     """Their mixtures may be anything, for each data set by itself."""
     failed = ~np.asarray(solutions.converged)
@@ -117,6 +122,7 @@ def test_fits_that_failed(solutions, path):
     there_and_back(solutions, path)
 
 
+@pytest.mark.x32
 def test_populations(solutions, path):
     population = gx.Population(solutions, jnp.asarray(7), 2)
     there_and_back(population, path)
@@ -126,6 +132,7 @@ def test_populations(solutions, path):
     there_and_back(jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), population), path)
 
 
+@pytest.mark.x32
 def test_every_status_has_a_number(solutions, path):
     items = [
         gx.RESULTS.successful,
@@ -143,6 +150,7 @@ def test_every_status_has_a_number(solutions, path):
         assert safetensors.numpy.load_file(path)["result"] == code
 
 
+@pytest.mark.x32
 def test_other_programs_can_read_it(path):
     mixture = make_mixture("tied", 4, 3)
     gx.save(path, mixture)
@@ -155,6 +163,7 @@ def test_other_programs_can_read_it(path):
     assert (metadata["kind"], metadata["covariance_type"]) == ("mixture", "tied")
 
 
+@pytest.mark.x32
 def test_loaded_mixture_works(path):
     x = make_data(50, 2)
     mixture = make_mixture("full", 3, 2)
@@ -170,6 +179,7 @@ class OwnCovariances(AbstractIndependent):
     type = "own"
 
 
+@pytest.mark.x32
 def test_family_of_ones_own(path, monkeypatch):
     diag = make_mixture("diag", 3, 2)
     own = OwnCovariances(values=diag.covariances.values)
@@ -318,6 +328,7 @@ def test_what_float32_cannot_hold(path):
         gx.load(path, dtype="float32")
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("wrong", ["float16", np.int32, "nonsense", 3])
 def test_dtype_that_is_none(wrong, path):
     with pytest.raises(ValueError, match="`dtype` must be float32 or float64"):
@@ -327,17 +338,20 @@ def test_dtype_that_is_none(wrong, path):
 # What cannot be saved.
 
 
+@pytest.mark.x32
+# Made when the test runs: an operation at import is a program in every worker.
 @pytest.mark.parametrize(
-    "what",
+    "make",
     [
-        None,
-        {"means": np.zeros(3)},
-        gx.UnconstrainedMixture.from_mixture(make_mixture("diag")),
-        [make_mixture("diag")],
+        lambda: None,
+        lambda: {"means": np.zeros(3)},
+        lambda: gx.UnconstrainedMixture.from_mixture(make_mixture("diag")),
+        lambda: [make_mixture("diag")],
     ],
-    ids=lambda what: type(what).__name__,
+    ids=["nothing", "dict", "unconstrained", "list"],
 )
-def test_something_else(what, path):
+def test_something_else(make, path):
+    what = make()
     with pytest.raises(ValueError, match=f"got a `{type(what).__name__}`"):
         gx.save(path, what)
     assert not path.exists()
@@ -346,6 +360,7 @@ def test_something_else(what, path):
 # Half-way.
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_write_that_fails(step, path, monkeypatch):
     old, new = make_mixture("full", seed=0), make_mixture("full", seed=1)
@@ -364,6 +379,7 @@ def test_a_write_that_fails(step, path, monkeypatch):
     assert_same(gx.load(path), new)
 
 
+@pytest.mark.x32
 @pytest.mark.skipif(os.name != "posix", reason="needs signals")
 def test_a_process_that_dies_while_it_writes(path):
     mixture = make_mixture("full")
@@ -386,6 +402,7 @@ gx.save({str(path)!r}, gx.load({str(path)!r}))
     there_and_back(mixture, path)
 
 
+@pytest.mark.x32
 @pytest.mark.skipif(os.name != "posix", reason="needs links and modes")
 def test_links_and_modes_stay(path):
     gx.save(path, make_mixture("full", seed=0))
@@ -402,6 +419,7 @@ def test_links_and_modes_stay(path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+@pytest.mark.x32
 def test_nowhere_to_write(tmp_path):
     mixture = make_mixture("full")
     with pytest.raises(FileNotFoundError, match="no directory .*missing"):
@@ -411,6 +429,7 @@ def test_nowhere_to_write(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.x32
 def test_without_safetensors(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
@@ -422,6 +441,7 @@ def test_without_safetensors(path, monkeypatch):
 # Equinox's own way.
 
 
+@pytest.mark.x32
 @every_family
 def test_equinox_serialises(name, path):
     mixture = make_mixture(name, 3, 2)
@@ -430,6 +450,7 @@ def test_equinox_serialises(name, path):
     assert_same(eqx.tree_deserialise_leaves(path, like), mixture)
 
 
+@pytest.mark.x32
 def test_equinox_serialises_fits(solutions, path):
     solution = jax.tree.map(lambda leaf: leaf[0], solutions)
     eqx.tree_serialise_leaves(path, solution)

@@ -20,6 +20,9 @@ from gmmx_eqx.interop.safetensors import contents, files
 from .helpers import make_mixture
 
 
+pytestmark = pytest.mark.x32
+
+
 def refused(path, match=None):
     with pytest.raises(ValueError, match=match) as caught:
         gx.load(path)

@@ -88,6 +88,7 @@ def test_one_component_is_the_single_gaussian(table):
         np.testing.assert_allclose(values, expected, rtol=1e-4)
 
 
+@pytest.mark.x32
 def test_the_table_converts(table):
     columns = table.to_dict()
     assert len(columns["bic"]) == 5 * len(FAMILIES)
@@ -100,6 +101,7 @@ def test_the_table_converts(table):
     )
 
 
+@pytest.mark.x32
 def test_bad_arguments():
     x = make_data(20)
     with pytest.raises(ValueError, match="`criterion`"):

@@ -89,6 +89,7 @@ def test_same_steps_from_the_same_start(name):
     np.testing.assert_array_equal(ours.predict(x), theirs.predict(x))
 
 
+@pytest.mark.x32
 def test_signatures_are_those_of_scikit_learn():
     ours, theirs = GaussianMixture(), sklearn.mixture.GaussianMixture()
     assert ours.get_params() == theirs.get_params()
@@ -96,6 +97,7 @@ def test_signatures_are_those_of_scikit_learn():
     assert public <= set(dir(ours))
 
 
+@pytest.mark.x32
 def test_wider_type_wins(fitted):
     estimator, x = fitted
     narrow = sklearn.base.clone(estimator).fit(np.float32(x))
@@ -105,6 +107,7 @@ def test_wider_type_wins(fitted):
     assert estimator.score_samples(np.float32(x)).dtype == np.float64
 
 
+@pytest.mark.x32
 def test_mixture_in_float64(fitted):
     estimator, x = fitted
     mixture = estimator.mixture_
@@ -117,6 +120,7 @@ def test_mixture_in_float64(fitted):
     np.testing.assert_allclose(again.means, mixture.means, rtol=1e-6)
 
 
+@pytest.mark.x32
 def test_threads_have_modes_of_their_own(fitted):
     estimator, x = fitted
     expected = estimator.score_samples(x)
@@ -140,6 +144,7 @@ def test_threads_have_modes_of_their_own(fitted):
         np.testing.assert_array_equal(value, expected, strict=True)
 
 
+@pytest.mark.x32
 def test_pickle_keeps_every_digit(fitted):
     estimator, x = fitted
     again = pickle.loads(pickle.dumps(estimator))
@@ -156,6 +161,7 @@ def test_processes_of_joblib(fitted):
     np.testing.assert_allclose(np.concatenate(parts), estimator.score_samples(x)[:18])
 
 
+@pytest.mark.x32
 def test_data_frames(fitted):
     estimator, x = fitted
     frame = pd.DataFrame(x, columns=["a", "b", "c"])
@@ -198,6 +204,7 @@ def test_weights_are_repetitions():
             np.testing.assert_allclose(got, expected, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.x32
 @every_sklearn_family
 def test_samples(name):
     mixture = make_mixture(name, 3, 2, dtype=np.float32)
@@ -220,6 +227,7 @@ def test_samples(name):
         assert np.all(np.abs(np.cov(own.T) - dense[k]) < error)
 
 
+@pytest.mark.x32
 def test_what_is_wrong_there_is_right_here():
     x = make_data(300, 3)
     # Integers.
@@ -253,6 +261,7 @@ def test_tied_start_leaves_the_single_gaussian():
     assert ours.score(x) > single.score(x) + 0.1
 
 
+@pytest.mark.x32
 def test_warm_start_goes_on():
     x = make_data(300, 3)
     start = start_of("full", x)
@@ -267,6 +276,7 @@ def test_warm_start_goes_on():
         twice.fit(x[:, :2])
 
 
+@pytest.mark.x32
 def test_component_without_samples_keeps_a_weight_of_zero():
     x = make_data(300, 3)
     start = start_of("full", x)
@@ -277,6 +287,7 @@ def test_component_without_samples_keeps_a_weight_of_zero():
     assert np.all(np.isfinite(estimator.score_samples(x)))
 
 
+@pytest.mark.x32
 def test_no_program_is_compiled_twice():
     x = make_data(300, 3)
     fit = lambda **kwargs: GaussianMixture(3, max_iter=99, **kwargs).fit(x).predict(x)
@@ -294,6 +305,7 @@ def test_no_program_is_compiled_twice():
     assert count > 0
 
 
+@pytest.mark.x32
 def test_verbose(capsys):
     x = make_data(300, 3)
     GaussianMixture(3, random_state=0, verbose=2, verbose_interval=5).fit(x)
@@ -319,6 +331,7 @@ BAD = {
 }
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("name, value", [*BAD.items(), ("max_iter", True)])
 def test_bad_parameters(name, value):
     estimator = GaussianMixture(**{"n_components": 2, name: value})
@@ -327,6 +340,7 @@ def test_bad_parameters(name, value):
         estimator.fit(np.eye(3))
 
 
+@pytest.mark.x32
 def test_collapse_is_an_error_and_a_ridge_helps():
     x = np.repeat([[0.0, 0.0], [1.0, 1.0]], 5, axis=0)
     with pytest.raises(ValueError, match="ill-defined empirical covariance"):
@@ -337,6 +351,7 @@ def test_collapse_is_an_error_and_a_ridge_helps():
     np.testing.assert_allclose(np.sort(estimator.means_[:, 0]), [0, 1], atol=1e-6)
 
 
+@pytest.mark.x32
 def test_a_mask_that_is_set():
     x = np.random.default_rng(0).normal(size=(40, 2))
     estimator = GaussianMixture(2, random_state=0).fit(x)

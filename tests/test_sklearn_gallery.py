@@ -79,6 +79,7 @@ def test_covariance_types_on_iris(name):
     assert np.mean(ours == species[test]) > 0.85
 
 
+@pytest.mark.x32
 def test_density_on_a_grid():
     """The negative log-density of two clusters around which it is drawn."""
     rng = np.random.default_rng(0)

@@ -17,6 +17,9 @@ from gmmx_eqx.sklearn import GaussianMixture
 from .helpers import every_sklearn_family, make_data
 
 
+pytestmark = pytest.mark.x32
+
+
 X = make_data(120, 3)
 
 

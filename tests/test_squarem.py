@@ -107,6 +107,7 @@ def test_a_leap_that_does_not_help_is_dropped():
     assert not state.record.stop and state.record.n_steps == 9
 
 
+@pytest.mark.x64
 @every_family
 def test_units_do_not_matter(name):
     x = overlapping()
@@ -187,6 +188,7 @@ def test_restarts_and_selection_take_it():
     assert all(cell.status == "successful" for cell in table.cells)
 
 
+@pytest.mark.x32
 def test_a_nan_is_a_status():
     x = overlapping().at[3, 1].set(jnp.nan)
     begin = start("full", overlapping(), 2)

@@ -4,10 +4,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import gmmx_eqx as gx
 
 from .helpers import every_family, make_mixture, make_values
+
+
+pytestmark = pytest.mark.x32
 
 
 def squeezed(mixture):

@@ -61,6 +61,7 @@ def tied_start(initialiser, key):
     return run(initialiser(), IRIS, 4, key=key)
 
 
+@pytest.mark.x32
 @every_initialiser
 def test_key_decides(initialiser, getkey):
     key = getkey()
@@ -72,6 +73,7 @@ def test_key_decides(initialiser, getkey):
     assert np.linalg.eigvalsh(start.covariances.values_numpy).min() > 0
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("initialiser", [gx.KMeans, gx.RandomResponsibilities])
 def test_mapped_starts_are_those_of_a_loop(initialiser, getkey):
     keys = jr.split(getkey(), 3)
@@ -84,6 +86,7 @@ def test_mapped_starts_are_those_of_a_loop(initialiser, getkey):
             np.testing.assert_allclose(got[i], expected, rtol, rtol)
 
 
+@pytest.mark.x32
 @every_initialiser
 def test_keys_differ(initialiser, getkey):
     starts = centres(initialiser(), X, getkey())
@@ -92,6 +95,7 @@ def test_keys_differ(initialiser, getkey):
     assert len({start.tobytes() for start in starts}) > few
 
 
+@pytest.mark.x32
 @every_initialiser
 def test_centres_are_distinct(initialiser, getkey):
     few = np.random.default_rng(0).normal(size=(5, 2))
@@ -106,6 +110,7 @@ def test_centres_are_distinct(initialiser, getkey):
         assert len(np.unique(np.round(start, 3), axis=0)) == 3
 
 
+@pytest.mark.x32
 @every_initialiser
 def test_weight_zero_is_never_chosen(initialiser, getkey):
     """Not even if it is far away, which k-means++ likes best."""
@@ -116,6 +121,7 @@ def test_weight_zero_is_never_chosen(initialiser, getkey):
     assert max(np.abs(start).max() for start in starts) < 20
 
 
+@pytest.mark.x64
 def test_k_means_is_as_good_as_sklearn(getkey):
     x = make_data(400, n_features=3, n_clusters=6)
     n_seeds = 20
@@ -135,6 +141,7 @@ def test_k_means_is_as_good_as_sklearn(getkey):
     np.testing.assert_allclose(ours.min(), theirs.min(), rtol=1e-2)
 
 
+@pytest.mark.x32
 @every_initialiser
 def test_tied_start_leaves_the_single_gaussian(initialiser, getkey):
     """scikit-learn's `k-means++` and `random_from_data` stay at -379.91, where all
@@ -155,6 +162,7 @@ def agreement(scaling, x, label, keys) -> float:
     return float(np.median([score(label, run(key=key).predict(x)) for key in keys]))
 
 
+@pytest.mark.x64
 @pytest.mark.parametrize("shape", ["scales", "correlation"])
 def test_scaled_starts_find_what_plain_k_means_does_not(shape, getkey):
     rng = np.random.default_rng(3)
@@ -228,6 +236,7 @@ BAD_RESPONSIBILITIES = {
 }
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("case", BAD_RESPONSIBILITIES)
 def test_bad_responsibilities(case):
     resp, shown = BAD_RESPONSIBILITIES[case]
@@ -246,6 +255,7 @@ BAD_LABELS = {
 }
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("case", BAD_LABELS)
 def test_bad_labels(case):
     labels, n_components, shown = BAD_LABELS[case]
@@ -258,6 +268,7 @@ def soft(resp) -> bool:
     return bool(np.any((resp > 0.01) & (resp < 0.99)))
 
 
+@pytest.mark.x32
 def test_mixed_starts_are_their_kinds_in_turn(getkey):
     """By what tells them apart: centres that are means, or samples, or responsibilities
     that are shared."""
@@ -275,6 +286,7 @@ def test_mixed_starts_are_their_kinds_in_turn(getkey):
     assert found == 2 * [k_means, chosen, shared, chosen]
 
 
+@pytest.mark.x32
 def test_many_fits_take_turns(getkey):
     """A first lane by k-means, as without the others, and then other kinds."""
     key = getkey()

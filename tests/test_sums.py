@@ -30,6 +30,7 @@ def smallest_eigenvalue(values):
     return np.linalg.eigvalsh(np.asarray(values, float))[0]
 
 
+@pytest.mark.x32
 @pytest.mark.parametrize("n_samples", [500, 8192, 20_000])
 @pytest.mark.parametrize("name", ["full", "tied"])
 def test_narrow_directions_are_as_float32_can_hold_them(name, n_samples):
@@ -90,6 +91,7 @@ def test_a_long_sum_is_right_to_the_last_digit(dtype):
     assert tangent == terms.size
 
 
+@pytest.mark.x32
 @every_family
 def test_counts_of_many_chunks_are_right(name):
     """A number of samples that float32 only just holds, in chunks that leave nothing of

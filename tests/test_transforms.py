@@ -39,6 +39,7 @@ def stack(trees):
     return jax.tree.map(lambda *parts: jnp.stack(parts), *trees)
 
 
+@pytest.mark.x64
 @every_family
 def test_jit(name):
     mixture = make_mixture(name)
@@ -50,6 +51,7 @@ def test_jit(name):
     assert_close(method, mixture.log_prob(x), rounding(x))
 
 
+@pytest.mark.x64
 @every_family
 def test_grad_is_a_mixture(name):
     mixture = make_mixture(name)
@@ -64,6 +66,7 @@ def test_grad_is_a_mixture(name):
     assert_close(got, of_score(mixture, x[1:], None), rounding(x))
 
 
+@pytest.mark.x64
 @every_family
 def test_scan_over_steps(name):
     x = jnp.asarray(make_data(60))
@@ -81,6 +84,7 @@ def test_scan_over_steps(name):
     assert_close(last, expected, rounding(x))
 
 
+@pytest.mark.x32
 @every_family
 def test_tree_map_to_anything(name):
     mixture = make_mixture(name)
@@ -94,6 +98,7 @@ def test_tree_map_to_anything(name):
     np.testing.assert_array_equal(doubled.means, 2 * mixture.means)
 
 
+@pytest.mark.x64
 @every_family
 def test_equinox_tools(name):
     mixture = make_mixture(name)
@@ -123,12 +128,14 @@ def test_equinox_tools(name):
     assert_same(replaced, moved)
 
 
+@pytest.mark.x32
 @every_family
 def test_pickle(name):
     mixture = make_mixture(name)
     assert_same(pickle.loads(pickle.dumps(mixture)), mixture)
 
 
+@pytest.mark.x64
 @every_family
 @pytest.mark.parametrize("n_leading", [1, 2])
 def test_ensemble(name, n_leading):
@@ -148,6 +155,7 @@ def test_ensemble(name, n_leading):
     assert_close(log_prob(ensemble).reshape(4, 20), expected, rounding(x))
 
 
+@pytest.mark.x32
 @every_family
 def test_methods_of_an_ensemble_say_what_to_do(name):
     ensemble = stack([make_mixture(name, seed=seed) for seed in range(4)])
@@ -216,6 +224,7 @@ def test_vmap_of_fits_is_a_loop(name):
     assert len(set(together.n_steps.tolist())) > 1
 
 
+@pytest.mark.x32
 @every_family
 def test_a_bad_lane_leaves_the_others_alone(name):
     key, x, *rest = make_lanes()
@@ -228,6 +237,7 @@ def test_a_bad_lane_leaves_the_others_alone(name):
     assert_same(jax.tree.map(pick, bad), jax.tree.map(pick, good))
 
 
+@pytest.mark.x32
 def test_settings_do_not_recompile(monkeypatch, dtype):
     module = sys.modules[gx.fit.__module__]
     counted = eqx.debug.assert_max_traces(module._fit.__wrapped__, max_traces=1)

@@ -169,6 +169,7 @@ def test_adam_does_not_spoil_what_em_found(name):
     assert all(np.isfinite(leaf).all() for leaf in leaves(model.mixture))
 
 
+@pytest.mark.x32
 @pytest.mark.usefixtures("promotion")
 def test_em_and_gradients_take_turns():
     x = jnp.asarray(old_faithful())
@@ -187,6 +188,7 @@ def test_em_and_gradients_take_turns():
     assert values[2] > values[0]
 
 
+@pytest.mark.x32
 @pytest.mark.usefixtures("promotion")
 def test_freezing_by_gradient():
     x = jnp.asarray(old_faithful())
@@ -205,6 +207,7 @@ def test_freezing_by_gradient():
     assert moved.score(x) > begin.score(x)
 
 
+@pytest.mark.x32
 def test_the_reference_is_no_parameter():
     model = gx.UnconstrainedMixture.from_mixture(make_mixture("full"))
     floats = leaves(eqx.filter(model, eqx.is_inexact_array))
@@ -216,6 +219,7 @@ def test_the_reference_is_no_parameter():
     np.testing.assert_allclose(scores, model.score(x), rtol=1e-5)
 
 
+@pytest.mark.x32
 def test_what_cannot_be_a_reference():
     with pytest.raises(ValueError, match="`reference` must have the shape and family"):
         gx.UnconstrainedMixture.from_mixture(make_mixture("full"), make_mixture("diag"))

@@ -13,9 +13,8 @@ import scipy.optimize
 import gmmx_eqx as gx
 from gmmx_eqx._ops.transport import transport
 
-from .helpers import every_family, leaves, make_mixture
+from .helpers import every_family, leaves, make_mixture, parameters
 from .test_divergence import derivatives_of
-from .test_merging import parameters
 
 
 solve = jax.jit(transport)

@@ -13,6 +13,9 @@ from gmmx_eqx.interop.sklearn import GaussianMixture as Estimator
 from .helpers import every_family, leaves, make_data, make_mixture
 
 
+pytestmark = pytest.mark.x32
+
+
 KEY = jr.key(0)
 X = make_data(60).astype(np.float32)
 TINY, HUGE = 2.0**-126, 2.0**120
