@@ -65,6 +65,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     n_iter_: int
     lower_bound_: float
     lower_bounds_: list[float]
+    # The arrays of covariances that are not one array, from the last fit. A class's
+    # default, since the other attributes may be set without a fit.
+    _fields: dict[str, np.ndarray] | None = None
 
     def __init__(
         self,
