@@ -102,8 +102,8 @@ def fit(start: gx.GaussianMixture, x: Data) -> gx.Solution:
 def steps(start: gx.GaussianMixture, x: Data, near: bool) -> gx.GaussianMixture:
     """The mixture after as many steps, with all components near or none, whatever is
     lost."""
-    source = gx.InMemory.from_data(x, None, len(x))
-    e_step = gx.Complete.create(source, start.covariances)
+    source = gx.extend.InMemory.from_data(x, None, len(x))
+    e_step = gx.extend.Complete.create(source, start.covariances)
     mixture = dataclasses.replace(start, means=start.means - source.pivot)
     ridge = jnp.zeros_like(source.pivot)
 
@@ -112,7 +112,7 @@ def steps(start: gx.GaussianMixture, x: Data, near: bool) -> gx.GaussianMixture:
         is_near = jnp.full(mixture.weights.shape, near)
         whitening = mixture.covariances.whitening(N_FEATURES)
         expectation = e_step.expect(mixture, whitening, pivot, is_near)
-        return gx.maximise(expectation.moments, mixture, pivot, ridge)
+        return gx.extend.maximise(expectation.moments, mixture, pivot, ridge)
 
     return jax.lax.fori_loop(0, N_STEPS, step, mixture)
 

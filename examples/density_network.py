@@ -69,7 +69,7 @@ class DensityNetwork(eqx.Module):
         return jax.vmap(of_pair)(x, y)
 
     def quantiles(self, x: Lengths, q: Any) -> Float[Array, "n quantiles"]:
-        return jax.vmap(lambda x: gx.quantile(self(x), q))(x)
+        return jax.vmap(lambda x: gx.univariate.quantile(self(x), q))(x)
 
 
 class Trained(NamedTuple):

@@ -30,7 +30,7 @@ BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito's
 Logs = Float[Array, " features"]
 
 
-class FeatureRidge(gx.AbstractRidge):
+class FeatureRidge(gx.extend.AbstractRidge):
     """A fraction of the variance of each feature, of which the logarithms are given."""
 
     log_fractions: Logs

@@ -1,51 +1,22 @@
+from . import divergences as divergences, extend as extend, univariate as univariate
 from ._core.aliases import check_shape as check_shape
 from ._core.axes import Axis as Axis
 from ._core.results import RESULTS as RESULTS
 from ._covariances import (
-    AbstractCovariances as AbstractCovariances,
-    AbstractValues as AbstractValues,
-    AbstractWhitening as AbstractWhitening,
-    constrain as constrain,
     COVARIANCE as COVARIANCE,
     CovarianceType as CovarianceType,
     DiagCovariances as DiagCovariances,
-    Diagonal as Diagonal,
-    FullCholesky as FullCholesky,
     FullCovariances as FullCovariances,
     LowRank as LowRank,
     LowRankCovariances as LowRankCovariances,
     LowRankSphericalCovariances as LowRankSphericalCovariances,
-    register_covariance as register_covariance,
     SphericalCovariances as SphericalCovariances,
-    TiedCholesky as TiedCholesky,
     TiedCovariances as TiedCovariances,
     TiedDiagCovariances as TiedDiagCovariances,
     TiedSphericalCovariances as TiedSphericalCovariances,
-    Triangular as Triangular,
-    unconstrain as unconstrain,
-    unshared as unshared,
-    Woodbury as Woodbury,
 )
-from ._em import (
-    AbstractEM as AbstractEM,
-    AbstractEMState as AbstractEMState,
-    AbstractEStep as AbstractEStep,
-    AbstractPacking as AbstractPacking,
-    Complete as Complete,
-    EM as EM,
-    EMState as EMState,
-    EMStep as EMStep,
-    Expectation as Expectation,
-    Frozen as Frozen,
-    maximise as maximise,
-    packing as packing,
-    Record as Record,
-    SQUAREM as SQUAREM,
-    SQUAREMState as SQUAREMState,
-    StepInfo as StepInfo,
-)
+from ._em import EM as EM, Frozen as Frozen, SQUAREM as SQUAREM
 from ._fit import (
-    AbstractProgress as AbstractProgress,
     Cell as Cell,
     contraction_rate as contraction_rate,
     fit as fit,
@@ -59,67 +30,40 @@ from ._fit import (
     Solution as Solution,
 )
 from ._initialisers import (
-    AbstractInitialiser as AbstractInitialiser,
     KMeans as KMeans,
     KMeansPlusPlus as KMeansPlusPlus,
     Mixed as Mixed,
-    Partition as Partition,
     RandomPoints as RandomPoints,
     RandomResponsibilities as RandomResponsibilities,
     Scaling as Scaling,
 )
 from ._mixture import (
-    AbstractGaussianMixture as AbstractGaussianMixture,
     GaussianMixture as GaussianMixture,
     stack as stack,
     UnconstrainedMixture as UnconstrainedMixture,
 )
-from ._moments import Moments as Moments
-from ._ops import (
-    affine as affine,
-    Bounds as Bounds,
-    cdf as cdf,
-    condition as condition,
-    convolve as convolve,
-    covariance as covariance,
-    denoise as denoise,
-    entropy_bounds as entropy_bounds,
-    entropy_monte_carlo as entropy_monte_carlo,
-    Estimate as Estimate,
-    Features as Features,
-    impute as impute,
-    kl_bounds as kl_bounds,
-    kl_monte_carlo as kl_monte_carlo,
-    kl_variational as kl_variational,
-    log_cdf as log_cdf,
-    log_prob_observed as log_prob_observed,
-    log_survival as log_survival,
-    marginal as marginal,
-    mean as mean,
-    merge as merge,
-    observe as observe,
-    pairwise_kl as pairwise_kl,
-    product as product,
-    quantile as quantile,
-    reduce as reduce,
+
+# From their own files: where a function has the name of its file, tools that read the
+# code take `_ops.affine` for the file.
+from ._ops.affine import affine as affine
+from ._ops.condition import condition as condition
+from ._ops.convolve import convolve as convolve
+from ._ops.denoise import denoise as denoise
+from ._ops.families import with_variances as with_variances
+from ._ops.features import Features as Features
+from ._ops.marginal import marginal as marginal
+from ._ops.merging import merge as merge
+from ._ops.missing import impute as impute, log_prob_observed as log_prob_observed
+from ._ops.moments import covariance as covariance, mean as mean
+from ._ops.observe import observe as observe
+from ._ops.product import product as product
+from ._ops.reduction import reduce as reduce
+from ._ops.reparametrised import (
     sample_implicit as sample_implicit,
     sample_relaxed as sample_relaxed,
-    score_function as score_function,
-    survival as survival,
-    Transport as Transport,
-    wasserstein as wasserstein,
-    with_variances as with_variances,
 )
-from ._priors import (
-    AbstractRidge as AbstractRidge,
-    RelativeRidge as RelativeRidge,
-    Ridge as Ridge,
-)
-from ._sources import (
-    AbstractSource as AbstractSource,
-    Chunk as Chunk,
-    InMemory as InMemory,
-)
+from ._ops.score import score_function as score_function
+from ._priors import RelativeRidge as RelativeRidge, Ridge as Ridge
 from .interop.safetensors import load as load, save as save
 
 

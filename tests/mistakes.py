@@ -157,8 +157,8 @@ MISTAKES: dict[str, list[Mistake]] = {
         Mistake("a NaN", "gx.observe(mixture, gx.Features([0, 1]), 0.1, [0.0, np.nan])", "y", "finite", "nan"),
         Mistake("more outputs than features", "gx.affine(mixture, np.ones((4, 3)))", "A", "3", "4"),
         Mistake("data for a mixture", "gx.product(mixture, x)", "q", "gmmx_eqx.GaussianMixture", "(100, 3)"),
-        Mistake("mixtures of unequal features", "gx.wasserstein(mixture, gx.marginal(mixture, 0))", "second", "3", "1"),
-        Mistake("more features than one", "gx.cdf(mixture, 0.0)", "mixture", "one feature", "3"),
+        Mistake("mixtures of unequal features", "gx.divergences.wasserstein(mixture, gx.marginal(mixture, 0))", "second", "3", "1"),
+        Mistake("more features than one", "gx.univariate.cdf(mixture, 0.0)", "mixture", "one feature", "3"),
         Mistake("groups for other components", "gx.merge(mixture, [0, 0, 1])", "groups", "(2,)", "(3,)"),
     ],
     "Making mixtures": [

@@ -13,7 +13,7 @@ from gmmx_eqx import Axis
 Variances = Float[Array, "batch=1 components=1 features features_covar=1"]
 
 
-class PlainCovariances(gx.AbstractCovariances):
+class PlainCovariances(gx.extend.AbstractCovariances):
     """One variance per feature, the same for all components, in a field of any name."""
 
     spread: Variances
@@ -25,7 +25,7 @@ class PlainCovariances(gx.AbstractCovariances):
 
     def whitening(self, n_features, tolerant=False):
         positive = jnp.where(self.spread > 0, self.spread, jnp.nan)
-        return gx.Diagonal(1 / jnp.sqrt(positive), n_features)
+        return gx.extend.Diagonal(1 / jnp.sqrt(positive), n_features)
 
     @property
     def variances(self):
@@ -59,7 +59,7 @@ class PackedCovariances(PlainCovariances):
     type: ClassVar[str] = "packed"
 
 
-class VolumeCovariances(gx.AbstractCovariances):
+class VolumeCovariances(gx.extend.AbstractCovariances):
     r"""$Σ_k = λ_k \operatorname{diag}(a)$: a volume per component, and a shape that all
     components share, whose logarithms have mean zero."""
 
@@ -76,7 +76,7 @@ class VolumeCovariances(gx.AbstractCovariances):
     def whitening(self, n_features, tolerant=False):
         variances = self.variances
         positive = jnp.where(variances > 0, variances, jnp.nan)
-        return gx.Diagonal(1 / jnp.sqrt(positive), n_features)
+        return gx.extend.Diagonal(1 / jnp.sqrt(positive), n_features)
 
     @property
     def variances(self):
@@ -116,7 +116,7 @@ class VolumeCovariances(gx.AbstractCovariances):
 
 def register():
     for family in (PlainCovariances, PackedCovariances, VolumeCovariances):
-        gx.register_covariance(family)
+        gx.extend.register_covariance(family)
 
 
 def unregister():

@@ -189,7 +189,7 @@ def test_names_of_options():
 
 def test_register_covariance():
     before = dict(gx.COVARIANCE)
-    call = lambda: gx.register_covariance(gx.AbstractCovariances)
+    call = lambda: gx.extend.register_covariance(gx.extend.AbstractCovariances)
     refused(call, "family", "AbstractCovariances", "concrete")
     assert before == gx.COVARIANCE
 

@@ -148,17 +148,23 @@ def test_operations(name, x):
     check(gx.mean(mixture), gx.covariance(mixture))
     gaps = np.array([[1.0, np.nan], [np.nan, 2.0], [np.nan, np.nan]])
     check(gx.impute(mixture, gaps), gx.log_prob_observed(mixture, gaps))
-    check(gx.entropy_bounds(mixture), gx.entropy_monte_carlo(mixture, jr.key(0), 50))
-    check(gx.kl_bounds(mixture, mixture), gx.kl_variational(mixture, mixture))
-    check(gx.pairwise_kl(mixture, mixture))
-    check(gx.kl_monte_carlo(mixture, mixture, jr.key(0), 50))
-    check(gx.wasserstein(mixture, mixture))
+    check(
+        gx.divergences.entropy_bounds(mixture),
+        gx.divergences.entropy_monte_carlo(mixture, jr.key(0), 50),
+    )
+    check(
+        gx.divergences.kl_bounds(mixture, mixture),
+        gx.divergences.kl_variational(mixture, mixture),
+    )
+    check(gx.divergences.kl_pairwise(mixture, mixture))
+    check(gx.divergences.kl_monte_carlo(mixture, mixture, jr.key(0), 50))
+    check(gx.divergences.wasserstein(mixture, mixture))
     check(gx.merge(mixture, [0] * mixture.n_components), gx.reduce(mixture, 2))
     line = gx.marginal(mixture, 0)
     ends = jnp.asarray([-1e8, 0.0, 1e8])
-    check(gx.cdf(line, ends), gx.survival(line, ends))
-    check(gx.log_cdf(line, ends), gx.log_survival(line, ends))
-    check(gx.quantile(line, jnp.asarray([1e-6, 0.5, 1 - 1e-6])))
+    check(gx.univariate.cdf(line, ends), gx.univariate.survival(line, ends))
+    check(gx.univariate.log_cdf(line, ends), gx.univariate.log_survival(line, ends))
+    check(gx.univariate.quantile(line, jnp.asarray([1e-6, 0.5, 1 - 1e-6])))
     check(gx.sample_implicit(line, jr.key(0), 20))
 
 

@@ -52,7 +52,7 @@ def test_moments_agree_with_numpy(name, near, size, dtype):
     """Whichever components are taken by residuals, in how many blocks and chunks."""
     x = jnp.asarray(make_data(700, 3), dtype)
     weight = jnp.asarray(np.arange(700) % 3, dtype)
-    source = gx.InMemory.from_data(x, weight, size)
+    source = gx.extend.InMemory.from_data(x, weight, size)
     mixture = about_pivot(make_mixture(name, 5, 3), source)
     flags = {"none": [0] * 5, "some": [0, 1, 0, 0, 1], "all": [1] * 5}.get(near)
     if name.startswith("tied") and near == "some":
@@ -83,7 +83,7 @@ def test_moments_agree_with_numpy(name, near, size, dtype):
 def test_statistic_of_large_blocks(dtype):
     """More samples than one block of residuals holds, with a rest."""
     x = jnp.asarray(make_data(3001, 40), dtype)
-    source = gx.InMemory.from_data(x, None, 3001)
+    source = gx.extend.InMemory.from_data(x, None, 3001)
     mixture = about_pivot(make_mixture("full", 3, 40), source)
     every = jnp.ones((1, 3, 1, 1), bool)
     got = eqx.filter_jit(expectation_of)(mixture, source, every)
@@ -175,7 +175,7 @@ def test_errors_are_within_the_bound():
                     (factors @ factors.swapaxes(1, 2)).astype(np.float32).astype(dtype),
                     np.full(n_components, 1 / n_components, dtype),
                 )
-                source = gx.InMemory.from_data(jnp.asarray(x, dtype), None, n)
+                source = gx.extend.InMemory.from_data(jnp.asarray(x, dtype), None, n)
                 mixture = about_pivot(mixture, source)
                 is_near = jnp.full((1, n_components, 1, 1), near)
                 found.append(covariances_of(run(mixture, source, is_near)))
@@ -238,7 +238,7 @@ def test_lanes_of_which_each_needs_something_else(dtype):
     """Mapped over mixtures that lose nothing, something and everything."""
     x, label = narrow_components(1)
     x = jnp.asarray(x, dtype)
-    source = gx.InMemory.from_data(x, None, len(x))
+    source = gx.extend.InMemory.from_data(x, None, len(x))
     start = gx.GaussianMixture.from_labels(x, label, covariance_type="diag")
     start = about_pivot(start, source)
     values = start.covariances.values
@@ -246,7 +246,7 @@ def test_lanes_of_which_each_needs_something_else(dtype):
     mixtures = gx.stack(
         [eqx.tree_at(lambda m: m.covariances.values, start, v) for v in lanes]
     )
-    step = gx.EMStep.create(start.covariances, source, gx.Ridge(0.0))
+    step = gx.extend.EMStep.create(start.covariances, source, gx.Ridge(0.0))
     together, infos = eqx.filter_jit(eqx.filter_vmap(lambda m: step(m)))(mixtures)
     alone = eqx.filter_jit(lambda m: step(m))
     tol = 1e-10 if dtype == np.float64 else 1e-3

@@ -48,7 +48,7 @@ def test_divergence_from_a_very_narrow_component(variance, dtype):
     expected = 0.5 * (variance - 1 - np.log(variance))
     tolerance = 20 * np.finfo(dtype).eps
     np.testing.assert_allclose(
-        gx.pairwise_kl(p, q)[0, 0], expected, tolerance, atol=tolerance
+        gx.divergences.kl_pairwise(p, q)[0, 0], expected, tolerance, atol=tolerance
     )
 
 

@@ -209,11 +209,11 @@ def test_solvers_that_are_not_of_em(x, begin):
                 run()
 
 
-class _OwnState(gx.AbstractEMState):
-    record: gx.Record
+class _OwnState(gx.extend.AbstractEMState):
+    record: gx.extend.Record
 
 
-class _Own(gx.AbstractEM):
+class _Own(gx.extend.AbstractEM):
     """EM with half of each step, which stops after some steps."""
 
     tol: jax.Array
@@ -234,7 +234,7 @@ class _Own(gx.AbstractEM):
         return half, _OwnState(record)
 
 
-class _Stateless(gx.AbstractEM):
+class _Stateless(gx.extend.AbstractEM):
     """An `AbstractEM` without the state of one."""
 
     tol: jax.Array
@@ -259,7 +259,9 @@ def test_solvers_of_ones_own(x, begin):
             x, 2, n_restarts=2, key=jr.key(0), solver=_Stateless(*args)
         ),
     ):
-        with pytest.raises(ValueError, match="`solver` .*`gmmx_eqx.AbstractEMState`"):
+        with pytest.raises(
+            ValueError, match="`solver` .*`gmmx_eqx.extend.AbstractEMState`"
+        ):
             run()
 
 
@@ -267,8 +269,8 @@ def test_solvers_of_ones_own(x, begin):
 @pytest.mark.parametrize("solver", [gx.EM(), gx.SQUAREM(1e-8)], ids=["em", "squarem"])
 def test_as_a_solver_of_optimistix(x, begin, solver):
     expected = gx.fit(begin, x, solver=solver)
-    source = gx.InMemory.from_data(jnp.asarray(x), None, len(x))
-    step = gx.EMStep.create(begin.covariances, source, gx.RelativeRidge(1e-6))
+    source = gx.extend.InMemory.from_data(jnp.asarray(x), None, len(x))
+    step = gx.extend.EMStep.create(begin.covariances, source, gx.RelativeRidge(1e-6))
     start = dataclasses.replace(begin, means=begin.means - source.pivot)
     end = optx.fixed_point(
         lambda mixture, args: step(mixture),

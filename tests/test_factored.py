@@ -136,8 +136,10 @@ def test_is_the_same_mixture(name):
         lambda m: gx.product(m, m)[1],
         lambda m: gx.merge(m, [0, 0, 1]).covariances.values,
         lambda m: gx.reduce(m, 2).means,
-        lambda m: gx.pairwise_kl(m, plain),
-        lambda m: gx.wasserstein(m, make_mixture(name, seed=5)).squared_distance,
+        lambda m: gx.divergences.kl_pairwise(m, plain),
+        lambda m: (
+            gx.divergences.wasserstein(m, make_mixture(name, seed=5)).squared_distance
+        ),
         lambda m: gx.impute(m, x),
         lambda m: gx.sample_relaxed(m, jr.key(0), 5, 0.5),
         lambda m: m.sample(jr.key(1), 50),

@@ -56,7 +56,7 @@ def test_fit_agrees_with_numpy(dtype):
     np.testing.assert_allclose(got.covariances.spread[0, 0, :, 0], expected[2], rtol)
 
 
-class PlainPacking(gx.AbstractPacking):
+class PlainPacking(gx.extend.AbstractPacking):
     """φ = [x, 1], as for the tied family."""
 
     total: jax.Array
@@ -75,7 +75,7 @@ class PlainPacking(gx.AbstractPacking):
         return self.total[None, None]
 
 
-@gx.packing.register(PackedCovariances)
+@gx.extend.packing.register(PackedCovariances)
 def _(covariances, source):
     scatter = lambda chunk: (chunk.weights[None] * chunk.columns**2).sum(1)[:, None]
     return PlainPacking(total=source.reduce(scatter))
@@ -145,15 +145,15 @@ def test_restarts_and_selection_know_it():
 
 @pytest.mark.x32
 def test_only_concrete_families_can_be_registered():
-    class AbstractMore(gx.AbstractCovariances):
+    class AbstractMore(gx.extend.AbstractCovariances):
         """Still abstract."""
 
     with pytest.raises(ValueError, match="concrete subclass"):
-        gx.register_covariance(AbstractMore)
+        gx.extend.register_covariance(AbstractMore)
     # The annotation refuses these first, where types are checked.
     for wrong in (gx.KMeans, "full"):
         with pytest.raises((ValueError, jaxtyping.TypeCheckError)):
-            gx.register_covariance(wrong)  # pyright: ignore[reportArgumentType]
+            gx.extend.register_covariance(wrong)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.x32
@@ -175,12 +175,14 @@ def test_frozen_unconstrained_and_differentiated():
     # Moving all samples of a component moves its mean and nothing else much.
     slope = jax.grad(lambda x: jnp.sum(fit(x).means[:, 1]))(x)
     np.testing.assert_allclose(jnp.sum(slope), 2, rtol=0.2)
-    with pytest.raises(NotImplementedError, match="`gmmx_eqx.unconstrain.register"):
+    with pytest.raises(
+        NotImplementedError, match="`gmmx_eqx.extend.unconstrain.register"
+    ):
         gx.UnconstrainedMixture.from_mixture(fitted)
-    gx.unconstrain.register(PlainCovariances)(
+    gx.extend.unconstrain.register(PlainCovariances)(
         lambda own, other: 0.5 * jnp.log(own.spread / other.spread)
     )
-    gx.constrain.register(PlainCovariances)(
+    gx.extend.constrain.register(PlainCovariances)(
         lambda other, x: PlainCovariances(other.spread * jnp.exp(2 * x))
     )
     model = gx.UnconstrainedMixture.from_mixture(fitted)

@@ -85,13 +85,13 @@ def reference_step(name, mixture, x, weight, ridge, frozen):
 def test_a_step_is_the_most_likely_given_what_is_frozen(name):
     x, weight = make_data(150), np.random.default_rng(0).uniform(0.5, 2, 150)
     mixture = make_mixture(name)
-    source = gx.InMemory.from_data(jnp.asarray(x), jnp.asarray(weight), 64)
+    source = gx.extend.InMemory.from_data(jnp.asarray(x), jnp.asarray(weight), 64)
     centred = eqx.tree_at(lambda m: m.means, mixture, mixture.means - source.pivot)
 
     @eqx.filter_jit
     def advance(frozen):
         covariances = mixture.covariances
-        step = gx.EMStep.create(covariances, source, gx.Ridge(0.01), frozen)
+        step = gx.extend.EMStep.create(covariances, source, gx.Ridge(0.01), frozen)
         return step(centred)[0]
 
     for mask in MASKS.values():

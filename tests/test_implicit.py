@@ -42,14 +42,16 @@ def plain_step(step, mixture):
     whitening = mixture.covariances.whitening(mixture.n_features)
     pivot = jax.lax.stop_gradient(mixture.means)
     found = step.e_step.expect(mixture, whitening, pivot)
-    return gx.maximise(found.moments, mixture, pivot, step.reg_covar, step.frozen)
+    return gx.extend.maximise(
+        found.moments, mixture, pivot, step.reg_covar, step.frozen
+    )
 
 
 def all_steps(begin, x, weight, reg_covar, frozen=None):
     """Every step, with no rule for when to stop, and so without a loop of EM's own."""
-    source = gx.InMemory.from_data(x, weight, 64)
+    source = gx.extend.InMemory.from_data(x, weight, 64)
     family, ridge = begin.covariances, gx.Ridge(reg_covar)
-    step = gx.EMStep.create(family, source, ridge, frozen)
+    step = gx.extend.EMStep.create(family, source, ridge, frozen)
     moving = lambda _, y: plain_step(step, y)
     end = jax.lax.fori_loop(0, N_STEPS, moving, shifted(begin, -source.pivot))
     fitted = shifted(end, source.pivot)
@@ -242,8 +244,8 @@ def test_the_contraction_rate_is_the_largest_eigenvalue(name):
     x = jnp.asarray(make_data(120))
     solver = gx.EM(tol=1e-15, max_steps=5000)
     mixture = gx.fit(start(name, x, 3), x, solver=solver, reg_covar=0.0).mixture
-    source = gx.InMemory.from_data(x, None, 120)
-    step = gx.EMStep.create(mixture.covariances, source, gx.Ridge(0.0))
+    source = gx.extend.InMemory.from_data(x, None, 120)
+    step = gx.extend.EMStep.create(mixture.covariances, source, gx.Ridge(0.0))
     flat, unflatten = jax.flatten_util.ravel_pytree(shifted(mixture, -source.pivot))
     fn = lambda flat: jax.flatten_util.ravel_pytree(plain_step(step, unflatten(flat)))[
         0

@@ -101,8 +101,8 @@ TAKES = {
     ),
     "affine, A": ("A", lambda a: gx.affine(MIXTURE, a), VARIANCES),
     "affine, b": ("b", lambda a: gx.affine(MIXTURE, 1.0, a), HALVES),
-    "cdf": ("x", lambda a: gx.cdf(LINE, a), HALVES),
-    "quantile": ("q", lambda a: gx.quantile(LINE, a), HALVES),
+    "cdf": ("x", lambda a: gx.univariate.cdf(LINE, a), HALVES),
+    "quantile": ("q", lambda a: gx.univariate.quantile(LINE, a), HALVES),
     "impute": ("x", lambda a: gx.impute(MIXTURE, a), X),
     "log_prob_observed": ("x", lambda a: gx.log_prob_observed(MIXTURE, a), X),
 }

@@ -20,10 +20,10 @@ def test_blocks_have_the_sums_of_the_whole(weighted, monkeypatch, dtype):
     x[3] = np.nan if weighted else x[3]
     x, weight = jnp.asarray(x.astype(dtype)), jnp.asarray(weight.astype(dtype))
     given = weight if weighted else None
-    whole = gx.InMemory.from_data(x, given, 16)
+    whole = gx.extend.InMemory.from_data(x, given, 16)
     at = "gmmx_eqx._sources.memory._LARGE_BYTES"
     monkeypatch.setattr(at, 8 * 5 * x.dtype.itemsize * 9)
-    blocks = gx.InMemory.from_data(x, given, 16)
+    blocks = gx.extend.InMemory.from_data(x, given, 16)
     rtol = 1e-12 if dtype == np.float64 else 1e-5
     for one, other in zip(leaves(blocks), leaves(whole), strict=True):
         np.testing.assert_allclose(one, other, rtol, 100 * rtol)
@@ -34,6 +34,6 @@ def test_blocks_have_the_sums_of_the_whole(weighted, monkeypatch, dtype):
     variances = np.average((rows - mean) ** 2, axis=0, weights=own)
     np.testing.assert_allclose(blocks.pivot[0, 0, :, 0], mean, rtol)
     np.testing.assert_allclose(blocks.variances[0, 0, :, 0], variances, 10 * rtol)
-    total = lambda x: jnp.sum(gx.InMemory.from_data(x, given, 16).variances)
+    total = lambda x: jnp.sum(gx.extend.InMemory.from_data(x, given, 16).variances)
     slope = np.asarray(jax.grad(total)(x))
     assert np.all(np.isfinite(slope[known]))

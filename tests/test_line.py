@@ -38,7 +38,11 @@ POINTS = [-1e3, -30.0, -8.0, -3.0, -0.5, 0.0, 1.0, 4.0, 9.0, 40.0, 1e3]
 def test_cumulative_probabilities(name, upper, dtype):
     mixture = make_mixture(name, 3, 1)
     points = jnp.asarray(POINTS, dtype)
-    plain, log = (gx.survival, gx.log_survival) if upper else (gx.cdf, gx.log_cdf)
+    plain, log = (
+        (gx.univariate.survival, gx.univariate.log_survival)
+        if upper
+        else (gx.univariate.cdf, gx.univariate.log_cdf)
+    )
     got, logs = plain(mixture, points), log(mixture, points)
     info = np.finfo(dtype)
     for x, p, log_p in zip(points, got, logs, strict=True):
@@ -65,7 +69,9 @@ def test_cumulative_probabilities(name, upper, dtype):
 def test_derivatives_in_the_tails(name, dtype):
     mixture = make_mixture(name, 3, 1)
     points = jnp.asarray([*POINTS, np.inf, -np.inf], dtype)
-    log = jax.jit(jax.vmap(jax.grad(lambda x: gx.log_cdf(mixture, x))))(points)
+    log = jax.jit(jax.vmap(jax.grad(lambda x: gx.univariate.log_cdf(mixture, x))))(
+        points
+    )
     for x, got in zip(POINTS, log, strict=False):
         weights, means, matrices = parameters(mixture)
         with mp.workdps(40):
@@ -79,8 +85,8 @@ def test_derivatives_in_the_tails(name, dtype):
     by_parameters = eqx.filter_jit(
         eqx.filter_grad(
             lambda m: (
-                jnp.sum(gx.cdf(m, points))
-                + jnp.sum(jnp.maximum(gx.log_cdf(m, points), -1e30))
+                jnp.sum(gx.univariate.cdf(m, points))
+                + jnp.sum(jnp.maximum(gx.univariate.log_cdf(m, points), -1e30))
             )
         )
     )
@@ -94,7 +100,7 @@ PROBABILITIES = [1e-35, 1e-12, 1e-3, 0.2, 0.5, 0.73, 1 - 1e-3, 1 - 1e-6]
 def check_quantiles(mixture, probabilities, dtype):
     """F at the quantile is q, to within a few roundings of the quantile."""
     q = jnp.asarray(probabilities, dtype)
-    quantiles = gx.quantile(mixture, q)
+    quantiles = gx.univariate.quantile(mixture, q)
     for x, p in zip(np.float64(quantiles), np.float64(q), strict=True):
         upper = p > 0.5
         p = mp.mpf(float(p))
@@ -115,28 +121,41 @@ def test_quantiles_of_modes_far_apart(dtype):
     mixture = gx.GaussianMixture.from_squeezed(
         means, variances, [0.25, 0.5, 0.25], "spherical"
     )
-    x = gx.quantile(mixture, jnp.array([0.125, 0.5, 0.875, 0.25, 0.3, 0.9]))
+    x = gx.univariate.quantile(mixture, jnp.array([0.125, 0.5, 0.875, 0.25, 0.3, 0.9]))
     np.testing.assert_allclose(x[:3], [-1e4, 0, 1e4], rtol=1e-6, atol=1e-6)
     # Anywhere between the two modes is right.
     assert -1e4 < x[3] < 0
-    np.testing.assert_allclose(gx.cdf(mixture, x[4:]), [0.3, 0.9], rtol=1e-5)
-    gradient = jax.grad(lambda m: jnp.sum(gx.quantile(m, jnp.array([0.25]))))(mixture)
+    np.testing.assert_allclose(gx.univariate.cdf(mixture, x[4:]), [0.3, 0.9], rtol=1e-5)
+    gradient = jax.grad(
+        lambda m: jnp.sum(gx.univariate.quantile(m, jnp.array([0.25])))
+    )(mixture)
     assert all(np.isfinite(leaf).all() for leaf in leaves(gradient))
 
 
 @pytest.mark.x64
 def test_the_ends_and_what_has_no_weight():
     mixture = make_mixture("full", 3, 1)
-    assert gx.quantile(mixture, jnp.array([0.0, 1.0])).tolist() == [-np.inf, np.inf]
-    assert gx.quantile(mixture, 0.5).shape == ()
-    assert np.isnan(jax.jit(lambda q: gx.quantile(mixture, q))(jnp.array(1.5)))
+    assert gx.univariate.quantile(mixture, jnp.array([0.0, 1.0])).tolist() == [
+        -np.inf,
+        np.inf,
+    ]
+    assert gx.univariate.quantile(mixture, 0.5).shape == ()
+    assert np.isnan(
+        jax.jit(lambda q: gx.univariate.quantile(mixture, q))(jnp.array(1.5))
+    )
     emptied = with_weights(mixture, [0.25, 0.0, 0.75])
     kept = jax.tree.map(lambda x: x[:, jnp.array([0, 2])], emptied)
     far = eqx.tree_at(lambda m: m.means, emptied, emptied.means.at[0, 1].set(1e30))
     q = jnp.array([1e-6, 0.3, 0.9])
-    for fn, points in ((gx.quantile, q), (gx.cdf, q), (gx.log_survival, q)):
+    for fn, points in (
+        (gx.univariate.quantile, q),
+        (gx.univariate.cdf, q),
+        (gx.univariate.log_survival, q),
+    ):
         np.testing.assert_allclose(fn(far, points), fn(kept, points), 1e-6)
-    gradient = jax.grad(lambda m: jnp.sum(gx.quantile(m, q) + gx.cdf(m, q)))(far)
+    gradient = jax.grad(
+        lambda m: jnp.sum(gx.univariate.quantile(m, q) + gx.univariate.cdf(m, q))
+    )(far)
     assert all(np.isfinite(leaf).all() for leaf in leaves(gradient))
 
 
@@ -147,19 +166,20 @@ def test_derivatives(name):
     q = jnp.array([1e-8, 0.1, 0.5, 0.999])
     x = jnp.array([-4.0, 0.0, 2.0])
     fn = lambda m: (
-        jnp.sum(gx.quantile(m, q)) + jnp.sum(gx.cdf(m, x) + gx.log_survival(m, x))
+        jnp.sum(gx.univariate.quantile(m, q))
+        + jnp.sum(gx.univariate.cdf(m, x) + gx.univariate.log_survival(m, x))
     )
     got, expected = derivatives_of(fn, mixture)
     np.testing.assert_allclose(got, expected, rtol=1e-6)
-    slope = jax.vmap(jax.grad(lambda q: gx.quantile(mixture, q)))(q)
-    density = jnp.exp(mixture.log_prob(gx.quantile(mixture, q)[:, None]))
+    slope = jax.vmap(jax.grad(lambda q: gx.univariate.quantile(mixture, q)))(q)
+    density = jnp.exp(mixture.log_prob(gx.univariate.quantile(mixture, q)[:, None]))
     np.testing.assert_allclose(slope * density, 1, rtol=1e-9)
 
 
 @pytest.mark.x64
 def test_second_derivatives():
     mixture = make_mixture("full", 3, 1)
-    fn = jax.jit(jax.grad(lambda q: gx.quantile(mixture, q)))
+    fn = jax.jit(jax.grad(lambda q: gx.univariate.quantile(mixture, q)))
     step = 1e-6
     expected = (fn(0.3 + step) - fn(0.3 - step)) / (2 * step)
     np.testing.assert_allclose(jax.jit(jax.grad(fn))(0.3), expected, rtol=1e-6)
@@ -168,7 +188,13 @@ def test_second_derivatives():
 @pytest.mark.x64
 def test_a_python_number_has_the_type_of_the_mixture():
     mixture = make_mixture("full", 3, 1, dtype=jnp.float32)
-    functions = (gx.cdf, gx.survival, gx.log_cdf, gx.log_survival, gx.quantile)
+    functions = (
+        gx.univariate.cdf,
+        gx.univariate.survival,
+        gx.univariate.log_cdf,
+        gx.univariate.log_survival,
+        gx.univariate.quantile,
+    )
     for fn in functions:
         got = fn(mixture, 0.3)
         assert got.dtype == jnp.float32
@@ -183,8 +209,8 @@ def test_a_python_number_has_the_type_of_the_mixture():
 def test_bad_input():
     mixture = make_mixture(FAMILIES[0], 2, 1)
     with pytest.raises(ValueError, match="must have one feature"):
-        gx.cdf(make_mixture(FAMILIES[0], 2, 2), jnp.zeros(3))
+        gx.univariate.cdf(make_mixture(FAMILIES[0], 2, 2), jnp.zeros(3))
     with pytest.raises(ValueError, match="probabilities from 0 to 1; it spans -0.5"):
-        gx.quantile(mixture, jnp.array([-0.5, 0.5]))
+        gx.univariate.quantile(mixture, jnp.array([-0.5, 0.5]))
     with pytest.raises(ValueError, match=r"got shape \(2, 1\)"):
-        gx.cdf(mixture, jnp.zeros((2, 1)))
+        gx.univariate.cdf(mixture, jnp.zeros((2, 1)))

@@ -32,7 +32,7 @@ def objects():
         "solution": gx.fit(mixture, x, throw=False, **few),
         "population": gx.fit_restarts(x, 2, n_restarts=2, key=KEY, **few),
         "selection": gx.select(x, [1, 2], ["diag"], n_restarts=1, key=KEY, **few),
-        "estimate": gx.entropy_monte_carlo(mixture, KEY, 8),
+        "estimate": gx.divergences.entropy_monte_carlo(mixture, KEY, 8),
         "in a dictionary": {"of": [mixture]},
     }
 

@@ -29,7 +29,7 @@ def gradient(mixture, x):
 
 
 def step(mixture, x):
-    source = gx.InMemory.from_data(x, None, 64)
+    source = gx.extend.InMemory.from_data(x, None, 64)
     em_step = EMStep.create(mixture.covariances, source, gx.Ridge(1e-6))
     return em_step(mixture)
 

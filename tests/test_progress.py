@@ -17,7 +17,7 @@ from gmmx_eqx._fit.progress import _SESSIONS
 from .helpers import make_data, start
 
 
-class Recorder(gx.AbstractProgress):
+class Recorder(gx.extend.AbstractProgress):
     def __init__(self):
         self.calls = []
 

@@ -199,7 +199,7 @@ def test_family_of_ones_own(path, monkeypatch):
         gx.load(path)
 
 
-class ScaledCovariances(gx.AbstractCovariances):
+class ScaledCovariances(gx.extend.AbstractCovariances):
     """A shape that all components share times a volume each, to a fixed power; as much
     of a family as a file needs."""
 
@@ -218,7 +218,7 @@ class ScaledCovariances(gx.AbstractCovariances):
         return self.volume**self.power * self.shape
 
     def whitening(self, n_features, tolerant=False):
-        return gx.Diagonal(1 / jnp.sqrt(self.variances), n_features)
+        return gx.extend.Diagonal(1 / jnp.sqrt(self.variances), n_features)
 
     def dense(self, n_features):
         return self.variances * jnp.eye(n_features, dtype=self.shape.dtype)[None, None]
@@ -247,7 +247,7 @@ def scaled_mixture(power: Any = 0.1):
 
 def test_family_of_several_fields(path):
     """Arrays, a number and a string, by nothing but registration."""
-    gx.register_covariance(ScaledCovariances)
+    gx.extend.register_covariance(ScaledCovariances)
     try:
         mixture = scaled_mixture()
         there_and_back(mixture, path)

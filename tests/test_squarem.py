@@ -79,8 +79,8 @@ def test_a_leap_that_does_not_help_is_dropped():
     plain EM remain."""
     x = overlapping(200)
     begin = start("full", x, 2)
-    source = gx.InMemory.from_data(x, None, 200)
-    step = gx.EMStep.create(begin.covariances, source, gx.Ridge(0.0))
+    source = gx.extend.InMemory.from_data(x, None, 200)
+    step = gx.extend.EMStep.create(begin.covariances, source, gx.Ridge(0.0))
     solver = gx.SQUAREM(tol=0.0, max_steps=9)
 
     @eqx.filter_jit

@@ -43,7 +43,7 @@ IRIS = np.asarray(sklearn.datasets.load_iris(return_X_y=True)[0])
 @eqx.filter_jit
 def centres_of(initialiser, x, weight, keys):
     """Five centres for each key, in scaled units: `(keys, components, features)`."""
-    source = gx.InMemory.from_data(x, weight, x.shape[0])
+    source = gx.extend.InMemory.from_data(x, weight, x.shape[0])
     return jax.vmap(lambda key: initialiser.partition(source, 5, key=key).centres)(keys)
 
 
@@ -273,14 +273,14 @@ def test_mixed_starts_are_their_kinds_in_turn(getkey):
     """By what tells them apart: centres that are means, or samples, or responsibilities
     that are shared."""
     x = jnp.asarray(X, dtype=float)
-    source = gx.InMemory.from_data(x, None, len(x))
+    source = gx.extend.InMemory.from_data(x, None, len(x))
     points = source.columns[0].T
     found = []
     for turn in range(8):
         partition = gx.Mixed("standard", turn).partition(source, 3, key=getkey())
         scaled = np.asarray(points @ partition.scaling.T)
         distances = np.abs(scaled[:, None] - np.asarray(partition.centres)).max(-1)
-        resp = partition(gx.Chunk(source.columns[0], source.weights[0]))
+        resp = partition(gx.extend.Chunk(source.columns[0], source.weights[0]))
         found.append((bool(np.all(distances.min(0) < 1e-5)), soft(np.asarray(resp))))
     k_means, chosen, shared = (False, False), (True, False), (True, True)
     assert found == 2 * [k_means, chosen, shared, chosen]

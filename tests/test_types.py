@@ -15,8 +15,9 @@ import jaxtyping
 import numpy as np
 import pytest
 
-import gmmx_eqx as gx
 from gmmx_eqx._core import aliases, likes
+
+from .public_names import public_objects
 
 
 NOTATION = pathlib.Path(__file__).parents[1] / "docs" / "notation.md"
@@ -43,14 +44,6 @@ RETURNS_ANYTHING = {
     "to_dict",
     "reduce",
 }
-
-
-def public_objects() -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in vars(gx).items()
-        if not name.startswith("_") and not inspect.ismodule(value)
-    }
 
 
 def public_functions() -> Iterator[tuple[str, Any]]:

@@ -127,7 +127,7 @@ def test_distance(name, dtype):
             for m in (first, second)
         ]
         expected = least_cost(costs(first, second), *weights)
-        got = gx.wasserstein(first, second)
+        got = gx.divergences.wasserstein(first, second)
         rtol = 100 * np.finfo(dtype).eps
         np.testing.assert_allclose(got.squared_distance, expected, rtol)
         np.testing.assert_allclose(got.distance, expected**0.5, rtol)
@@ -155,7 +155,7 @@ def test_a_nearly_singular_covariance(n_features, dtype):
     other = np.linalg.cholesky(np.float64(mixtures[1].covariances.values_numpy[0]))
     one = np.diag(np.sqrt(np.float64(values[0].diagonal())))
     expected = np.sum((one - other @ (left @ right)) ** 2)
-    got = gx.wasserstein(*mixtures).squared_distance
+    got = gx.divergences.wasserstein(*mixtures).squared_distance
     np.testing.assert_allclose(got, expected, 100 * np.finfo(dtype).eps)
 
 
@@ -163,7 +163,7 @@ def test_a_nearly_singular_covariance(n_features, dtype):
 def test_no_call_of_lapack():
     """Two at the same time can wait for each other for ever."""
     mixture = make_mixture("full", 3, 3)
-    fn = lambda p, q: gx.wasserstein(p, q).squared_distance
+    fn = lambda p, q: gx.divergences.wasserstein(p, q).squared_distance
     program = jax.jit(jax.value_and_grad(fn)).lower(mixture, mixture).as_text()
     assert "while" in program and "lapack" not in program
 
@@ -174,7 +174,7 @@ def test_of_itself(name, dtype):
     mixture = make_mixture(name, 3, 3)
 
     def fn(pair):
-        found = gx.wasserstein(*pair)
+        found = gx.divergences.wasserstein(*pair)
         return found.squared_distance, found.distance
 
     gradient = eqx.filter_grad(lambda pair: fn(pair)[0])
@@ -194,7 +194,7 @@ def test_of_itself(name, dtype):
 @pytest.mark.parametrize("name", ["tied", "spherical"])
 def test_derivatives(name):
     mixture, other = make_mixture(name, 3, 2), make_mixture("full", 4, 2, 1)
-    fn = lambda mixture: gx.wasserstein(mixture, other).squared_distance
+    fn = lambda mixture: gx.divergences.wasserstein(mixture, other).squared_distance
     got, expected = derivatives_of(fn, mixture)
     np.testing.assert_allclose(got, expected, rtol=1e-6)
 
@@ -214,7 +214,7 @@ def test_second_derivatives(equal):
     def fn(values):
         covariances = gx.FullCovariances(values=values)
         moved = dataclasses.replace(one, covariances=covariances)
-        return gx.wasserstein(moved, other).squared_distance
+        return gx.divergences.wasserstein(moved, other).squared_distance
 
     rng = np.random.default_rng(0)
     direction = rng.normal(size=(1, 1, 3, 3))

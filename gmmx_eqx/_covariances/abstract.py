@@ -43,7 +43,7 @@ class AbstractCovariances(Pickled, eqx.Module):
     annotation: `components=1` in a field that serves all components, `features=1` in
     one that serves all features. Numbers that are no parameters are static fields.
 
-    Register it with [`gmmx_eqx.register_covariance`][] to use it by name.
+    Register it with [`gmmx_eqx.extend.register_covariance`][] to use it by name.
 
     **Attributes:**
 

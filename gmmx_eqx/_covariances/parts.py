@@ -30,7 +30,7 @@ def moments_about(
 
     **Arguments:**
 
-    - `covariances`: a [`gmmx_eqx.AbstractCovariances`][].
+    - `covariances`: a [`gmmx_eqx.extend.AbstractCovariances`][].
     - `columns`: the samples, shape `(features, batch)`.
     - `pivot`: shape `(1, components or 1, features, 1)`.
     - `resp`: shape `(components, batch)`.

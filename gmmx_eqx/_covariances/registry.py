@@ -50,7 +50,7 @@ COVARIANCE: dict[str, type[AbstractCovariances]] = {
         LowRankSphericalCovariances,
     )
 }
-"""The covariance families by name; see [`gmmx_eqx.register_covariance`][]."""
+"""The covariance families by name; see [`gmmx_eqx.extend.register_covariance`][]."""
 
 # How members of a family are held as factors.
 CHOLESKY: dict[type[AbstractCovariances], type[AbstractCholesky]] = {
@@ -66,8 +66,8 @@ def register_covariance(family: _Family) -> _Family:
     **Raises:**
 
     `ValueError` if `family` is not a concrete subclass of
-    [`gmmx_eqx.AbstractCovariances`][]; `TypeError` if a field is not annotated as an
-    array of four axes.
+    [`gmmx_eqx.extend.AbstractCovariances`][]; `TypeError` if a field is not annotated
+    as an array of four axes.
     """
     is_family = isinstance(family, type) and issubclass(family, AbstractCovariances)
     if not is_family or getattr(family, "__abstractmethods__", None):
@@ -103,7 +103,7 @@ def covariance_class(covariance_type: Any, name: str = "covariance_type") -> Fam
     raise ValueError(
         f"`{name}` must be one of {', '.join(map(repr, known))}; got "
         f"{describe(covariance_type)}.{hint} Register a family of your own with "
-        "`gmmx_eqx.register_covariance`."
+        "`gmmx_eqx.extend.register_covariance`."
     )
 
 

@@ -40,9 +40,9 @@ def unconstrain(
     - `covariances`: what to find coordinates of.
     - `reference`: of the same family.
 
-    Register a rule for a family of your own with `gmmx_eqx.unconstrain.register`, or
-    take over that of another: `gmmx_eqx.unconstrain.dispatch(gmmx_eqx.DiagCovariances)`
-    is right for any variances.
+    Register a rule for a family of your own with `unconstrain.register`, or take over
+    that of another: `unconstrain.dispatch(gmmx_eqx.DiagCovariances)` is right for any
+    variances.
     """
     del reference
     raise _no_rule(covariances, "unconstrain")
@@ -53,7 +53,7 @@ def constrain(
     reference: AbstractCovariances, coordinates: Values
 ) -> AbstractCovariances:
     """The covariances with these coordinates, which may be any numbers: the inverse of
-    [`gmmx_eqx.unconstrain`][], to be registered with it."""
+    [`gmmx_eqx.extend.unconstrain`][], to be registered with it."""
     del coordinates
     raise _no_rule(reference, "constrain")
 

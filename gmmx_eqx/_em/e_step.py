@@ -16,7 +16,7 @@ class Expectation(eqx.Module):
 
     **Attributes:**
 
-    - `moments`: a [`gmmx_eqx.Moments`][].
+    - `moments`: a [`gmmx_eqx.extend.Moments`][].
     - `log_likelihood`: of the mixture that was given, in nats, summed over samples.
     """
 

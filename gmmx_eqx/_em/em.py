@@ -21,7 +21,7 @@ class EMState(AbstractEMState):
 
     **Attributes:**
 
-    - `record`: a [`gmmx_eqx.Record`][].
+    - `record`: a [`gmmx_eqx.extend.Record`][].
     """
 
     record: Record

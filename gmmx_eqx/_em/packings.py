@@ -191,7 +191,7 @@ def packing(
     covariances: AbstractCovariances, source: AbstractSource
 ) -> AbstractPacking | None:
     """Packing of a family, or `None` where it has no rule: the residual kernel then
-    does all the work. Register one with `gmmx_eqx.packing.register(Family)`."""
+    does all the work. Register one with `gmmx_eqx.extend.packing.register(Family)`."""
     del covariances, source
     return None
 

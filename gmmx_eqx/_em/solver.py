@@ -78,7 +78,7 @@ class AbstractEMState(eqx.Module):
 
     **Attributes:**
 
-    - `record`: a [`gmmx_eqx.Record`][]. A fit ends when `record.stop` is true.
+    - `record`: a [`gmmx_eqx.extend.Record`][]. A fit ends when `record.stop` is true.
     """
 
     record: eqx.AbstractVar[Record]
@@ -112,7 +112,7 @@ class AbstractEM(eqx.Module):
         **Arguments:**
 
         - `fn`: one step of EM: from a mixture to the next one and a
-            [`gmmx_eqx.StepInfo`][].
+            [`gmmx_eqx.extend.StepInfo`][].
         - `state`: what `init` or `step` returned last.
         """
 

@@ -32,7 +32,7 @@ class SQUAREMState(AbstractEMState):
 
     **Attributes:**
 
-    - `record`: a [`gmmx_eqx.Record`][].
+    - `record`: a [`gmmx_eqx.extend.Record`][].
     - `phase`: of a cycle: 0, 1 before its two steps of EM, 2 at the extrapolation.
     - `before`: the mixture that the cycle began with.
     - `retreat`: where two steps of EM had led.

@@ -52,8 +52,8 @@ class EMStep(eqx.Module):
 
     **Attributes:**
 
-    - `e_step`: a [`gmmx_eqx.AbstractEStep`][], which holds the data. Mixtures are about
-        the pivot of its source.
+    - `e_step`: a [`gmmx_eqx.extend.AbstractEStep`][], which holds the data. Mixtures
+        are about the pivot of its source.
     - `reg_covar`: added to the diagonal, shape `(1, 1, features, 1)`.
     - `frozen`: which parameters stay as they are, or `None`.
     """
@@ -76,7 +76,7 @@ class EMStep(eqx.Module):
 
         - `covariances`: only their family counts.
         - `source`: the data.
-        - `ridge`: a [`gmmx_eqx.AbstractRidge`][].
+        - `ridge`: a [`gmmx_eqx.extend.AbstractRidge`][].
         - `frozen`: a [`gmmx_eqx.Frozen`][].
         """
         e_step = Complete.create(source, covariances)

@@ -65,8 +65,9 @@ def begin(solver: AbstractEM, start: GaussianMixture) -> AbstractEMState:
     state = solver.init(start)
     if not isinstance(state, AbstractEMState):
         raise ValueError(
-            "`solver` must begin with a state that is a `gmmx_eqx.AbstractEMState`; "
-            f"`init` of {describe(solver)} returned {describe(state)}."
+            "`solver` must begin with a state that is a "
+            f"`gmmx_eqx.extend.AbstractEMState`; `init` of {describe(solver)} returned "
+            f"{describe(state)}."
         )
     return state
 

@@ -40,9 +40,9 @@ def fit(
     - `x`: the data, shape `(n_samples, n_features)`.
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
-        feature, in squared data units, or a [`gmmx_eqx.AbstractRidge`][]. A millionth
-        of each feature's own variance if not given.
-    - `solver`: a [`gmmx_eqx.AbstractEM`][]; [`gmmx_eqx.EM`][] with its `tol` and
+        feature, in squared data units, or a [`gmmx_eqx.extend.AbstractRidge`][]. A
+        millionth of each feature's own variance if not given.
+    - `solver`: a [`gmmx_eqx.extend.AbstractEM`][]; [`gmmx_eqx.EM`][] with its `tol` and
         `max_steps` if not given.
     - `samples_per_chunk`: how many samples to hold intermediate results of at once.
     - `resolution`: the step in which the data was recorded, in data units, one number
@@ -53,8 +53,8 @@ def fit(
     - `throw`: whether to raise if the fit does not converge. If not, look at `result`.
         Must be `False` under `vmap`, where one lane's end is not the other lanes'.
     - `progress`: whether to show a bar, which needs the extra `progress`, or a
-        [`gmmx_eqx.AbstractProgress`][] to be told of every step. Under `vmap` it is
-        told of the lane that has taken the most.
+        [`gmmx_eqx.extend.AbstractProgress`][] to be told of every step. Under `vmap` it
+        is told of the lane that has taken the most.
 
     **Returns:**
 

@@ -29,7 +29,7 @@ class Options(eqx.Module):
     **Attributes:**
 
     - `ridge`: from `reg_covar`; see [`gmmx_eqx.fit`][].
-    - `solver`: a [`gmmx_eqx.AbstractEM`][].
+    - `solver`: a [`gmmx_eqx.extend.AbstractEM`][].
     - `samples_per_chunk`: how many samples to hold intermediate results of at once, or
         `None` for as many as are quick.
     - `resolution`: the step in which each feature was recorded, or `None`.

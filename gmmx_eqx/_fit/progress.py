@@ -67,7 +67,7 @@ class Bar(AbstractProgress):
         except ImportError as error:
             raise ImportError(
                 "`progress=True` needs tqdm: `pip install 'gmmx_eqx[progress]'`. A "
-                "`gx.AbstractProgress` of your own does without it."
+                "`gx.extend.AbstractProgress` of your own does without it."
             ) from error
         self._make: Any = tqdm
         self._bar: Any = None
@@ -192,7 +192,7 @@ def _as_listener(progress: Any) -> AbstractProgress | None:
         return Bar() if progress else None
     if not isinstance(progress, AbstractProgress):
         raise ValueError(
-            "`progress` must be `True`, `False` or a `gx.AbstractProgress`; got "
+            "`progress` must be `True`, `False` or a `gx.extend.AbstractProgress`; got "
             f"{progress!r}."
         )
     return progress

@@ -43,7 +43,7 @@ class GaussianMixture(AbstractGaussianMixture):
 
     - `weights`: $w_k$, shape `(1, components, 1, 1)`.
     - `means`: $μ_k$, shape `(1, components, features, 1)`, in the units of the data.
-    - `covariances`: $Σ_k$, a [`gmmx_eqx.AbstractCovariances`][].
+    - `covariances`: $Σ_k$, a [`gmmx_eqx.extend.AbstractCovariances`][].
     """
 
     weights: Weights

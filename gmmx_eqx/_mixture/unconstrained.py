@@ -43,7 +43,8 @@ class UnconstrainedMixture(AbstractGaussianMixture):
         `(1, components, 1, 1)`. The same number added to all changes nothing.
     - `shifts`: of means, $\sqrt{P} L_0^{-1} (μ - μ_0)$ with $Σ_0 = L_0 L_0^T$, shape
         `(1, components, features, 1)`.
-    - `shapes`: of covariances, $\sqrt{P}$ times their [`gmmx_eqx.unconstrain`][].
+    - `shapes`: of covariances, $\sqrt{P}$ times their
+        [`gmmx_eqx.extend.unconstrain`][].
     - `not_trained`: the reference, and its widths. Kept as integers, so that no filter
         for floating-point arrays takes them for parameters: partition a model, and
         initialise an optimiser, with `eqx.is_inexact_array` rather than

@@ -24,7 +24,7 @@ from .monte_carlo import (
     kl_monte_carlo as kl_monte_carlo,
 )
 from .observe import observe as observe
-from .pairwise import pairwise_kl as pairwise_kl
+from .pairwise import kl_pairwise as kl_pairwise
 from .product import product as product
 from .quantiles import quantile as quantile
 from .reduction import reduce as reduce

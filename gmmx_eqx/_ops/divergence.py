@@ -44,9 +44,9 @@ def kl_bounds(
 
     $D(p \| q) = H(p, q) - H(p)$. Jensen's inequality bounds the cross-entropy below and
     a variational one above (Durrieu et al.); of the entropy those of
-    [`gmmx_eqx.entropy_bounds`][] are taken. Below, zero is the other bound. Above, it
-    is that of a coupling of the components (Hershey & Olsen's variational upper bound):
-    zero where the mixtures are the same.
+    [`gmmx_eqx.divergences.entropy_bounds`][] are taken. Below, zero is the other bound.
+    Above, it is that of a coupling of the components (Hershey & Olsen's variational
+    upper bound): zero where the mixtures are the same.
 
     ??? cite "Reference"
 

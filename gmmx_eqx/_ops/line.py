@@ -95,25 +95,26 @@ def cdf(mixture: AbstractGaussianMixture, x: PointsLike) -> Points:
     - `x`: numbers in the units of the data, shape `(n,)` or `()`; infinities too.
 
     **Returns:** an array of the same shape. Its relative error is small however far out
-    on the left `x` is. On the right use [`gmmx_eqx.survival`][].
+    on the left `x` is. On the right use [`gmmx_eqx.univariate.survival`][].
     """
     return _cumulative(mixture, x, upper=False, log=False)
 
 
 def survival(mixture: AbstractGaussianMixture, x: PointsLike) -> Points:
     r"""$1 - F(x)$ of a mixture of one feature, of small relative error however far out
-    on the right `x` is; see [`gmmx_eqx.cdf`][]."""
+    on the right `x` is; see [`gmmx_eqx.univariate.cdf`][]."""
     return _cumulative(mixture, x, upper=True, log=False)
 
 
 def log_cdf(mixture: AbstractGaussianMixture, x: PointsLike) -> Points:
     r"""$\log F(x)$ of a mixture of one feature, finite where $F(x)$ underflows; see
-    [`gmmx_eqx.cdf`][]."""
+    [`gmmx_eqx.univariate.cdf`][]."""
     return _cumulative(mixture, x, upper=False, log=True)
 
 
 def log_survival(mixture: AbstractGaussianMixture, x: PointsLike) -> Points:
-    r"""$\log(1 - F(x))$ of a mixture of one feature; see [`gmmx_eqx.log_cdf`][]."""
+    r"""$\log(1 - F(x))$ of a mixture of one feature; see
+    [`gmmx_eqx.univariate.log_cdf`][]."""
     return _cumulative(mixture, x, upper=True, log=True)
 
 

@@ -58,8 +58,8 @@ def kl_monte_carlo(
     r"""The Kullback-Leibler divergence $D(p \| q) = \int p \log (p / q)$ from samples
     of `first`, in nats.
 
-    Arguments and gradients as for [`gmmx_eqx.entropy_monte_carlo`][]. The value is
-    unbiased, and so may be negative where the divergence is small.
+    Arguments and gradients as for [`gmmx_eqx.divergences.entropy_monte_carlo`][]. The
+    value is unbiased, and so may be negative where the divergence is small.
     """
     first, second = check_pair(first, second)
     check_key(key)

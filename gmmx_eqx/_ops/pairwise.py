@@ -13,7 +13,7 @@ from .arguments import check_pair
 from .gaussians import Gaussians, Pairs, PairsTable
 
 
-def pairwise_kl(
+def kl_pairwise(
     first: AbstractGaussianMixture, second: AbstractGaussianMixture
 ) -> PairsTable:
     r"""The Kullback-Leibler divergence $D(p_a \| q_b)$, in nats, of every component of

@@ -113,8 +113,9 @@ class MixtureDistribution(
     def entropy(self) -> Scalar:
         """Not in closed form: raises."""
         raise NotImplementedError(
-            "A mixture's entropy has no closed form. Use `gmmx_eqx.entropy_bounds` or "
-            "`gmmx_eqx.entropy_monte_carlo`."
+            "A mixture's entropy has no closed form. Use "
+            "`gmmx_eqx.divergences.entropy_bounds` or "
+            "`gmmx_eqx.divergences.entropy_monte_carlo`."
         )
 
     def kl_divergence(self, other_dist: Any, **kwargs: Any) -> Scalar:
@@ -122,8 +123,8 @@ class MixtureDistribution(
         del other_dist, kwargs
         raise NotImplementedError(
             "The Kullback-Leibler divergence between mixtures has no closed form. Use "
-            "`gmmx_eqx.kl_bounds`, `gmmx_eqx.kl_variational` or "
-            "`gmmx_eqx.kl_monte_carlo`."
+            "`kl_bounds`, `kl_variational` or `kl_monte_carlo` of "
+            "`gmmx_eqx.divergences`."
         )
 
     def _line(self, method: str) -> AbstractGaussianMixture:

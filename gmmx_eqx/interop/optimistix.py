@@ -30,7 +30,7 @@ class FixedPointEM(
 
     **Attributes:**
 
-    - `solver`: a [`gmmx_eqx.AbstractEM`][].
+    - `solver`: a [`gmmx_eqx.extend.AbstractEM`][].
     """
 
     solver: AbstractEM
@@ -113,7 +113,7 @@ def as_optimistix(solver: AbstractEM) -> FixedPointEM:
 
     **Raises:**
 
-    `ValueError` if `solver` is not a [`gmmx_eqx.AbstractEM`][].
+    `ValueError` if `solver` is not a [`gmmx_eqx.extend.AbstractEM`][].
     """
     check_instance(solver, AbstractEM, "solver", "EM()")
     return FixedPointEM(solver)  # pyright: ignore[reportCallIssue]  # what is abstract is a property

@@ -61,7 +61,7 @@ def take_apart(what: Any) -> tuple[Arrays, Metadata]:
         raise ValueError(
             f"its family, `{family.__qualname__}`, is not the one that is registered "
             f"as {str(covariances.type)!r}. Register it with "
-            "`gmmx_eqx.register_covariance`."
+            "`gmmx_eqx.extend.register_covariance`."
         )
     static = {name: getattr(covariances, name) for name in _static_fields(family)}
     for name, value in static.items():

@@ -56,7 +56,7 @@ def load(path: files.Path, *, dtype: Any = None) -> Content:
     **Returns:**
 
     A mixture, a solution or a population, as it was saved. Its family must be
-    registered; see [`gmmx_eqx.register_covariance`][].
+    registered; see [`gmmx_eqx.extend.register_covariance`][].
 
     **Raises:**
 

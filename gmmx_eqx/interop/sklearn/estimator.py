@@ -95,11 +95,11 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         - `tol`: a fit has converged when the mean log-likelihood changes by less in a
             step, in nats per sample.
         - `reg_covar`: added to the diagonal of covariances, in squared data units: a
-            number, or one for each feature; or a [`gmmx_eqx.AbstractRidge`][].
+            number, or one for each feature; or a [`gmmx_eqx.extend.AbstractRidge`][].
         - `max_iter`: how many steps of EM to take at most; zero returns the start.
         - `n_init`: how many starts to fit, as one program, of which the best is kept.
         - `init_params`: `"kmeans"`, `"k-means++"`, `"random"`, `"random_from_data"` or
-            a [`gmmx_eqx.AbstractInitialiser`][].
+            a [`gmmx_eqx.extend.AbstractInitialiser`][].
         - `weights_init`, `means_init`, `precisions_init`: a start, or parts of one;
             shapes as of the attributes.
         - `random_state`: a number, a `numpy.random.RandomState` or `None`; for starts

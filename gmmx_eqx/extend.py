@@ -1,0 +1,45 @@
+"""The parts that fits and mixtures are made of, to step EM by hand and to add others:
+covariance families, E-steps, solvers, initialisers, ridges, sources, progress."""
+
+from ._covariances import (
+    AbstractCovariances as AbstractCovariances,
+    AbstractValues as AbstractValues,
+    AbstractWhitening as AbstractWhitening,
+    constrain as constrain,
+    Diagonal as Diagonal,
+    FullCholesky as FullCholesky,
+    register_covariance as register_covariance,
+    TiedCholesky as TiedCholesky,
+    Triangular as Triangular,
+    unconstrain as unconstrain,
+    unshared as unshared,
+    Woodbury as Woodbury,
+)
+from ._em import (
+    AbstractEM as AbstractEM,
+    AbstractEMState as AbstractEMState,
+    AbstractEStep as AbstractEStep,
+    AbstractPacking as AbstractPacking,
+    Complete as Complete,
+    EMState as EMState,
+    EMStep as EMStep,
+    Expectation as Expectation,
+    maximise as maximise,
+    packing as packing,
+    Record as Record,
+    SQUAREMState as SQUAREMState,
+    StepInfo as StepInfo,
+)
+from ._fit import AbstractProgress as AbstractProgress
+from ._initialisers import (
+    AbstractInitialiser as AbstractInitialiser,
+    Partition as Partition,
+)
+from ._mixture import AbstractGaussianMixture as AbstractGaussianMixture
+from ._moments import Moments as Moments
+from ._priors import AbstractRidge as AbstractRidge
+from ._sources import (
+    AbstractSource as AbstractSource,
+    Chunk as Chunk,
+    InMemory as InMemory,
+)
