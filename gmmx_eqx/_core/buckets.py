@@ -9,13 +9,12 @@ one of few sizes before it reaches a program, and results are cut afterwards.
 import math
 from typing import Any, TypeAlias
 
-import jax
-import jax.core
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .aliases import Count, Data, SampleWeight
+from .known import constant, is_known, is_on_host, is_on_one_device, put_like
 
 
 FilledData: TypeAlias = Float[Array, "filled features"]
@@ -56,12 +55,6 @@ def _round_number(n: int) -> int:
     return next(m * power for m in (1, 2, 5, 10) if m * power >= n)
 
 
-def is_known(*trees: Any) -> bool:
-    """Whether no array among the leaves is traced."""
-    leaves = jax.tree.leaves(trees)
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-
-
 def fill(
     x: Data, weight: SampleWeight | None, *others: Any, n_lanes: int = 1
 ) -> tuple[FilledData, FilledWeighting]:
@@ -80,7 +73,7 @@ def fill(
     x = fill_rows(x, padded)
     if weight is None:
         # Also for data that needs no padding: the same program.
-        return x, jnp.asarray(np.asarray(n_samples, np.int32))
+        return x, constant(n_samples, np.int32)
     return x, fill_rows(weight, padded, 0.0)
 
 
@@ -95,7 +88,7 @@ def fill_sets(
         return xs, weights
     n_sets, n_samples, _ = xs.shape
     if weights is None:
-        weights = _put(np.ones((n_sets, n_samples), xs.dtype), xs)
+        weights = put_like(np.ones((n_sets, n_samples), xs.dtype), xs)
     padded = size(n_samples, n_sets * n_restarts)
     xs = fill_rows(xs, padded, axis=1)
     weights = fill_rows(weights, padded, 0.0, axis=1)
@@ -114,7 +107,7 @@ def fill_rows(
     n_known = array.shape[axis]
     if n_known >= n_rows:
         return array
-    on_host = _is_on_host(array)
+    on_host = is_on_host(array)
     xp: Any = np if on_host else jnp
     known: Any = np.asarray(array) if on_host else array
     row = known.take(np.array([0]), axis) if value is None else value
@@ -122,35 +115,21 @@ def fill_rows(
     shape[axis] = n_rows - n_known
     rest = xp.broadcast_to(xp.asarray(row, known.dtype), shape)
     rows = xp.concatenate([known, rest], axis)
-    return _put(rows, array) if on_host else rows
+    return put_like(rows, array) if on_host else rows
 
 
-def cut(array: Array, n_rows: int) -> Array:
-    """The first rows. In NumPy where that copies nothing: JAX compiles a program for
-    every number of them."""
-    if array.shape[0] == n_rows:
+def cut(array: Array, *sizes: int) -> Array:
+    """The first entries along each of the first axes. In NumPy where that copies
+    nothing: JAX compiles a program for every number of them."""
+    shape = array.shape[: len(sizes)]
+    index = tuple(slice(size) for size in sizes[: len(shape)])
+    if shape == sizes[: len(shape)]:
         return array
-    if not _is_on_host(array):
-        return array[:n_rows]
-    return _put(np.asarray(array)[:n_rows], array)
+    if not is_on_host(array):
+        return array[index]
+    return put_like(np.asarray(array)[index], array)
 
 
 def weights_of(weighting: Count, n_samples: int, dtype: Any) -> SampleWeight:
     """Weights of one for the first samples, and of zero for the others."""
     return (jnp.arange(n_samples, dtype=weighting.dtype) < weighting).astype(dtype)
-
-
-def is_on_one_device(array: Array) -> bool:
-    return is_known(array) and len(array.devices()) == 1
-
-
-def _is_on_host(array: Array) -> bool:
-    if not is_on_one_device(array):
-        return False
-    (device,) = array.devices()
-    return device.platform == "cpu"
-
-
-def _put(rows: np.ndarray, like: Array) -> Array:
-    # Not `jnp.asarray`, which compiles a copy for every shape.
-    return jax.device_put(rows, like.sharding if like.committed else None)

@@ -7,6 +7,7 @@ import jax.core
 import jax.numpy as jnp
 import numpy as np
 
+from .known import constant
 from .processes import check_process
 
 
@@ -49,14 +50,19 @@ def check_instance(value: Any, cls: type, name: str, example: str) -> None:
     )
 
 
-def check_key(key: Any, name: str = "key") -> None:
-    """Raises a `ValueError` unless it is one `jax.random` key, of either kind."""
+def as_key(key: Any, name: str = "key") -> Any:
+    """One `jax.random` key, of either kind, as a JAX array.
+
+    **Raises:**
+
+    `ValueError` for anything else.
+    """
     check_process()
     if isinstance(key, jax.Array | np.ndarray):
         is_new = jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0
         is_old = key.dtype == np.uint32 and key.ndim == 1
         if is_new or is_old:
-            return
+            return constant(key) if isinstance(key, np.ndarray) else key
     raise ValueError(
         f"`{name}` must be one random key, such as `jax.random.key(0)`; got "
         f"{describe(key)}."

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from .arrays import as_numbers
 from .describe import describe
 from .dtypes import check_range, survey, widest
+from .known import constant
 
 
 def as_float(
@@ -80,7 +81,9 @@ def as_nonnegative(value: Any, name: str, *, of_features: bool = False) -> Array
     ):
         shown = value if array.ndim and array.size < 9 else describe(value)
         raise ValueError(f"{wanted}{shown}.")
-    return jnp.asarray(array, dtype=float)
+    return (
+        constant(array, float) if isinstance(array, np.ndarray) else array.astype(float)
+    )
 
 
 def common_dtype(*trees: Any, also: tuple[Any, ...] = ()) -> tuple[Any, ...]:

@@ -1,6 +1,12 @@
+import functools as ft
+import operator as op
+
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Array, Bool
+
+from .known import constant, is_on_host
 
 
 class RESULTS(eqx.Enumeration):
@@ -55,6 +61,14 @@ STATUSES = (
     "too_few_samples",
     "component_unresolved",
 )
+
+
+def is_any(result: RESULTS, *items: RESULTS) -> Bool[Array, "..."]:
+    """Whether the result, or each of many, is one of the items."""
+    codes, *known = (jax.tree.leaves(item)[0] for item in (result, *items))
+    if is_on_host(codes):
+        return constant(np.isin(np.asarray(codes), np.asarray(known)))
+    return ft.reduce(op.or_, (codes == code for code in known))
 
 
 def number(result: RESULTS) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .describe import concrete
+from .known import constant
 
 
 # Of one set of weights, or of each: shape `()` or `(sets,)`.
@@ -53,7 +54,7 @@ def balance(weight: Array | None) -> tuple[Array | None, Unit]:
     extreme = extreme[..., None]
     balanced = np.where(extreme, share / mean, numbers).astype(numbers.dtype)
     unit = np.where(extreme, largest * mean, 1.0)[..., 0]
-    return jnp.asarray(balanced), unit
+    return constant(balanced), unit
 
 
 def unbalance(total: Array, unit: Unit) -> Array:
@@ -86,7 +87,7 @@ def unbalance(total: Array, unit: Unit) -> Array:
                 f"its unit, is too {what} for {numbers.dtype.name}. Divide the weights "
                 "by their mean."
             )
-    return jnp.asarray(scaled.astype(numbers.dtype))
+    return constant(scaled.astype(numbers.dtype))
 
 
 def log_unit(unit: Unit) -> float:

@@ -3,6 +3,7 @@ from .components import (
     component_sizes as component_sizes,
     has_features_alike as has_features_alike,
     is_tied as is_tied,
+    map_components as map_components,
     repeat_components as repeat_components,
     take_components as take_components,
     tile_components as tile_components,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -30,6 +31,17 @@ def has_features_alike(covariances: eqx.Module) -> bool:
     return is_shared(type(covariances), Axis.features)
 
 
+def map_components(
+    fn: Callable[[Array], Array], covariances: _Covariances
+) -> _Covariances:
+    """`fn` of every field that has an entry for each component."""
+    leaves, structure = jax.tree.flatten(covariances)
+    pairs = zip(leaves, fields_of(type(covariances)).values(), strict=True)
+    # Not from the fields, whose check refuses those of an ensemble.
+    mapped = [leaf if Axis.components in axes else fn(leaf) for leaf, axes in pairs]
+    return jax.tree.unflatten(structure, mapped)
+
+
 def take_components(covariances: _Covariances, index: Any) -> _Covariances:
     """The covariances of some components.
 
@@ -37,17 +49,19 @@ def take_components(covariances: _Covariances, index: Any) -> _Covariances:
 
     - `index`: anything that indexes an axis and keeps it, such as a slice or an array.
     """
-    return _map(lambda leaf: leaf[..., index, :, :], covariances)
+    return map_components(lambda leaf: leaf[..., index, :, :], covariances)
 
 
 def repeat_components(covariances: _Covariances, repeats: int) -> _Covariances:
     """Every component `repeats` times, one copy after the other."""
-    return _map(lambda leaf: jnp.repeat(leaf, repeats, Axis.components), covariances)
+    return map_components(
+        lambda leaf: jnp.repeat(leaf, repeats, Axis.components), covariances
+    )
 
 
 def tile_components(covariances: _Covariances, repeats: int) -> _Covariances:
     """All components, `repeats` times over."""
-    return _map(lambda leaf: jnp.tile(leaf, (repeats, 1, 1)), covariances)
+    return map_components(lambda leaf: jnp.tile(leaf, (repeats, 1, 1)), covariances)
 
 
 def where_components(mask: Array, yes: _Covariances, no: _Covariances) -> _Covariances:
@@ -77,12 +91,3 @@ def component_sizes(
         (getattr(covariances, name), tuple(axis for axis in both if axis not in axes))
         for name, axes in fields.items()
     ]
-
-
-def _map(fn: Callable[[Array], Array], covariances: _Covariances) -> _Covariances:
-    changed = {
-        name: fn(getattr(covariances, name))
-        for name, axes in fields_of(type(covariances)).items()
-        if Axis.components not in axes
-    }
-    return dataclasses.replace(covariances, **changed)

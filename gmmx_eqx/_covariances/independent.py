@@ -3,8 +3,8 @@ several of them."""
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .._core import linalg, sums
 from .._core.aliases import (
@@ -17,6 +17,7 @@ from .._core.aliases import (
     Values,
 )
 from .._core.axes import as_columns, Axis
+from .._core.known import constant
 from .._core.likes import CovariancesLike
 from .._moments import Moments
 from . import squeezed
@@ -32,8 +33,8 @@ class AbstractIndependent(AbstractValues):
     def create(
         cls, n_components: int, n_features: int, device: Any = None
     ) -> "AbstractIndependent":
-        ones = jnp.ones(variances_shape(cls, n_components, n_features))
-        return cls(values=jax.device_put(ones, device))  # pyright: ignore[reportCallIssue]  # the field is a subclass's
+        ones = np.ones(variances_shape(cls, n_components, n_features))
+        return cls(values=constant(ones, device=device))  # pyright: ignore[reportCallIssue]  # the field is a subclass's
 
     @classmethod
     def from_precisions(cls, precisions: CovariancesLike) -> "AbstractIndependent":

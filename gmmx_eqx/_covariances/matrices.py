@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import chunks, linalg
@@ -19,6 +20,7 @@ from .._core.aliases import (
 )
 from .._core.axes import as_columns, Axis
 from .._core.cholesky import cholesky, inverse_cholesky
+from .._core.known import constant, is_inside_program
 from .._core.likes import CovariancesLike
 from . import squeezed
 from .values import AbstractValues
@@ -61,8 +63,9 @@ class AbstractMatrices(AbstractValues):
 
 
 def identities(shape: tuple[int, ...], device: Any) -> SquareValues:
-    eye = jnp.broadcast_to(jnp.eye(shape[-1]), shape)
-    return jax.device_put(eye, device)
+    if is_inside_program():
+        return jax.device_put(jnp.broadcast_to(jnp.eye(shape[-1]), shape), device)
+    return constant(np.broadcast_to(np.eye(shape[-1]), shape), device=device)
 
 
 def scatter(residuals: Residuals, resp: PerSample) -> SquareValues:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from .._core import inputs
 from .._core.aliases import Count, Flag, Scalar
+from .._core.known import constant
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
 from .noise import Noise
@@ -167,4 +168,4 @@ def as_max_steps(max_steps: Any) -> tuple[Count, int]:
     size = 64
     while size <= number:
         size *= 8 if size < 512 else 2
-    return jnp.asarray(int(number), dtype=int), size
+    return constant(number, int), size

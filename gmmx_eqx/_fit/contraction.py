@@ -1,4 +1,3 @@
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -7,6 +6,7 @@ from .._core import buckets, inputs
 from .._core.aliases import Data, Scalar, Weighting
 from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
+from .._core.programs import program
 from .._em import Complete, EMStep, Frozen
 from .._em.implicit import advance
 from .._em.metric import inner, Metric
@@ -60,7 +60,7 @@ def contraction_rate(
     return _contraction_rate(mixture, x, weight, ridge, frozen)
 
 
-@eqx.filter_jit
+@program()
 def _contraction_rate(
     mixture: GaussianMixture,
     x: Data,

@@ -42,7 +42,7 @@ def raise_unless_successful(
 
     - `where`: which of many fits it is, for the message.
     """
-    failed = solution.result != RESULTS.successful
+    failed = ~solution.converged
     if not _is_known(failed):
         return solution.result.error_if(result, failed)
     if not failed:

@@ -4,19 +4,21 @@ import equinox as eqx
 import jax
 
 from .._core import buckets, inputs
-from .._core.aliases import Data, Weighting
+from .._core.aliases import Count, Data, Weighting
+from .._core.known import constant, is_known
 from .._core.likes import AmountLike, DataLike, SampleWeightLike
 from .._core.placement import all_on_automatic_mesh
+from .._core.programs import program
 from .._core.results import RESULTS
 from .._em import AbstractEM, Frozen
 from .._em.implicit import with_derivatives
-from .._mixture import as_plain_mixture, GaussianMixture
+from .._mixture import as_plain_mixture, GaussianMixture, padding
 from .._priors import RidgeLike
 from .driver import drive, pinned
 from .error import raise_unless_successful
 from .options import Options
 from .progress import AbstractProgress, report_to, Ticket
-from .solution import ending, in_unit, moved, Solution
+from .solution import ending, in_unit, moved, Solution, with_components
 
 
 def fit(
@@ -90,17 +92,22 @@ def fit(
     if frozen is not None:
         frozen.check(mixture)
     x, weight = buckets.fill(x, weight, mixture, options)
-    run = ft.partial(_fit, mixture, x, weight, options)
-    solution = in_unit(report_to(progress, "step", None, run), unit)
+    n_components = mixture.n_components
+    if frozen is None and is_known(weight, options):
+        mixture = padding.pad(mixture, x)
+    run = ft.partial(_fit, mixture, x, weight, options, constant(n_components))
+    solution = report_to(progress, "step", None, run)
+    solution = in_unit(with_components(solution, n_components), unit)
     return raise_unless_successful(solution, solution) if throw else solution
 
 
-@eqx.filter_jit
+@program(lambda mixture, x, *_: mixture.n_components * x.size)
 def _fit(
     mixture: GaussianMixture,
     x: Data,
     weight: Weighting,
     options: Options,
+    n_active: Count,
     ticket: Ticket | None,
 ) -> Solution:
     mixture, x = inputs.common_dtype(mixture, x)
@@ -118,6 +125,6 @@ def _fit(
     )
     state = eqx.tree_at(lambda s: s.record.log_likelihood, state, log_likelihood)
     resolved = options.is_resolved(end)
-    result = ending(state, source, weight, mixture.n_components, resolved)
+    result = ending(state, source, weight, n_active, resolved)
     solution = Solution.from_state(value, state, source, result)
     return solution.pinned(options.frozen, mixture)

@@ -1,17 +1,16 @@
 import functools as ft
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
-import jax.random as jr
 
 from .._core import buckets, inputs
-from .._core.describe import check_key
+from .._core.describe import as_key
+from .._core.known import constant, is_inside_program
 from .._core.likes import AmountLike, DataSetsLike, KeyLike, WeightSetsLike
+from .._core.programs import program
 from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
-from .._mixture import GaussianMixture
+from .._mixture import GaussianMixture, padding
 from .._priors import RidgeLike
 from .error import raise_unless_all_successful
 from .fit_many import fit_sets
@@ -19,7 +18,7 @@ from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to
 from .random_starts import check_frozen_at, RandomStarts
 from .sets import as_sets
-from .solution import in_unit, Solution, take_best
+from .solution import in_unit, Solution, take_best, with_components
 
 
 def fit_batch(
@@ -69,7 +68,7 @@ def fit_batch(
     n_components = inputs.check_count(n_components, "n_components")
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
-    check_key(key)
+    key = as_key(key)
     xs, weights = as_sets(xs, sample_weight)
     weights, unit = inputs.balance(weights)
     if xs.shape[1] < n_components:
@@ -90,23 +89,25 @@ def fit_batch(
     xs, weights = buckets.fill_sets(
         xs, weights, n_restarts, key, initialiser, options, at
     )
+    width = min(width, xs.shape[0] * n_restarts)
+    n_padded = n_components
+    if frozen is None and not is_inside_program():
+        n_padded = padding.padded_size(n_components, width * xs.size // len(xs))
     fits = RandomStarts(
         covariance_class(covariance_type),
-        n_components,
+        n_padded,
         as_initialiser(initialiser),
         options,
-        width=min(width, xs.shape[0] * n_restarts),
+        width=width,
         frozen_at=at,
     )
-    # A set's keys do not depend on how many sets there are.
-    keys = jr.split(key, (xs.shape[0], n_restarts))
-    n_lanes = jnp.asarray(n_sets * n_restarts)
-    run = ft.partial(fit_sets, fits, xs, weights, keys, n_lanes)
+    counts = constant(n_components), constant(n_sets * n_restarts)
+    run = ft.partial(fit_sets, fits, xs, weights, key, n_restarts, *counts)
     solutions, _ = report_to(progress, "fit", n_sets * n_restarts, run)
     best = _best_of_each(solutions)
     best = jax.tree.map(lambda leaf: buckets.cut(leaf, n_sets), best)
-    best = in_unit(best, unit)
+    best = in_unit(with_components(best, n_components), unit)
     return raise_unless_all_successful(best) if throw else best
 
 
-_best_of_each = eqx.filter_jit(jax.vmap(take_best))
+_best_of_each = program()(jax.vmap(take_best))

@@ -6,48 +6,74 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 from jaxtyping import Array, Int
 
 from .._core import inputs
 from .._core.aliases import Count, Data, Weighting
+from .._core.programs import program
 from .._em import EMStep
 from .._sources import InMemory
-from .driver import drive_lanes, map_groups, pinned
+from .driver import drive, drive_lanes, map_groups, pinned
 from .progress import Ticket
 from .random_starts import RandomStarts
 from .solution import ending, moved, Solution
 
 
-@eqx.filter_jit
+def _size(fits: RandomStarts, x: Data, *_: Any) -> int:
+    return fits.width * fits.n_components * x.size
+
+
+@program(_size)
 def fit_lanes(
+    fits: RandomStarts,
+    x: Data,
+    weight: Weighting,
+    key: Any,
+    n_active: Int[Array, " lanes"],
+    turns: Int[Array, " lanes"],
+    n_lanes: Count,
+    ticket: Ticket | None = None,
+) -> tuple[Solution, Int[Array, ""]]:
+    """Fits of one data set, of which the first `n_lanes` count; also the number of
+    turns of the driver. `turns` counts the starts of one kind of mixture."""
+    keys = jr.split(key, turns.size)
+    return fit_keys(fits, x, weight, keys, n_active, turns, n_lanes, ticket)
+
+
+def fit_keys(
     fits: RandomStarts,
     x: Data,
     weight: Weighting,
     keys: Any,
     n_active: Int[Array, " lanes"],
     turns: Int[Array, " lanes"],
+    n_lanes: Count | None = None,
     ticket: Ticket | None = None,
 ) -> tuple[Solution, Int[Array, ""]]:
-    """One data set, one lane per key; also the number of turns of the driver. `turns`
-    counts the starts of one kind of mixture."""
+    """As `fit_lanes`, with one key for each, and inside of a program."""
     fits, x = _common_dtype(fits, x)
     data = _Data.create(fits, x, weight)
-    return _fit(fits, lambda lane: data, keys, n_active, turns, ticket)
+    return _fit(fits, lambda lane: data, keys, n_active, turns, ticket, n_lanes)
 
 
-@eqx.filter_jit
+@program(lambda fits, xs, *_: _size(fits, xs) // len(xs))
 def fit_sets(
     fits: RandomStarts,
     xs: Array,
     weights: Array | None,
-    keys: Any,
+    key: Any,
+    n_restarts: int,
+    n_active: Count,
     n_lanes: Count,
     ticket: Ticket | None = None,
 ) -> tuple[Solution, Int[Array, ""]]:
-    """Many data sets, `(sets, samples, features)`, and keys `(sets, restarts)`: a lane
-    for each key, of which the first `n_lanes` are fitted."""
+    """Many data sets, `(sets, samples, features)`, each from as many starts: a lane for
+    each start, of which the first `n_lanes` are fitted."""
     fits, xs = _common_dtype(fits, xs)
-    n_sets, n_restarts = keys.shape[:2]
+    n_sets = len(xs)
+    # A set's keys do not depend on how many sets there are.
+    keys = jr.split(key, (n_sets, n_restarts))
     data = eqx.filter_vmap(lambda *one: _Data.create(fits, *one))(xs, weights)
     arrays, static = eqx.partition(data, eqx.is_array)
 
@@ -60,13 +86,25 @@ def fit_sets(
         fits,
         of_lane,
         keys.reshape(-1, *keys.shape[2:]),
-        jnp.full_like(lanes, fits.n_components),
+        jnp.broadcast_to(n_active, lanes.shape),
         lanes % n_restarts,
         ticket,
         n_lanes,
     )
     unflat = lambda leaf: leaf.reshape(n_sets, n_restarts, *leaf.shape[1:])
     return jax.tree.map(unflat, solutions), n_turns
+
+
+def fit_one(
+    fits: RandomStarts, x: Data, weight: Weighting, key: Any, n_active: Count
+) -> Solution:
+    """One fit from a random start, inside of a program."""
+    data = _Data.create(fits, x, weight)
+    start = moved(fits.start(data.source, key, n_active, 0), -data.source.pivot)
+    mixture, state = drive(data.step, fits.options.solver, start, None)
+    resolved = fits.options.is_resolved(mixture)
+    result = ending(state, data.source, weight, n_active, resolved)
+    return Solution.from_state(mixture, state, data.source, result)
 
 
 class _Data(eqx.Module):

@@ -1,15 +1,16 @@
 import functools as ft
 
-import jax.numpy as jnp
-import jax.random as jr
+import jax
+import numpy as np
 
 from .._core import buckets, inputs
-from .._core.describe import check_key
+from .._core.describe import as_key
+from .._core.known import constant, is_inside_program
 from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
-from .._mixture import GaussianMixture
+from .._mixture import GaussianMixture, padding
 from .._priors import RidgeLike
 from .error import raise_unless_successful
 from .fit_many import fit_lanes
@@ -17,7 +18,7 @@ from .options import as_initialiser, Options
 from .population import Population
 from .progress import AbstractProgress, report_to
 from .random_starts import check_frozen_at, RandomStarts
-from .solution import in_unit
+from .solution import in_unit, with_components
 
 
 def fit_restarts(
@@ -75,7 +76,7 @@ def fit_restarts(
     n_components = inputs.check_count(n_components, "n_components")
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
-    check_key(key)
+    key = as_key(key)
     inputs.check_enough_samples(x, weight, n_components)
     weight, unit = inputs.balance(weight)
     options = Options.create(
@@ -86,22 +87,30 @@ def fit_restarts(
         resolution=resolution,
         frozen=frozen,
     )
+    n_lanes = buckets.size(n_restarts) if n_restarts > 8 else n_restarts
+    x, weight = buckets.fill(
+        x, weight, key, initialiser, options, frozen_at, n_lanes=n_lanes
+    )
+    width = min(width, n_lanes)
+    n_padded = n_components
+    if frozen is None and not is_inside_program():
+        n_padded = padding.padded_size(n_components, width * x.size)
     fits = RandomStarts(
         covariance_class(covariance_type),
-        n_components,
+        n_padded,
         as_initialiser(initialiser),
         options,
-        width=min(width, n_restarts),
+        width=width,
         frozen_at=check_frozen_at(
             frozen_at, frozen, n_components, x.shape[1], covariance_type
         ),
     )
-    keys = jr.split(key, n_restarts)
-    x, weight = buckets.fill(x, weight, keys, fits, n_lanes=n_restarts)
-    n_active = jnp.full(n_restarts, n_components)
-    turns = jnp.arange(n_restarts)
-    run = ft.partial(fit_lanes, fits, x, weight, keys, n_active, turns)
+    n_active = constant(np.full(n_lanes, n_components))
+    turns = constant(np.arange(n_lanes))
+    used = constant(n_restarts)
+    run = ft.partial(fit_lanes, fits, x, weight, key, n_active, turns, used)
     solutions, n_turns = report_to(progress, "fit", n_restarts, run)
-    solutions = in_unit(solutions, unit)
+    solutions = jax.tree.map(lambda leaf: buckets.cut(leaf, n_restarts), solutions)
+    solutions = in_unit(with_components(solutions, n_components), unit)
     population = Population(solutions, n_turns, fits.width)
     return raise_unless_successful(population, population.best) if throw else population

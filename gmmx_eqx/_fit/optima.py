@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from .._core.axes import Axis
-from .._core.results import RESULTS
+from .._core.results import is_any, RESULTS
 from .._mixture import GaussianMixture
 from .solution import Solution, take
 
@@ -41,8 +41,8 @@ def distinct_optima(
     - `distance`: and if, with components matched, none differs by more than this; see
         `component_distances`.
     """
-    valid = np.asarray(solutions.result == RESULTS.successful)
-    valid = valid | np.asarray(solutions.result == RESULTS.max_steps_reached)
+    results = RESULTS.successful, RESULTS.max_steps_reached
+    valid = np.asarray(is_any(solutions.result, *results))
     values = np.asarray(solutions.mean_log_likelihood, dtype=np.float64)
     order = [int(i) for i in np.argsort(-values, kind="stable") if valid[i]]
     features = [_features(take(solutions, i).mixture) for i in range(len(values))]

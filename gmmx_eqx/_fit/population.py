@@ -3,7 +3,6 @@ import math
 import equinox as eqx
 from jaxtyping import Array, Int
 
-from .._core.results import RESULTS
 from .optima import distinct_optima, Optimum
 from .solution import Solution, take, take_best
 
@@ -38,7 +37,7 @@ class Population(eqx.Module):
     @property
     def n_converged(self) -> Int[Array, ""]:
         """How many lanes converged."""
-        return (self.solutions.result == RESULTS.successful).sum()
+        return self.solutions.converged.sum()
 
     def optima(self, nats: float = 1e-3, distance: float = 0.2) -> tuple[Optimum, ...]:
         """The distinct optima that the lanes ended at, the best first.

@@ -67,7 +67,7 @@ class RandomStarts(eqx.Module):
     pools_few_only: bool = eqx.field(static=True, default=False)
 
     def source(self, x: Data, weight: Weighting) -> InMemory:
-        return self.options.source(x, weight, of_lanes=True)
+        return self.options.source(x, weight, of_lanes=self.width > 1)
 
     def step(self, source: InMemory) -> EMStep:
         # The family alone says which E-step; a template is enough.

@@ -2,28 +2,25 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Int
 
 from .._core import buckets, inputs
 from .._core.aliases import Data, Weighting
-from .._core.describe import check_key, describe
+from .._core.describe import as_key, describe
+from .._core.known import constant
 from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
+from .._core.programs import program
 from .._covariances import (
     COVARIANCE,
     covariance_class,
     Family,
     FamilyLike,
-    LowRank,
-    take_components,
 )
 from .._em import AbstractEM
 from .._initialisers import AbstractInitialiser
-from .._mixture import GaussianMixture
 from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
 from .._priors import RidgeLike
@@ -33,7 +30,7 @@ from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to, Ticket
 from .random_starts import RandomStarts
 from .selection import Cell, Selection
-from .solution import in_unit, Solution, take, take_best
+from .solution import in_unit, Solution, take, take_best, with_components
 
 
 def select(
@@ -94,7 +91,7 @@ def select(
             f"`criterion` must be one of {', '.join(map(repr, Selection.CRITERIA))}; "
             f"got {describe(criterion)}."
         )
-    check_key(key)
+    key = as_key(key)
     inputs.check_enough_samples(x, weight, max(counts))
     weight, unit = inputs.balance(weight)
     n_balanced = float(len(x) if weight is None else np.sum(np.asarray(weight)))
@@ -112,26 +109,28 @@ def select(
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
     )
-    n_active = jnp.repeat(jnp.asarray(counts), n_restarts)
-    turns = jnp.tile(jnp.arange(n_restarts), len(counts))
-    keys = jr.split(key, n_active.size)
-    x, weight = buckets.fill(x, weight, keys, n_lanes=n_active.size)
+    n_fits = len(counts) * n_restarts
+    n_active = constant(np.repeat(counts, n_restarts))
+    turns = constant(np.tile(np.arange(n_restarts), len(counts)))
+    x, weight = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_fits)
 
     def cells_of(family: Family, ticket: Ticket | None) -> Iterator[Cell]:
         fits = RandomStarts(
-            family, max(counts), starts, options, width=min(width, n_active.size)
+            family, max(counts), starts, options, width=min(width, n_fits)
         )
-        lanes, _ = fit_lanes(fits, x, weight, keys, n_active, turns, ticket)
+        used = constant(n_fits)
+        lanes, _ = fit_lanes(fits, x, weight, key, n_active, turns, used, ticket)
         best, icl, n_converged = _best(lanes, x, weight, len(counts))
-        largest = _template(family, max(counts), x.shape[1])
+        icl, n_converged = np.asarray(icl), np.asarray(n_converged)
+        n_largest = best.mixture.n_parameters
         for i, count in enumerate(counts):
-            solution = in_unit(_without_empty(take(best, i), count), unit)
-            excess = largest.n_parameters - solution.mixture.n_parameters
+            solution = in_unit(with_components(take(best, i), count), unit)
+            excess = n_largest - solution.mixture.n_parameters
             completed = float(icl[i])
             if unit != 1:
-                completed -= largest.n_parameters * math.log(n_balanced)
+                completed -= n_largest * math.log(n_balanced)
                 completed *= float(unit)
-                completed += largest.n_parameters * math.log(n_samples)
+                completed += n_largest * math.log(n_samples)
             yield Cell.create(
                 solution,
                 n_samples,
@@ -143,21 +142,15 @@ def select(
     def run(ticket: Ticket | None) -> list[Cell]:
         cells = []
         for i, family in enumerate(families):
-            after = None if ticket is None else ticket.after(i * n_active.size)
+            after = None if ticket is None else ticket.after(i * n_fits)
             cells += cells_of(family, after)
         return cells
 
-    n_fits = len(families) * n_active.size
-    cells = report_to(progress, "fit", n_fits, run)
+    cells = report_to(progress, "fit", len(families) * n_fits, run)
     selection = Selection(tuple(cells), criterion)
     if throw:
         raise_unless_successful(selection, selection.best.solution)
     return selection
-
-
-def _template(family: Family, n_components: int, n_features: int) -> GaussianMixture:
-    covariance_type = family if isinstance(family, LowRank) else family.type
-    return GaussianMixture.create(n_components, n_features, covariance_type)
 
 
 def _as_tuple(values: Any, name: str, example: str) -> tuple[Any, ...]:
@@ -172,7 +165,7 @@ def _as_tuple(values: Any, name: str, example: str) -> tuple[Any, ...]:
     )
 
 
-@eqx.filter_jit
+@program()
 def _best(
     lanes: Solution, x: Data, weight: Weighting, n_cells: int
 ) -> tuple[Solution, Array, Int[Array, " cells"]]:
@@ -189,16 +182,3 @@ def _best(
 
     icl = jax.vmap(icl_of)(best.mixture)
     return best, icl, jnp.sum(by_cell.converged, axis=1)
-
-
-def _without_empty(solution: Solution, n_components: int) -> Solution:
-    """The solution without the components that were never active."""
-    mixture = solution.mixture
-    keep = lambda array: array[:, :n_components]
-    covariances = take_components(mixture.covariances, slice(n_components))
-    mixture = GaussianMixture(
-        weights=keep(mixture.weights),
-        means=keep(mixture.means),
-        covariances=covariances,
-    )
-    return eqx.tree_at(lambda s: s.mixture, solution, mixture)

@@ -9,11 +9,13 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from .._core import inputs
 from .._core.aliases import Count, Flag, PerFeature, Scalar, Weighting
+from .._core.known import is_on_host, put_like
 from .._core.pickling import Pickled
-from .._core.results import number, RESULTS, STATUSES
+from .._core.programs import program
+from .._core.results import is_any, number, RESULTS, STATUSES
 from .._core.weights import unbalance, Unit
 from .._em import AbstractEMState, Frozen
-from .._mixture import GaussianMixture
+from .._mixture import GaussianMixture, padding
 from .._sources import AbstractSource
 
 
@@ -76,7 +78,7 @@ class Solution(Pickled, eqx.Module):
     @property
     def converged(self) -> Bool[Array, "..."]:
         """Whether `result` is `successful`; of every fit if there are many."""
-        return self.result == RESULTS.successful
+        return is_any(self.result, RESULTS.successful)
 
     @property
     def status(self) -> str | Shaped[np.ndarray, "..."]:
@@ -121,25 +123,34 @@ class Solution(Pickled, eqx.Module):
 
 def take(solutions: Solution, index: Any) -> Solution:
     """One of many solutions, along the first axis."""
+    if isinstance(index, int) and all(map(is_on_host, jax.tree.leaves(solutions))):
+        own = lambda leaf: put_like(np.asarray(leaf)[index], leaf)
+        return jax.tree.map(own, solutions)
     return _take(solutions, jnp.asarray(index))
 
 
 # Compiled: ten times faster than array by array.
-@eqx.filter_jit
+@program()
 def _take(solutions: Solution, index: Count) -> Solution:
     return jax.tree.map(lambda leaf: leaf[index], solutions)
 
 
-def best_lane(solutions: Solution) -> Int[Array, ""]:
+def best_lane(solutions: Solution, n_lanes: Count | None = None) -> Int[Array, ""]:
     """The lane of the highest log-likelihood, along the first axis.
 
     A lane that converged or ran out of steps has a valid mixture and comes before one
     that failed otherwise, which comes before one that met a NaN. Of lanes that differ
     by rounding alone it is the first.
+
+    **Arguments:**
+
+    - `n_lanes`: how many of the lanes, the first ones, count; all if not given.
     """
     result = solutions.result
-    valid = (result == RESULTS.successful) | (result == RESULTS.max_steps_reached)
+    valid = is_any(result, RESULTS.successful, RESULTS.max_steps_reached)
     rank = jnp.where(valid, 2, jnp.where(result == RESULTS.nonfinite, 0, 1))
+    if n_lanes is not None:
+        rank = jnp.where(jnp.arange(rank.size) < n_lanes, rank, -1)
     candidate = rank == jnp.max(rank)
     value = jnp.where(candidate, solutions.log_likelihood, -jnp.inf)
     value = jnp.where(jnp.isnan(value), -jnp.inf, value)
@@ -148,23 +159,23 @@ def best_lane(solutions: Solution) -> Int[Array, ""]:
     return jnp.argmax(value >= highest - rounding)
 
 
-@eqx.filter_jit
-def take_best(solutions: Solution) -> Solution:
-    """The best lane of solutions with a leading axis."""
-    return take(solutions, best_lane(solutions))
+@program()
+def take_best(solutions: Solution, n_lanes: Count | None = None) -> Solution:
+    """The best lane of solutions with a leading axis; see `best_lane`."""
+    return take(solutions, best_lane(solutions, n_lanes))
 
 
 def ending(
     state: AbstractEMState,
     source: AbstractSource,
     weight: Weighting,
-    n_components: int | Count,
+    n_components: Count,
     is_resolved: Flag,
 ) -> RESULTS:
     """How a fit to weighted samples ended: whatever its solver says, it cannot be
     right if there are too few of them, or if it is not resolved."""
     result = state.record.result
-    valid = (result == RESULTS.successful) | (result == RESULTS.max_steps_reached)
+    valid = is_any(result, RESULTS.successful, RESULTS.max_steps_reached)
     unresolved = valid & ~is_resolved
     result = RESULTS.where(unresolved, RESULTS.component_unresolved, result)
     if weight is None or weight.ndim == 0:
@@ -181,6 +192,12 @@ def in_unit(solution: Solution, unit: Unit) -> Solution:
     own = lambda s: (s.log_likelihood, s.log_likelihoods)
     values = tuple(unbalance(value, unit) for value in own(solution))
     return eqx.tree_at(own, solution, values)
+
+
+def with_components(solution: Solution, n_components: int) -> Solution:
+    """A solution, or many, with the first components alone."""
+    mixture = padding.unpad(solution.mixture, n_components)
+    return eqx.tree_at(lambda s: s.mixture, solution, mixture)
 
 
 def moved(mixture: GaussianMixture, by: PerFeature) -> GaussianMixture:

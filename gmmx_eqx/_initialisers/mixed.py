@@ -1,16 +1,22 @@
 import math
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 
 from .._core import linalg
 from .._core.aliases import Count
+from .._core.known import constant, is_known
 from .._core.likes import KeyLike
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, Partition
 from .k_means import lloyd, MAX_STEPS, TOL
 from .scaling import as_scaling, Scaling, ScalingMatrix
 from .seeding import seed
+
+
+def as_count(turn: Any) -> Count:
+    return constant(turn) if is_known(turn) else jnp.asarray(turn)
 
 
 # Which kind of start it is in turn. As numbers, so that all kinds are one program.
@@ -35,7 +41,7 @@ class Mixed(AbstractInitialiser):
     scaling: Scaling = eqx.field(
         static=True, converter=as_scaling, default=Scaling.auto
     )
-    turn: Count = eqx.field(converter=jnp.asarray, default=0)
+    turn: Count = eqx.field(converter=as_count, default=0)
 
     def partition_scaled(
         self,

@@ -20,14 +20,16 @@ from .._core.aliases import (
     Weights,
 )
 from .._core.axes import Axis
-from .._core.describe import check_key
+from .._core.describe import as_key
+from .._core.known import constant
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
 from .._core.pickling import Pickled
 from .._core.placement import all_on_automatic_mesh
 from .._core.processes import check_process
+from .._core.programs import program
 from .._core.weights import log_unit, unbalance, Unit
 from .._covariances import AbstractCovariances, log_density
-from . import densities, sampling
+from . import densities, padding, sampling
 
 
 class AbstractGaussianMixture(Pickled, eqx.Module):
@@ -180,7 +182,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         """The samples of `sample`, and the component each is from, shape
         `(n_samples,)`."""
         self.check_one()
-        check_key(key)
+        key = as_key(key)
         n_samples = inputs.check_count(n_samples, "n_samples")
         return _sample(self, key, n_samples)
 
@@ -199,7 +201,8 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         x, _ = inputs.as_data(x, n_features=self.n_features, like=self)
         mixture = all_on_automatic_mesh(self, "mixture")
         filled, _ = buckets.fill(x, None, mixture)
-        return buckets.cut(_per_datum(mixture, filled, fn), x.shape[0])
+        found = _per_datum(padding.pad(mixture, filled), filled, fn)
+        return buckets.cut(found, x.shape[0], self.n_components)
 
     def _totals(
         self,
@@ -215,16 +218,18 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         weight, unit = inputs.balance(weight)
         mixture = all_on_automatic_mesh(self, "mixture")
         x, weight = buckets.fill(x, weight, mixture)
+        mixture = padding.pad(mixture, x)
         return *weighted_sum(mixture, x, weight, fn), unit
 
     def _bayesian(self, total: Scalar, n_samples: Scalar, unit: Unit) -> Scalar:
-        log_n_samples = jnp.log(n_samples)
-        if unit != 1:
-            log_n_samples = log_n_samples + log_unit(unit)
-        return -2 * unbalance(total, unit) + self.n_parameters * log_n_samples
+        # Arrays, so that it is one program for all mixtures.
+        n_parameters = constant(self.n_parameters, total.dtype)
+        log_of_unit = constant(log_unit(unit), total.dtype)
+        total = unbalance(total, unit)
+        return _bayesian(total, n_samples, n_parameters, log_of_unit)
 
 
-@eqx.filter_jit
+@program()
 def _per_datum(
     mixture: AbstractGaussianMixture, x: Data, fn: Callable[..., Any]
 ) -> Any:
@@ -240,7 +245,7 @@ def _per_datum(
     return densities.map_chunks(of_chunk, x, mixture.n_components)
 
 
-@eqx.filter_jit
+@program()
 def weighted_sum(
     mixture: AbstractGaussianMixture,
     x: Data,
@@ -264,7 +269,14 @@ def weighted_sum(
     return jnp.sum(jnp.where(counted, weight * values, 0)), jnp.sum(weight)
 
 
-@eqx.filter_jit
+@program()
+def _bayesian(
+    total: Scalar, n_samples: Scalar, n_parameters: Scalar, log_unit: Scalar
+) -> Scalar:
+    return -2 * total + n_parameters * (jnp.log(n_samples) + log_unit)
+
+
+@program()
 def _sample(
     mixture: AbstractGaussianMixture, key: Any, n_samples: int
 ) -> tuple[Data, Labels]:

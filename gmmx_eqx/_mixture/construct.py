@@ -4,7 +4,6 @@ import functools as ft
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +11,8 @@ import numpy as np
 from .._core import buckets, inputs
 from .._core.aliases import Data, Means, PerDatumComponent, Weighting, Weights
 from .._core.axes import Axis
-from .._core.describe import check_instance, check_key
+from .._core.describe import as_key, check_instance
+from .._core.programs import program
 from .._covariances import (
     AbstractCovariances,
     Family,
@@ -91,7 +91,7 @@ def from_initialiser(
     check_instance(initialiser, AbstractInitialiser, "initialiser", "KMeans()")
     x, weight = inputs.as_data(x, sample_weight, fits=True)
     n_components = inputs.check_count(n_components, "n_components")
-    check_key(key)
+    key = as_key(key)
     inputs.check_enough_samples(x, weight, n_components)
     ridge = as_ridge(reg_covar)
     weight, _ = inputs.balance(weight)
@@ -99,7 +99,7 @@ def from_initialiser(
     return _from_initialiser(initialiser, family, x, n_components, key, ridge, weight)
 
 
-@eqx.filter_jit
+@program(lambda _, family, x, n_components, *rest: n_components * x.size)
 def _from_initialiser(
     initialiser: AbstractInitialiser,
     family: Family,
@@ -170,7 +170,7 @@ def _check_responsibilities(resp: PerDatumComponent, weight: Any) -> None:
         )
 
 
-@eqx.filter_jit
+@program()
 def _from_responsibilities(
     family: Family,
     x: Data,

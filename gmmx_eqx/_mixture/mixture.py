@@ -1,11 +1,11 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._core import inputs
 from .._core.aliases import Means, Weights
+from .._core.known import constant
 from .._core.likes import (
     CovariancesLike,
     DataLike,
@@ -65,11 +65,11 @@ class GaussianMixture(AbstractGaussianMixture):
         n_components = inputs.check_count(n_components, "n_components")
         n_features = inputs.check_count(n_features, "n_features")
         family = covariance_class(covariance_type)
-        weights = jnp.full((1, n_components, 1, 1), 1 / n_components, dtype=float)
-        means = jnp.zeros((1, n_components, n_features, 1))
+        weights = np.full((1, n_components, 1, 1), 1 / n_components)
+        means = np.zeros((1, n_components, n_features, 1))
         return cls(
-            weights=jax.device_put(weights, device),
-            means=jax.device_put(means, device),
+            weights=constant(weights, device=device),
+            means=constant(means, device=device),
             covariances=family.create(n_components, n_features, device),
         )
 

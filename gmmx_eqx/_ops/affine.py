@@ -2,6 +2,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._core.likes import MapLike, VectorLike
+from .._core.programs import program
 from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .arguments import as_array, as_map, as_vector, common_dtype
 from .gaussian import push
@@ -44,7 +45,7 @@ def affine(
     return _affine(mixture, operator, as_vector(offset, "b", mixture, n_outputs))
 
 
-@eqx.filter_jit
+@program()
 def _affine(
     mixture: AbstractGaussianMixture, operator: AbstractMap, offset: Observations
 ) -> GaussianMixture:
@@ -53,7 +54,7 @@ def _affine(
     return eqx.tree_at(lambda m: m.means, pushed, pushed.means + offset)
 
 
-@eqx.filter_jit
+@program()
 def push_mixture(
     mixture: AbstractGaussianMixture, operator: AbstractMap
 ) -> GaussianMixture:

@@ -1,7 +1,7 @@
-import equinox as eqx
 import jax.numpy as jnp
 
 from .._core.likes import FeaturesLike, VectorLike
+from .._core.programs import program
 from .._covariances import TiedSphericalCovariances
 from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .arguments import as_vector, common_dtype
@@ -39,7 +39,7 @@ def condition(
     return _condition(mixture, given, others, y)
 
 
-@eqx.filter_jit
+@program()
 def _condition(
     mixture: AbstractGaussianMixture, given: Features, others: Features, y: Observations
 ) -> GaussianMixture:

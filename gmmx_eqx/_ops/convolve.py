@@ -1,8 +1,8 @@
-import equinox as eqx
 import jax.numpy as jnp
 
 from .._core import inputs
 from .._core.likes import NoiseLike, VectorLike
+from .._core.programs import program
 from .._covariances import AbstractCovariances
 from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .arguments import as_array, as_noise, as_vector
@@ -43,7 +43,7 @@ def convolve(
     return _convolve(mixture, added, shift)
 
 
-@eqx.filter_jit
+@program()
 def _convolve(
     mixture: AbstractGaussianMixture, noise: AbstractCovariances, shift: Observations
 ) -> GaussianMixture:

@@ -1,9 +1,9 @@
-import equinox as eqx
 import jax.numpy as jnp
 
 from .._core import buckets, inputs
 from .._core.aliases import Data
 from .._core.likes import DataLike, NoiseLike
+from .._core.programs import program
 from .._covariances import AbstractCovariances
 from .._mixture import AbstractGaussianMixture, check_mixture, densities
 from .arguments import as_noise, common_dtype
@@ -37,7 +37,7 @@ def denoise(
     return buckets.cut(_denoise(mixture, noise, filled), y.shape[0])
 
 
-@eqx.filter_jit
+@program()
 def _denoise(
     mixture: AbstractGaussianMixture, noise: AbstractCovariances, y: Data
 ) -> Data:

@@ -1,12 +1,12 @@
 """The Kullback-Leibler divergence between mixtures: bounds and an approximation."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from .._core import linalg
 from .._core.aliases import Scalar, Weights
 from .._core.axes import Axis
+from .._core.programs import program
 from .._mixture import AbstractGaussianMixture
 from . import entropy, gaussians, pairwise
 from .arguments import check_pair
@@ -59,7 +59,7 @@ def kl_bounds(
     return _kl_bounds(*check_pair(first, second))
 
 
-@eqx.filter_jit
+@program()
 def _kl_variational(
     first: AbstractGaussianMixture, second: AbstractGaussianMixture
 ) -> Scalar:
@@ -69,7 +69,7 @@ def _kl_variational(
     return gaussians.average(first.weights, to(first) - to(second))
 
 
-@eqx.filter_jit
+@program()
 def _kl_bounds(
     first: AbstractGaussianMixture, second: AbstractGaussianMixture
 ) -> Bounds:

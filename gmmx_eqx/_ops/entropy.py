@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from .._core import linalg
 from .._core.aliases import Scalar
 from .._core.axes import Axis
+from .._core.programs import program
 from .._mixture import AbstractGaussianMixture, check_mixture
 from . import gaussians, pairwise
 from .gaussians import Gaussians
@@ -46,7 +47,7 @@ def entropy_bounds(mixture: AbstractGaussianMixture) -> Bounds:
     return _entropy_bounds(mixture)
 
 
-@eqx.filter_jit
+@program()
 def _entropy_bounds(mixture: AbstractGaussianMixture) -> Bounds:
     return bounds(mixture)
 

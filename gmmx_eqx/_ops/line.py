@@ -11,6 +11,7 @@ from .._core import inputs, linalg
 from .._core.aliases import PerSample, PerSampleTotal, Samples, Weights
 from .._core.axes import Axis
 from .._core.likes import PointsLike
+from .._core.programs import program
 from .._mixture import AbstractGaussianMixture, check_mixture
 from .normal import log_ndtr
 
@@ -126,7 +127,7 @@ def _cumulative(
     return _of_points(mixture, x, upper, log)
 
 
-@eqx.filter_jit
+@program()
 def _of_points(
     mixture: AbstractGaussianMixture, x: Points, upper: bool, log: bool
 ) -> Points:

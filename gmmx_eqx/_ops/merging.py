@@ -1,6 +1,5 @@
 """Groups of components, each put into one component."""
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
@@ -8,6 +7,7 @@ from .._core import inputs
 from .._core.aliases import Labels
 from .._core.axes import Axis
 from .._core.likes import GroupsLike
+from .._core.programs import program
 from .._covariances import merge_components, unshared
 from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .gaussians import as_batch
@@ -54,7 +54,7 @@ def merge(mixture: AbstractGaussianMixture, groups: GroupsLike) -> GaussianMixtu
     return _merge(mixture, jnp.asarray(numbers), int(found.size))
 
 
-@eqx.filter_jit
+@program()
 def _merge(
     mixture: AbstractGaussianMixture, groups: Labels, n_groups: int
 ) -> GaussianMixture:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +11,7 @@ from jaxtyping import Array, Float
 from .._core import buckets, inputs
 from .._core.aliases import Data, PerDatum
 from .._core.likes import DataLike
+from .._core.programs import program
 from .._covariances import TiedDiagCovariances
 from .._mixture import AbstractGaussianMixture, check_mixture, densities
 from .maps import DiagonalMap
@@ -78,7 +78,7 @@ def _log_prob(row: Float[Array, " features"], posterior: Posterior) -> Array:
     return posterior.log_evidence[0, 0, 0, 0]
 
 
-@eqx.filter_jit
+@program()
 def _per_row(
     mixture: AbstractGaussianMixture, x: Data, fn: Callable[..., Any]
 ) -> Array:

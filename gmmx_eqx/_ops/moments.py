@@ -1,12 +1,12 @@
 """The mean and the covariance of a mixture as a whole."""
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import linalg
 from .._core.aliases import Means
 from .._core.axes import Axis
+from .._core.programs import program
 from .._mixture import AbstractGaussianMixture, check_mixture
 
 
@@ -24,12 +24,12 @@ def covariance(mixture: AbstractGaussianMixture) -> Float[Array, "features featu
     return _covariance(mixture)
 
 
-@eqx.filter_jit
+@program()
 def _mean(mixture: AbstractGaussianMixture) -> Float[Array, " features"]:
     return (mixture.means - _about_mean(mixture))[0, 0, :, 0]
 
 
-@eqx.filter_jit
+@program()
 def _covariance(
     mixture: AbstractGaussianMixture,
 ) -> Float[Array, "features features"]:

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 
 from .._core import inputs
 from .._core.aliases import PerDatum, Scalar
-from .._core.describe import check_key
+from .._core.describe import as_key
 from .._core.likes import KeyLike
 from .._core.pickling import Pickled
+from .._core.programs import program
 from .._mixture import AbstractGaussianMixture, check_mixture
 from .arguments import check_pair
 
@@ -44,7 +45,7 @@ def entropy_monte_carlo(
     in the weights.
     """
     check_mixture(mixture)
-    check_key(key)
+    key = as_key(key)
     n_samples = _check_n_samples(n_samples)
     return _entropy(mixture, key, n_samples)
 
@@ -62,7 +63,7 @@ def kl_monte_carlo(
     value is unbiased, and so may be negative where the divergence is small.
     """
     first, second = check_pair(first, second)
-    check_key(key)
+    key = as_key(key)
     n_samples = _check_n_samples(n_samples)
     return _kl(first, second, key, n_samples)
 
@@ -74,12 +75,12 @@ def _check_n_samples(n_samples: int) -> int:
     return n_samples
 
 
-@eqx.filter_jit
+@program()
 def _entropy(mixture: AbstractGaussianMixture, key: Any, n_samples: int) -> Estimate:
     return _mean(mixture, lambda x: -mixture.log_prob(x), key, n_samples)
 
 
-@eqx.filter_jit
+@program()
 def _kl(
     first: AbstractGaussianMixture,
     second: AbstractGaussianMixture,

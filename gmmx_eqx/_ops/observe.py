@@ -1,7 +1,6 @@
-import equinox as eqx
-
 from .._core.aliases import Scalar
 from .._core.likes import MapLike, NoiseLike, VectorLike
+from .._core.programs import program
 from .._covariances import AbstractCovariances
 from .._mixture import AbstractGaussianMixture, check_mixture, GaussianMixture
 from .arguments import as_map, as_noise, as_vector, common_dtype
@@ -51,7 +50,7 @@ def observe(
     return _observe(mixture, operator, noise, as_vector(y, "y", mixture, n_outputs))
 
 
-@eqx.filter_jit
+@program()
 def _observe(
     mixture: AbstractGaussianMixture,
     operator: AbstractMap,

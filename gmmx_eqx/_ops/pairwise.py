@@ -2,11 +2,11 @@
 
 import math
 
-import equinox as eqx
 import jax.numpy as jnp
 
 from .._core import linalg
 from .._core.axes import Axis
+from .._core.programs import program
 from .._mixture import AbstractGaussianMixture
 from . import gaussians
 from .arguments import check_pair
@@ -25,7 +25,7 @@ def kl_pairwise(
     return _pairwise_kl(first, second)
 
 
-@eqx.filter_jit
+@program()
 def _pairwise_kl(
     first: AbstractGaussianMixture, second: AbstractGaussianMixture
 ) -> PairsTable:

@@ -1,8 +1,8 @@
-import equinox as eqx
 import jax.numpy as jnp
 
 from .._core.aliases import Scalar
 from .._core.axes import Axis
+from .._core.programs import program
 from .._covariances import as_plain, repeat_components, tile_components
 from .._mixture import AbstractGaussianMixture, GaussianMixture
 from .arguments import check_pair
@@ -28,7 +28,7 @@ def product(
     return _product(*check_pair(p, q, ("p", "q")))
 
 
-@eqx.filter_jit
+@program()
 def _product(
     p: AbstractGaussianMixture, q: AbstractGaussianMixture
 ) -> tuple[GaussianMixture, Scalar]:

@@ -3,7 +3,6 @@
 import math
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +12,7 @@ from .._core import inputs, linalg
 from .._core.aliases import Count, PerSample, PerSampleTotal, Samples
 from .._core.axes import Axis
 from .._core.likes import PointsLike
+from .._core.programs import program
 from .._mixture import AbstractGaussianMixture
 from . import line
 from .line import Line, Points
@@ -49,7 +49,7 @@ def quantile(mixture: AbstractGaussianMixture, q: PointsLike) -> Points:
     return _quantile(mixture, q)
 
 
-@eqx.filter_jit
+@program()
 def _quantile(mixture: AbstractGaussianMixture, q: Points) -> Points:
     parameters = line.as_line(mixture, q)
     inside = (q > 0) & (q < 1)

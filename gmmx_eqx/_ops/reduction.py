@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
@@ -11,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from .._core import inputs, linalg
 from .._core.aliases import Labels
+from .._core.programs import program
 from .._covariances import (
     AbstractValues,
     as_values,
@@ -60,7 +60,7 @@ def reduce(mixture: AbstractGaussianMixture, n_components: int) -> GaussianMixtu
     return _reduce(mixture, n_components)
 
 
-@eqx.filter_jit
+@program()
 def _reduce(mixture: AbstractGaussianMixture, n_components: int) -> GaussianMixture:
     groups = _groups(jax.lax.stop_gradient(mixture), n_components)
     return merging.merged(mixture, groups, n_components)

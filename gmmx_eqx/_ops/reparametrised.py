@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -10,8 +9,9 @@ import jax.random as jr
 from .._core import inputs
 from .._core.aliases import Count, Data, Samples, Scalar
 from .._core.axes import Axis
-from .._core.describe import check_key
+from .._core.describe import as_key
 from .._core.likes import AmountLike, KeyLike
+from .._core.programs import program
 from .._covariances import take_components
 from .._mixture import AbstractGaussianMixture, check_mixture
 from . import line, quantiles
@@ -45,12 +45,12 @@ def sample_implicit(
         arXiv:1607.05690.
     """
     line.check_line(mixture)
-    check_key(key)
+    key = as_key(key)
     n_samples = inputs.check_count(n_samples, "n_samples")
     return _sample_implicit(mixture, key, n_samples)
 
 
-@eqx.filter_jit
+@program()
 def _sample_implicit(
     mixture: AbstractGaussianMixture, key: Any, n_samples: int
 ) -> Data:
@@ -89,7 +89,7 @@ def sample_relaxed(
         Maddison, Mnih, Teh (2017), The Concrete Distribution. ICLR.
     """
     check_mixture(mixture)
-    check_key(key)
+    key = as_key(key)
     n_samples = inputs.check_count(n_samples, "n_samples")
     temperature = inputs.as_nonnegative(temperature, "temperature")
     number = inputs.concrete(temperature)
@@ -98,7 +98,7 @@ def sample_relaxed(
     return _sample_relaxed(mixture, key, n_samples, temperature)
 
 
-@eqx.filter_jit
+@program()
 def _sample_relaxed(
     mixture: AbstractGaussianMixture, key: Any, n_samples: int, temperature: Scalar
 ) -> Data:

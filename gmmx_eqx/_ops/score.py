@@ -1,10 +1,10 @@
-import equinox as eqx
 import jax.numpy as jnp
 
 from .._core import buckets, inputs, linalg
 from .._core.aliases import Data
 from .._core.axes import as_columns, Axis
 from .._core.likes import DataLike
+from .._core.programs import program
 from .._mixture import AbstractGaussianMixture, check_mixture, densities
 from .gaussian import log_density_of
 
@@ -31,7 +31,7 @@ def score_function(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
     return buckets.cut(_score(mixture, filled), x.shape[0])
 
 
-@eqx.filter_jit
+@program()
 def _score(mixture: AbstractGaussianMixture, x: Data) -> Data:
     mixture, x = inputs.common_dtype(mixture, x)
     whitening = mixture.covariances.whitening(mixture.n_features, tolerant=True)

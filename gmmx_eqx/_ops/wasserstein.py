@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._core.aliases import Scalar
+from .._core.programs import program
 from .._mixture import AbstractGaussianMixture
 from . import bures, gaussians
 from .arguments import check_pair
@@ -56,7 +57,7 @@ def wasserstein(
     return _wasserstein(*check_pair(first, second))
 
 
-@eqx.filter_jit
+@program()
 def _wasserstein(
     first: AbstractGaussianMixture, second: AbstractGaussianMixture
 ) -> Transport:

@@ -3,7 +3,6 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from .._core.results import RESULTS
 from .._fit import Solution
 from .axes import axes_or_new
 from .palette import BLUE
@@ -37,7 +36,7 @@ def plot_convergence(
     """
     histories = _histories(solution)
     n_steps = np.atleast_1d(np.asarray(solution.n_steps))
-    good = np.atleast_1d(np.asarray(solution.result == RESULTS.successful))
+    good = np.atleast_1d(np.asarray(solution.converged))
     ax = axes_or_new(ax)
     final = [_last(history) for history in histories]
     order = np.argsort(np.where(np.isnan(final), -np.inf, final), kind="stable")

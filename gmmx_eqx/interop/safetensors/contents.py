@@ -4,7 +4,6 @@ import dataclasses
 import json
 from typing import Any, TypeAlias
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +12,7 @@ from jaxtyping import Array
 from ..._core import linalg
 from ..._core.aliases import Flag
 from ..._core.axes import Axis
+from ..._core.programs import program
 from ..._core.results import number, RESULTS, STATUSES
 from ..._covariances import (
     AbstractCovariances,
@@ -300,4 +300,4 @@ def _is_sound(mixture: GaussianMixture) -> Flag:
     return finite & jnp.all(gap <= rounding * scale * linalg.transpose(scale))
 
 
-_are_sound = eqx.filter_jit(jax.vmap(_is_sound))
+_are_sound = program()(jax.vmap(_is_sound))

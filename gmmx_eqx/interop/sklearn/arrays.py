@@ -1,17 +1,20 @@
 """The parameters of a mixture as scikit-learn holds them: NumPy arrays without the axes
 of size one."""
 
+import contextlib
 from typing import Any
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
+from scipy import linalg
 
 from ..._core.aliases import Values
 from ..._core.axes import Axis
+from ..._core.known import constant
+from ..._core.programs import program
 from ..._covariances import (
     AbstractCovariances,
+    AbstractValues,
     class_of,
     Family,
     fields_of,
@@ -25,12 +28,6 @@ from ..._mixture import GaussianMixture
 TYPES = ("full", "tied", "diag", "spherical")
 
 
-@eqx.filter_jit
-def factor_of(covariances: AbstractCovariances) -> Values:
-    """Compiled: operation by operation it takes longer than a small fit."""
-    return covariances.precisions_cholesky
-
-
 def attributes(mixture: GaussianMixture) -> dict[str, np.ndarray]:
     """The attributes of a fitted estimator, by name.
 
@@ -40,7 +37,7 @@ def attributes(mixture: GaussianMixture) -> dict[str, np.ndarray]:
     not positive definite.
     """
     covariances = mixture.covariances
-    factor = np.squeeze(_own(factor_of(covariances)), squeezed_axes(type(covariances)))
+    factor = factor_of(covariances)
     arrays = {
         "weights_": _own(mixture.weights_numpy),
         "means_": _own(mixture.means_numpy),
@@ -61,14 +58,38 @@ def attributes(mixture: GaussianMixture) -> dict[str, np.ndarray]:
     return arrays
 
 
+def factor_of(covariances: AbstractCovariances) -> np.ndarray:
+    """`precisions_cholesky`, without a program for every shape where the family is one
+    array."""
+    family = type(covariances)
+    if not isinstance(covariances, AbstractValues):
+        return np.squeeze(_own(_compiled_factor(covariances)), squeezed_axes(family))
+    values = covariances.values_numpy
+    with np.errstate(all="ignore"):
+        if not has_matrices(family):
+            return 1 / np.sqrt(values)
+        eye = np.eye(values.shape[-1], dtype=values.dtype)
+        factors = np.full_like(values, np.nan)
+        for index in np.ndindex(values.shape[:-2]):
+            with contextlib.suppress(np.linalg.LinAlgError):
+                lower = np.linalg.cholesky(values[index])
+                factors[index] = linalg.solve_triangular(lower, eye, lower=True).T
+    return factors
+
+
+@program()
+def _compiled_factor(covariances: AbstractCovariances) -> Values:
+    return covariances.precisions_cholesky
+
+
 def as_weights(weights: Any, dtype: Any) -> Array:
     axes = (Axis.batch, Axis.features, Axis.features_covar)
-    return jnp.asarray(np.expand_dims(np.asarray(weights, dtype), axes))
+    return constant(np.expand_dims(np.asarray(weights, dtype), axes))
 
 
 def as_means(means: Any, dtype: Any) -> Array:
     axes = (Axis.batch, Axis.features_covar)
-    return jnp.asarray(np.expand_dims(np.asarray(means, dtype), axes))
+    return constant(np.expand_dims(np.asarray(means, dtype), axes))
 
 
 def fields(covariances: AbstractCovariances) -> dict[str, np.ndarray] | None:
@@ -91,7 +112,7 @@ def as_mixture(
     cls: Any = class_of(family)
     if fields is None:
         fields = {"values": np.expand_dims(covariances, squeezed_axes(cls))}
-    arrays = {name: jnp.asarray(np.asarray(v, dtype)) for name, v in fields.items()}
+    arrays = {name: constant(value, dtype) for name, value in fields.items()}
     return GaussianMixture(
         weights=as_weights(weights, dtype),
         means=as_means(means, dtype),

@@ -1,19 +1,22 @@
 """Fits from one start, or from many as one program."""
 
+import dataclasses
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 
 from ..._core import buckets
-from ..._core.aliases import Data, SampleWeight, Weighting
+from ..._core.aliases import Count, Data, SampleWeight, Weighting
+from ..._core.known import constant
+from ..._core.programs import program
 from ..._fit import fit, Solution
-from ..._fit.fit_many import fit_lanes
+from ..._fit.fit_many import fit_keys, fit_one
 from ..._fit.random_starts import RandomStarts
-from ..._fit.solution import take_best
-from ..._mixture import GaussianMixture
+from ..._fit.solution import take_best, with_components
+from ..._mixture import GaussianMixture, padding
 
 
 def fit_from(
@@ -37,35 +40,64 @@ def fit_starts(
     settings: RandomStarts,
     x: Data,
     weight: SampleWeight | None,
-    key: Any,
+    seed: int,
     n_starts: int,
 ) -> tuple[Solution, Solution]:
     """The best of fits from random starts; and all of them, along a leading axis if
     there are more than one."""
-    # Not `split`: more starts must begin with those of fewer.
-    keys = jax.vmap(lambda index: jr.fold_in(key, index))(jnp.arange(n_starts))
-    filled = buckets.fill(x, weight, n_lanes=n_starts)
-    if n_starts > 1:
-        return _fit_lanes(settings, *filled, keys)
-    start = _start(settings, *filled, keys[0])
-    solution = fit_from(settings, start, x, weight)
-    return solution, solution
+    n_lanes = buckets.size(n_starts) if n_starts > 8 else n_starts
+    x, weight = buckets.fill(x, weight, n_lanes=n_lanes)
+    n_components = settings.n_components
+    settings = dataclasses.replace(settings, width=min(settings.width, n_lanes))
+    if not jax.tree.leaves(settings.given):
+        n_padded = padding.padded_size(n_components, settings.width * x.size)
+        settings = dataclasses.replace(settings, n_components=n_padded)
+    counts = constant(n_components), constant(n_starts)
+    run = _fit_lanes if n_starts > 1 else _fit_one
+    best, every = run(settings, x, weight, constant(seed, np.uint32), *counts, n_lanes)
+    every = jax.tree.map(lambda leaf: buckets.cut(leaf, n_starts), every)
+    of = lambda solution: with_components(solution, n_components)
+    return of(best), of(every)
 
 
-@eqx.filter_jit
-def _start(
-    settings: RandomStarts, x: Data, weight: Weighting, key: Any
-) -> GaussianMixture:
-    n_active = jnp.asarray(settings.n_components)
-    source = settings.source(x, weight)
-    return settings.start(source, key, n_active, jnp.array(0))
+def _size(settings: RandomStarts, x: Data, *_: Any) -> int:
+    return settings.width * settings.n_components * x.size
 
 
-@eqx.filter_jit
-def _fit_lanes(
-    settings: RandomStarts, x: Data, weight: Weighting, keys: Any
+@program(_size)
+def _fit_one(
+    settings: RandomStarts,
+    x: Data,
+    weight: Weighting,
+    seed: Count,
+    n_active: Count,
+    n_starts: Count,
+    n_lanes: int,
 ) -> tuple[Solution, Solution]:
-    n_active = jnp.full(len(keys), settings.n_components)
-    turns = jnp.arange(len(keys))
-    solutions, _ = fit_lanes(settings, x, weight, keys, n_active, turns)
-    return take_best(solutions), solutions
+    del n_starts
+    (key,) = _keys(seed, n_lanes)
+    solution = fit_one(settings, x, weight, key, n_active)
+    return solution, jax.tree.map(lambda leaf: leaf[None], solution)
+
+
+@program(_size)
+def _fit_lanes(
+    settings: RandomStarts,
+    x: Data,
+    weight: Weighting,
+    seed: Count,
+    n_active: Count,
+    n_starts: Count,
+    n_lanes: int,
+) -> tuple[Solution, Solution]:
+    keys = _keys(seed, n_lanes)
+    turns = jnp.arange(n_lanes)
+    active = jnp.full(n_lanes, n_active)
+    lanes, _ = fit_keys(settings, x, weight, keys, active, turns, n_starts)
+    return take_best(lanes, n_starts), lanes
+
+
+def _keys(seed: Count, n_starts: int) -> Any:
+    key = jr.key(seed)
+    # Not `split`: more starts must begin with those of fewer.
+    return jax.vmap(lambda index: jr.fold_in(key, index))(jnp.arange(n_starts))

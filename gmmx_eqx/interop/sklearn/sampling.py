@@ -1,6 +1,6 @@
 import numpy as np
 
-from ..._covariances import has_matrices
+from ..._covariances import has_matrices, squeezed_axes
 from ..._mixture import GaussianMixture
 from .arrays import factor_of
 
@@ -20,8 +20,10 @@ def draw(
         np.arange(n_components), rng.multinomial(n_samples, weights / weights.sum())
     )
     noise = rng.standard_normal((n_samples, n_features))
-    u = np.asarray(factor_of(mixture.covariances), np.float64)
-    is_diagonal = not has_matrices(type(mixture.covariances))
+    family = type(mixture.covariances)
+    factor = factor_of(mixture.covariances).astype(np.float64)
+    u = np.expand_dims(factor, squeezed_axes(family))
+    is_diagonal = not has_matrices(family)
     size = 1 if is_diagonal else n_features
     u = np.broadcast_to(u, (1, n_components, n_features, size))[0]
     parts = []

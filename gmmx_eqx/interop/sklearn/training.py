@@ -4,13 +4,12 @@ import time
 from typing import Any
 
 import jax
-import jax.random as jr
 import numpy as np
 from sklearn.utils import check_random_state
 
 from ..._core import inputs
 from ..._core.aliases import Data, SampleWeight
-from ..._core.results import RESULTS
+from ..._core.results import is_any, RESULTS
 from ..._covariances import covariance_class
 from ..._fit import Solution
 from ..._fit.options import Options
@@ -65,7 +64,7 @@ def train(
         # One number a fit, so that a generator makes other starts in the next one.
         seed = check_random_state(estimator.random_state).randint(2**31 - 1)
         n_starts = int(estimator.n_init)
-        solution, every = fit_starts(settings, data, weight, jr.key(seed), n_starts)
+        solution, every = fit_starts(settings, data, weight, seed, n_starts)
     else:
         solution = every = fit_from(settings, start, data, weight)
     _check_success(solution)
@@ -96,8 +95,7 @@ def _as_data(
 
 
 def _check_success(solution: Solution) -> None:
-    failures = (RESULTS.component_collapsed, RESULTS.nonfinite)
-    if any(bool(solution.result == failure) for failure in failures):
+    if is_any(solution.result, RESULTS.component_collapsed, RESULTS.nonfinite):
         is_single = solution.mixture.means.dtype == np.float32
         hint = (
             " In float32, nearly dependent features cannot be told from dependent "

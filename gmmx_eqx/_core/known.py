@@ -1,0 +1,45 @@
+"""What is known before a program runs."""
+
+from typing import Any
+
+import jax
+import jax.core
+import numpy as np
+from jaxtyping import Array
+
+
+def is_known(*trees: Any) -> bool:
+    """Whether no array among the leaves is traced."""
+    leaves = jax.tree.leaves(trees)
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+
+
+def is_on_one_device(array: Array) -> bool:
+    return is_known(array) and len(array.devices()) == 1
+
+
+def is_on_host(array: Array) -> bool:
+    """Whether NumPy sees the array without a copy."""
+    if not is_on_one_device(array):
+        return False
+    (device,) = array.devices()
+    return device.platform == "cpu"
+
+
+def is_inside_program() -> bool:
+    """Whether whatever is computed now is a part of a program, for later."""
+    # What is made inside is traced, whatever it is made from.
+    return not is_known(constant(0))
+
+
+def constant(value: Any, dtype: Any = None, device: Any = None) -> jax.Array:
+    """An array of known numbers. `jnp.asarray`, `jnp.full`, `jnp.arange` and the like
+    compile a program for every shape where they are called outside of one."""
+    numbers = np.asarray(value, dtype)
+    numbers = numbers.astype(jax.dtypes.canonicalize_dtype(numbers.dtype))
+    return jax.device_put(numbers, device)
+
+
+def put_like(numbers: np.ndarray, like: Array) -> Array:
+    """Where another array is."""
+    return jax.device_put(numbers, like.sharding if like.committed else None)

@@ -1,0 +1,93 @@
+"""Programs: functions that are compiled as a whole, with options for their size.
+
+On a CPU, most of the time of a first result is XLA's compilation. Its newer emitters of
+fused loops double that time, as do programs in parts for several threads to compile,
+and neither makes EM faster. Full optimisation doubles it again, and pays where there is
+much to compute.
+"""
+
+import functools as ft
+import os
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import equinox as eqx
+import jax
+
+from .known import is_inside_program, is_known
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+# Up to so many numbers in its largest arrays a program is hardly optimised. At this
+# size a step of EM takes 0.2 ms longer, and its compilation half a second less.
+SMALL = 2**14
+
+_LIGHT = {
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+    "xla_backend_optimization_level": 1,
+}
+_QUICK = {**_LIGHT, "xla_backend_optimization_level": 0}
+
+
+def program(
+    size: Callable[..., int] | None = None,
+) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """A decorator for functions of modules and arrays, like `equinox.filter_jit`.
+
+    Inside another program the function is a part of that, with its options.
+
+    **Arguments:**
+
+    - `size`: from the function's arguments to how many numbers its largest arrays have,
+        of those that are computed many times; the size of its arguments if not given.
+    """
+
+    def decorate(fn: Callable[_P, _T]) -> Callable[_P, _T]:
+        inner = eqx.filter_jit(fn)
+
+        @ft.wraps(fn)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if not _starts_program(args, kwargs):
+                return inner(*args, **kwargs)
+            n = _n_numbers(args, kwargs) if size is None else size(*args, **kwargs)
+            return _compiled(fn, n <= SMALL)(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def _starts_program(*args: Any) -> bool:
+    """Whether a function that is called now, on a CPU, is no part of a program."""
+    arrays = [leaf for leaf in jax.tree.leaves(args) if isinstance(leaf, jax.Array)]
+    if not is_known(arrays) or is_inside_program():
+        return False
+    devices = [device for array in arrays for device in array.devices()]
+    devices = devices or jax.local_devices()[:1]
+    return all(device.platform == "cpu" for device in devices)
+
+
+def _n_numbers(*args: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(args) if eqx.is_array(leaf))
+
+
+@ft.cache
+def _compiled(fn: Callable[..., Any], is_small: bool) -> Callable[..., Any]:
+    options = _known_options() and (_QUICK if is_small else _LIGHT)
+    # Those that users set themselves are theirs.
+    flags = os.environ.get("XLA_FLAGS", "")
+    options = {name: value for name, value in options.items() if name not in flags}
+    return eqx.filter_jit(fn, compiler_options=options or None)
+
+
+@ft.cache
+def _known_options() -> bool:
+    """Whether this version of XLA knows the options, which are not part of its API."""
+    try:
+        jax.jit(lambda: 0, compiler_options=_QUICK).lower().compile()
+    except (RuntimeError, ValueError):
+        return False
+    return True
