@@ -34,10 +34,12 @@ NOT_ARRAYS = {
     "kwargs",
     "other",
     "solver",
+    "state",  # of a solver
     "what",
 }
 # What returns something of another package, or what a function given to it returns.
 RETURNS_ANYTHING = {
+    "step",
     "to_sklearn",
     "to_scipy",
     "to_pandas",

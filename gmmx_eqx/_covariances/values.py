@@ -1,5 +1,5 @@
 import abc
-from typing import Any
+from typing import TypeVar
 
 import equinox as eqx
 
@@ -8,6 +8,9 @@ from .._core.likes import CovariancesLike
 from . import squeezed
 from .abstract import AbstractCovariances
 from .fields import annotation_of
+
+
+_Family = TypeVar("_Family", bound="AbstractValues")
 
 
 class AbstractValues(AbstractCovariances):
@@ -40,7 +43,7 @@ class AbstractValues(AbstractCovariances):
         """
 
     @classmethod
-    def from_squeezed(cls, values: CovariancesLike) -> Any:
+    def from_squeezed(cls: type[_Family], values: CovariancesLike) -> _Family:
         """Covariances from an array without its size-one axes.
 
         Shapes: full `(components, features, features)`, tied `(features, features)`,
