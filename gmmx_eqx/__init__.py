@@ -1,6 +1,7 @@
 from . import divergences as divergences, extend as extend, univariate as univariate
 from ._core.aliases import check_shape as check_shape
 from ._core.axes import Axis as Axis
+from ._core.cache import cache_programs as cache_programs
 from ._core.results import RESULTS as RESULTS
 from ._covariances import (
     COVARIANCE as COVARIANCE,

@@ -20,7 +20,7 @@ from .random_starts import RandomStarts
 from .solution import ending, moved, Solution
 
 
-def _size(fits: RandomStarts, x: Data, *_: Any) -> int:
+def _size(fits: RandomStarts, x: Array, *_: Any) -> int:
     return fits.width * fits.n_components * x.size
 
 
@@ -100,7 +100,9 @@ def fit_one(
 ) -> Solution:
     """One fit from a random start, inside of a program."""
     data = _Data.create(fits, x, weight)
-    start = moved(fits.start(data.source, key, n_active, 0), -data.source.pivot)
+    start = moved(
+        fits.start(data.source, key, n_active, jnp.array(0)), -data.source.pivot
+    )
     mixture, state = drive(data.step, fits.options.solver, start, None)
     resolved = fits.options.is_resolved(mixture)
     result = ending(state, data.source, weight, n_active, resolved)

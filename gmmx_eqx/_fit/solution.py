@@ -124,7 +124,7 @@ class Solution(Pickled, eqx.Module):
 def take(solutions: Solution, index: Any) -> Solution:
     """One of many solutions, along the first axis."""
     if isinstance(index, int) and all(map(is_on_host, jax.tree.leaves(solutions))):
-        own = lambda leaf: put_like(np.asarray(leaf)[index], leaf)
+        own = lambda leaf: put_like(np.asarray(np.asarray(leaf)[index]), leaf)
         return jax.tree.map(own, solutions)
     return _take(solutions, jnp.asarray(index))
 

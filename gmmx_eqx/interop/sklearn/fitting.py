@@ -54,7 +54,7 @@ def fit_starts(
         settings = dataclasses.replace(settings, n_components=n_padded)
     counts = constant(n_components), constant(n_starts)
     run = _fit_lanes if n_starts > 1 else _fit_one
-    best, every = run(settings, x, weight, constant(seed, np.uint32), *counts, n_lanes)
+    best, every = run(settings, x, weight, constant(seed, np.int32), *counts, n_lanes)
     every = jax.tree.map(lambda leaf: buckets.cut(leaf, n_starts), every)
     of = lambda solution: with_components(solution, n_components)
     return of(best), of(every)

@@ -1,0 +1,48 @@
+import os
+import pathlib
+import sys
+
+import jax
+import jaxlib
+from jax.experimental.compilation_cache import compilation_cache
+
+from .processes import check_process
+
+
+def cache_programs(folder: str | os.PathLike[str] | None = None) -> pathlib.Path:
+    """Keeps compiled programs in a folder, so that later processes need not compile
+    them.
+
+    Call it once, at the beginning of a script or a notebook. It sets JAX's persistent
+    compilation cache, for all programs of the process, with no limit on how small a
+    program may be. Data of another length, and often another number of components, is
+    the same program: see [how long a first result takes](../speed.md).
+
+    **Arguments:**
+
+    - `folder`: where; it is made if it does not exist. The user's folder for caches if
+        not given, in a part of its own for each version of jaxlib.
+
+    **Returns:**
+
+    The folder. It can be deleted at any time.
+    """
+    check_process()
+    path = _default_folder() if folder is None else pathlib.Path(folder).expanduser()
+    path.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    # Otherwise it stays off where a program was compiled before.
+    compilation_cache.reset_cache()
+    return path
+
+
+def _default_folder() -> pathlib.Path:
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
+    elif sys.platform == "darwin":
+        base = "~/Library/Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return pathlib.Path(base).expanduser() / "gmmx_eqx" / f"jaxlib-{jaxlib.__version__}"
