@@ -10,9 +10,10 @@ from jaxtyping import Array, Int
 from .._core import buckets, inputs
 from .._core.aliases import Data, Weighting
 from .._core.describe import as_key, describe
-from .._core.known import constant
+from .._core.known import constant, is_on_host
 from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._core.programs import program
+from .._core.threads import map_in_threads
 from .._covariances import (
     COVARIANCE,
     covariance_class,
@@ -31,6 +32,11 @@ from .progress import AbstractProgress, report_to, Ticket
 from .random_starts import RandomStarts
 from .selection import Cell, Selection
 from .solution import in_unit, Solution, take, take_best, with_components
+
+
+# Numbers in the largest arrays of the fits of a family. Of larger ones, two families at
+# a time would take twice the memory.
+_SMALL = 2**22
 
 
 def select(
@@ -139,12 +145,16 @@ def select(
                 n_restarts=n_restarts,
             )
 
+    # Most of the time of a small selection is compilation, by one thread.
+    size = min(width, n_fits) * max(counts) * x.size
+    side_by_side = size <= _SMALL and is_on_host(x)
+
     def run(ticket: Ticket | None) -> list[Cell]:
-        cells = []
-        for i, family in enumerate(families):
-            after = None if ticket is None else ticket.after(i * n_fits)
-            cells += cells_of(family, after)
-        return cells
+        after = lambda i: None if ticket is None else ticket.after(i * n_fits)
+        one = lambda i: list(cells_of(families[i], after(i)))
+        n_threads = 2 if side_by_side and ticket is None else 1
+        rows = map_in_threads(one, range(len(families)), n_threads)
+        return [cell for row in rows for cell in row]
 
     cells = report_to(progress, "fit", len(families) * n_fits, run)
     selection = Selection(tuple(cells), criterion)
