@@ -1,5 +1,6 @@
-"""Numbers of samples that share a program: nothing shows of what data is filled up
-with, and a loop over many lengths compiles few programs."""
+"""Numbers of samples, and of components, that share a program: nothing shows of what
+data and mixtures are filled up with, and a loop over many sizes compiles few
+programs."""
 
 import contextlib
 import functools as ft
@@ -14,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import gmmx_eqx as gx
 from gmmx_eqx._core import buckets
+from gmmx_eqx._mixture import padding
 from gmmx_eqx.sklearn import GaussianMixture as Estimator
 
 from .helpers import every_family, families_in_turn, make_data, make_mixture
@@ -47,7 +49,9 @@ def near(*trees):
 
 
 def unfilled(monkeypatch):
+    """Neither samples, nor lanes, nor components that do not count."""
     monkeypatch.setattr(buckets, "size", lambda n_samples, n_lanes=1: n_samples)
+    monkeypatch.setattr(padding, "padded_size", lambda n_components, _: n_components)
 
 
 FITS = {
@@ -229,6 +233,57 @@ def test_three_hundred_lengths_are_few_programs(loop, dtype):
     with counted() as compiled:
         for n_samples in lengths:
             run(x[:n_samples])
+    assert not compiled
+
+
+def sweep(dtype):
+    x = make_data(90).astype(dtype)
+    for n_components in range(1, 9):
+        for n_init in (1, 3):
+            estimator = Estimator(n_components, n_init=n_init, random_state=0).fit(x)
+            assert estimator.means_.shape == (n_components, 2)
+            assert estimator.predict_proba(x).shape == (len(x), n_components)
+            assert np.isfinite([estimator.score(x), estimator.bic(x)]).all()
+
+
+@pytest.mark.x64
+def test_a_sweep_over_numbers_of_components_is_few_programs(dtype):
+    jax.clear_caches()
+    with counted() as compiled:
+        sweep(dtype)
+    # A fit from one start, fits from several, probabilities, and log-densities.
+    assert len(compiled) == 4
+    with counted() as compiled:
+        sweep(dtype)
+    assert not compiled
+
+
+def session(x):
+    """Thirty calls, as they follow each other in a notebook."""
+    for n in (len(x), len(x) - 3):
+        own = x[:n]
+        start = gx.GaussianMixture.from_k_means(own, 3, key=jr.key(0))
+        solution = gx.fit(start, own, solver=SOLVER, throw=False)
+        population = gx.fit_restarts(own, 3, n_restarts=5, **OPTIONS)
+        chosen = gx.select(own, [1, 2, 3], ["full", "diag"], 2, **OPTIONS)
+        batch = gx.fit_batch([own, own[5:]], 2, "tied", **OPTIONS)
+        for mixture in (solution.mixture, population.best.mixture):
+            mixture.log_prob(own), mixture.predict(own), mixture.bic(own)
+        str(chosen), batch.status, population.n_converged, solution.status
+        fitted = Estimator(3, max_iter=500, random_state=0).fit(own)
+        fitted.predict(own), fitted.score(own), fitted.sample(7)
+
+
+@pytest.mark.x32
+def test_nothing_is_compiled_twice(dtype):
+    x = make_data(93).astype(dtype)
+    jax.clear_caches()
+    with counted() as compiled:
+        session(x)
+    assert 0 < len(compiled) <= 24
+    with counted() as compiled:
+        session(x)
+        session(x[1:])
     assert not compiled
 
 

@@ -76,11 +76,16 @@ def _n_numbers(*args: Any) -> int:
 
 @ft.cache
 def _compiled(fn: Callable[..., Any], is_small: bool) -> Callable[..., Any]:
-    options = _known_options() and (_QUICK if is_small else _LIGHT)
+    return eqx.filter_jit(fn, compiler_options=_options(is_small) or None)
+
+
+def _options(is_small: bool) -> dict[str, bool | int]:
+    if not _known_options():
+        return {}
+    options = _QUICK if is_small else _LIGHT
     # Those that users set themselves are theirs.
     flags = os.environ.get("XLA_FLAGS", "")
-    options = {name: value for name, value in options.items() if name not in flags}
-    return eqx.filter_jit(fn, compiler_options=options or None)
+    return {name: value for name, value in options.items() if name not in flags}
 
 
 @ft.cache

@@ -62,7 +62,7 @@ def _no_rule(covariances: AbstractCovariances, name: str) -> NotImplementedError
     family = type(covariances).__name__
     return NotImplementedError(
         f"`{family}` has no rule for `{name}`. Register one: "
-        f"`gmmx_eqx.{name}.register({family})`."
+        f"`gmmx_eqx.extend.{name}.register({family})`."
     )
 
 

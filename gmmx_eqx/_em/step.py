@@ -116,8 +116,11 @@ class EMStep(eqx.Module):
 
     def _begin(self, mixture: GaussianMixture) -> "_Attempt":
         make = lambda: mixture.covariances.whitening(mixture.n_features)
-        expect = lambda: self.e_step.expect(mixture, make(), mixture.means)
         unknown = _zeros(eqx.filter_eval_shape(make))
+        # Not the shapes of an E-step, which would be traced once more for them.
+        moments = mixture.covariances.moments
+        moments = eqx.filter_eval_shape(moments, mixture.means, mixture.weights)
+        log_likelihood = jnp.zeros((), mixture.means.dtype)
         return _Attempt(
             number=jnp.array(0),
             done=jnp.array(False),
@@ -126,7 +129,7 @@ class EMStep(eqx.Module):
             whitening_before=unknown,
             pivot=mixture.means,
             is_near=jnp.full(mixture.weights.shape, self.e_step.is_exact),
-            expectation=_zeros(eqx.filter_eval_shape(expect)),
+            expectation=Expectation(_zeros(moments), log_likelihood),
         )
 
     def _try(self, mixture: GaussianMixture, last: "_Attempt") -> "_Attempt":

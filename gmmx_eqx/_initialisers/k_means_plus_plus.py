@@ -1,5 +1,3 @@
-import math
-
 import equinox as eqx
 
 from .._core import linalg
@@ -8,7 +6,7 @@ from .._core.likes import KeyLike
 from .._sources import InMemory
 from .abstract import AbstractInitialiser, Partition
 from .scaling import as_scaling, Scaling, ScalingMatrix
-from .seeding import seed
+from .seeding import greedy_trials, max_trials, seed
 
 
 class KMeansPlusPlus(AbstractInitialiser):
@@ -39,9 +37,15 @@ class KMeansPlusPlus(AbstractInitialiser):
         key: KeyLike,
     ) -> Partition:
         points = linalg.matmul(scaling, source.columns)
-        n_trials = 2 + int(math.log(n_components))
         by_distance = lambda distances: distances
         centres = seed(
-            points, source.weights, n_components, n_active, n_trials, by_distance, key
+            points,
+            source.weights,
+            n_components,
+            n_active,
+            max_trials(n_components),
+            by_distance,
+            key,
+            n_used=greedy_trials(n_active),
         )
         return Partition(scaling=scaling, centres=centres)

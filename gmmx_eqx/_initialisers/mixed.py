@@ -1,4 +1,3 @@
-import math
 from typing import Any
 
 import equinox as eqx
@@ -12,7 +11,7 @@ from .._sources import InMemory
 from .abstract import AbstractInitialiser, Partition
 from .k_means import lloyd, MAX_STEPS, TOL
 from .scaling import as_scaling, Scaling, ScalingMatrix
-from .seeding import seed
+from .seeding import greedy_trials, max_trials, seed
 
 
 def as_count(turn: Any) -> Count:
@@ -59,16 +58,15 @@ class Mixed(AbstractInitialiser):
             distinct = (distances > 0).astype(distances.dtype)
             return jnp.where(by_distance, distances, distinct)
 
-        n_trials = 2 + int(math.log(n_components))
         centres = seed(
             points,
             source.weights,
             n_components,
             n_active,
-            n_trials,
+            max_trials(n_components),
             mass_of,
             key,
-            n_used=jnp.where(by_distance, n_trials, 1),
+            n_used=jnp.where(by_distance, greedy_trials(n_active), 1),
         )
         max_steps = jnp.where(by_distance, MAX_STEPS, 0)
         return Partition(

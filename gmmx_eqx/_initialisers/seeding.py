@@ -1,5 +1,6 @@
 """Random choices among samples, without ever choosing one of weight zero."""
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -56,6 +57,16 @@ def squared_distances(
     return jax.lax.fori_loop(0, n_features, add, zeros, unroll=4)
 
 
+def greedy_trials(n_active: Count) -> Count:
+    """How many candidates greedy k-means++ takes for each centre."""
+    return 2 + jnp.log(n_active).astype(int)
+
+
+def max_trials(n_components: int) -> int:
+    """The same, of all components."""
+    return 2 + int(math.log(n_components))
+
+
 def seed(
     points: Points,
     weights: Mass,
@@ -75,9 +86,11 @@ def seed(
     `n_active` on are at infinity. With `n_used`, only so many of the trials count.
     """
     # All random numbers at once, along one axis: each generator in a program takes long
-    # to compile, and several times as long if its result has more axes.
-    uniforms = jr.uniform(key, (n_components * n_trials * 2,), points.dtype)
-    uniforms = uniforms.reshape(n_components, n_trials, 2)
+    # to compile, and several times as long if its result has more axes. More of them
+    # than are used, so that components that are not active do not change the others.
+    n_columns = max(8, 2 ** (n_trials - 1).bit_length())
+    uniforms = jr.uniform(key, (n_components * n_columns * 2,), points.dtype)
+    uniforms = uniforms.reshape(n_components, n_columns, 2)[:, :n_trials]
     first = choose(points, weights, uniforms[0, 0])
 
     def add(nearest, uniforms):

@@ -1,0 +1,145 @@
+"""How programs are compiled: the options for their size, and the cache of programs."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import gmmx_eqx as gx
+from gmmx_eqx._core import programs
+
+from .helpers import make_data, make_mixture, run_python
+
+
+pytestmark = pytest.mark.x64
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """The options that programs are compiled with."""
+    found = []
+
+    def record(fn, is_small):
+        found.append(is_small)
+        return fn
+
+    monkeypatch.setattr(programs, "_compiled", record)
+    return found
+
+
+def test_small_programs_are_hardly_optimised(used):
+    mixture = make_mixture("full", 8, 2)
+    mixture.log_prob(make_data(100))
+    assert used == [True]
+    mixture.log_prob(make_data(9000))
+    assert used == [True, False]
+
+
+def test_a_part_of_another_program_has_no_options_of_its_own(used):
+    mixture, x = make_mixture("full"), jnp.asarray(make_data(50))
+    jax.jit(mixture.log_prob)(x)
+    jax.vmap(mixture.log_prob)(x[None])
+    jax.grad(lambda x: jnp.sum(mixture.log_prob(x)))(x)
+    jax.lax.map(lambda x: mixture.log_prob(x[None])[0], x)
+    # Of known arrays, too.
+    jax.jit(lambda: mixture.log_prob(x))()
+    assert used == []
+
+
+OPTIONS = """
+import os
+import jax
+import jax.numpy as jnp
+import numpy as np
+import gmmx_eqx as gx
+from gmmx_eqx._core import programs
+
+jax.config.update("jax_enable_x64", True)
+assert programs._known_options()
+x = np.random.default_rng(0).normal(size=(150, 3)) + 4 * np.arange(150)[:, None] // 50
+start = gx.GaussianMixture.from_k_means(x, 3, key=jax.random.key(0))
+run = lambda x: gx.fit(start, x, throw=False)
+for n in (150, 3000):
+    data = np.tile(x, (n // 150, 1))
+    with_options, without = run(data), jax.jit(run)(jnp.asarray(data))
+    assert with_options.n_steps == without.n_steps
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9),
+        with_options.mixture,
+        without.mixture,
+    )
+print(len(programs._options(True)), len(programs._options(False)))
+"""
+
+
+def test_options_change_nothing_but_rounding():
+    assert run_python(OPTIONS, XLA_FLAGS="").split() == ["3", "3"]
+
+
+def test_options_of_users_are_theirs():
+    flags = "--xla_backend_optimization_level=1"
+    assert run_python(OPTIONS, XLA_FLAGS=flags).split() == ["2", "2"]
+
+
+CACHE = """
+import json
+import sys
+import jax
+import numpy as np
+import gmmx_eqx as gx
+
+events = []
+jax.monitoring.register_event_listener(lambda event, **kwargs: events.append(event))
+# A program before the cache is there must not keep it from working.
+jax.jit(lambda x: x + 1)(1.0)
+folder = gx.cache_programs(sys.argv[1])
+x = np.random.default_rng(0).normal(size=(int(sys.argv[2]), 2))
+start = gx.GaussianMixture.from_k_means(x, int(sys.argv[3]), key=jax.random.key(0))
+gx.fit(start, x, throw=False)
+count = lambda name: events.count(f"/jax/compilation_cache/{name}")
+print(json.dumps([str(folder), count("cache_hits"), count("cache_misses")]))
+"""
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    folder = tmp_path / "programs"
+    first, *_ = runs = [
+        json.loads(run_python(CACHE, str(folder), n, "3"))
+        for n in ("150", "150", "155")
+    ]
+    assert first[0] == str(folder) and first[2] > 1
+    for _, hits, misses in runs[1:]:
+        assert hits == first[2] and misses == 0
+
+
+def test_the_folder_of_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.platform", "linux")
+    names = ("dir", "min_compile_time_secs", "min_entry_size_bytes")
+    names = [f"jax_compilation_cache_{names[0]}"] + [
+        f"jax_persistent_cache_{name}" for name in names[1:]
+    ]
+    before = {name: getattr(jax.config, name) for name in names}
+    try:
+        folder = gx.cache_programs()
+        assert folder.is_dir() and folder.parent == tmp_path / "gmmx_eqx"
+        assert jax.config.jax_compilation_cache_dir == str(folder)
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
+def test_settings_of_a_thread_reach_others():
+    x = make_data(60).astype(np.float32)
+    with jax.enable_x64(False):
+        assert (
+            gx.select(x, [1], ["full", "diag"], 1, key=jr.key(0))
+            .cells[1]
+            .solution.log_likelihood.dtype
+            == np.float32
+        )
+    with jax.debug_nans(True), jax.numpy_dtype_promotion("strict"):
+        gx.select(x.astype(float), [1], ["full", "diag"], 1, key=jr.key(0))
