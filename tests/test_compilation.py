@@ -40,8 +40,8 @@ def test_small_programs_are_hardly_optimised(used):
 
 def test_a_part_of_another_program_has_no_options_of_its_own(used):
     mixture, x = make_mixture("full"), jnp.asarray(make_data(50))
-    jax.jit(mixture.log_prob)(x)
-    jax.vmap(mixture.log_prob)(x[None])
+    jax.jit(lambda x: mixture.log_prob(x))(x)
+    jax.vmap(lambda x: mixture.log_prob(x))(x[None])
     jax.grad(lambda x: jnp.sum(mixture.log_prob(x)))(x)
     jax.lax.map(lambda x: mixture.log_prob(x[None])[0], x)
     # Of known arrays, too.
@@ -106,10 +106,8 @@ print(json.dumps([str(folder), count("cache_hits"), count("cache_misses")]))
 
 def test_a_second_process_compiles_nothing(tmp_path):
     folder = tmp_path / "programs"
-    first, *_ = runs = [
-        json.loads(run_python(CACHE, str(folder), n, "3"))
-        for n in ("150", "150", "155")
-    ]
+    run = lambda n: json.loads(run_python(CACHE, str(folder), n, "3"))
+    first, *_ = runs = [run("150"), run("150"), run("155")]
     assert first[0] == str(folder) and first[2] > 1
     for _, hits, misses in runs[1:]:
         assert hits == first[2] and misses == 0

@@ -13,7 +13,7 @@ from ..._core.aliases import Count, Data, SampleWeight, Weighting
 from ..._core.known import constant
 from ..._core.programs import program
 from ..._fit import fit, Solution
-from ..._fit.fit_many import fit_keys, fit_one
+from ..._fit.fit_many import fit_keys, fit_one, size_of_lanes
 from ..._fit.random_starts import RandomStarts
 from ..._fit.solution import take_best, with_components
 from ..._mixture import GaussianMixture, padding
@@ -60,11 +60,7 @@ def fit_starts(
     return of(best), of(every)
 
 
-def _size(settings: RandomStarts, x: Data, *_: Any) -> int:
-    return settings.width * settings.n_components * x.size
-
-
-@program(_size)
+@program(size_of_lanes)
 def _fit_one(
     settings: RandomStarts,
     x: Data,
@@ -80,7 +76,7 @@ def _fit_one(
     return solution, jax.tree.map(lambda leaf: leaf[None], solution)
 
 
-@program(_size)
+@program(size_of_lanes)
 def _fit_lanes(
     settings: RandomStarts,
     x: Data,
