@@ -13,7 +13,7 @@ from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture, padding
 from .._priors import RidgeLike
 from .error import raise_unless_all_successful
-from .fit_many import fit_sets
+from .fit_many import fit_sets, numbers_of_lanes
 from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to
 from .random_starts import check_frozen_at, RandomStarts
@@ -92,7 +92,9 @@ def fit_batch(
     width = min(width, xs.shape[0] * n_restarts)
     n_padded = n_components
     if frozen is None and not is_inside_program():
-        n_padded = padding.padded_size(n_components, width * xs.size // len(xs))
+        n_padded = padding.padded_size(
+            n_components, numbers_of_lanes(xs, width) // len(xs)
+        )
     fits = RandomStarts(
         covariance_class(covariance_type),
         n_padded,

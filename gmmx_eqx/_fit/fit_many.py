@@ -21,9 +21,14 @@ from .solution import ending, moved, Solution
 
 
 def size_of_lanes(fits: RandomStarts, x: Array, *_: Any) -> int:
-    """For `program`: of many lanes it takes four times as long to compile as of one."""
-    n_numbers = fits.width * fits.n_components * x.size
-    return n_numbers // 4 if fits.width > 1 else n_numbers
+    """For `program`."""
+    return fits.n_components * numbers_of_lanes(x, fits.width)
+
+
+def numbers_of_lanes(x: Array, width: int) -> int:
+    """How many numbers a component has in the largest array of `width` lanes. As a
+    quarter of them, since many lanes take four times as long to compile as one."""
+    return width * x.size // 4 if width > 1 else x.size
 
 
 @program(size_of_lanes)

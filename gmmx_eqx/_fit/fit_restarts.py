@@ -13,7 +13,7 @@ from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture, padding
 from .._priors import RidgeLike
 from .error import raise_unless_successful
-from .fit_many import fit_lanes
+from .fit_many import fit_lanes, numbers_of_lanes
 from .options import as_initialiser, Options
 from .population import Population
 from .progress import AbstractProgress, report_to
@@ -94,7 +94,7 @@ def fit_restarts(
     width = min(width, n_lanes)
     n_padded = n_components
     if frozen is None and not is_inside_program():
-        n_padded = padding.padded_size(n_components, width * x.size)
+        n_padded = padding.padded_size(n_components, numbers_of_lanes(x, width))
     fits = RandomStarts(
         covariance_class(covariance_type),
         n_padded,

@@ -13,7 +13,7 @@ from ..._core.aliases import Count, Data, SampleWeight, Weighting
 from ..._core.known import constant
 from ..._core.programs import program
 from ..._fit import fit, Solution
-from ..._fit.fit_many import fit_keys, fit_one, size_of_lanes
+from ..._fit.fit_many import fit_keys, fit_one, numbers_of_lanes, size_of_lanes
 from ..._fit.random_starts import RandomStarts
 from ..._fit.solution import take_best, with_components
 from ..._mixture import GaussianMixture, padding
@@ -50,7 +50,9 @@ def fit_starts(
     n_components = settings.n_components
     settings = dataclasses.replace(settings, width=min(settings.width, n_lanes))
     if not jax.tree.leaves(settings.given):
-        n_padded = padding.padded_size(n_components, settings.width * x.size)
+        n_padded = padding.padded_size(
+            n_components, numbers_of_lanes(x, settings.width)
+        )
         settings = dataclasses.replace(settings, n_components=n_padded)
     counts = constant(n_components), constant(n_starts)
     run = _fit_lanes if n_starts > 1 else _fit_one
