@@ -20,8 +20,9 @@ from .._covariances import map_components
 
 _Mixture = TypeVar("_Mixture", bound=Any)
 
-# Numbers of components of programs for small data; of larger data, all.
-_SIZES = (8, 12, 16, 24, 32, 48, 64)
+# Numbers of components of programs for small data; of larger data, all. A sweep over
+# the first ten is one program.
+_SIZES = (10, 16, 24, 32, 48, 64)
 
 
 def padded_size(n_components: int, n_numbers: int) -> int:

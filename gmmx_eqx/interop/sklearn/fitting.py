@@ -55,8 +55,12 @@ def fit_starts(
         )
         settings = dataclasses.replace(settings, n_components=n_padded)
     counts = constant(n_components), constant(n_starts)
-    run = _fit_lanes if n_starts > 1 else _fit_one
-    best, every = run(settings, x, weight, constant(seed, np.int32), *counts, n_lanes)
+    known = constant(seed, np.int32)
+    if n_starts == 1:
+        solution = _fit_one(settings, x, weight, known, counts[0])
+        solution = with_components(solution, n_components)
+        return solution, solution
+    best, every = _fit_lanes(settings, x, weight, known, *counts, n_lanes)
     every = jax.tree.map(lambda leaf: buckets.cut(leaf, n_starts), every)
     of = lambda solution: with_components(solution, n_components)
     return of(best), of(every)
@@ -69,13 +73,9 @@ def _fit_one(
     weight: Weighting,
     seed: Count,
     n_active: Count,
-    n_starts: Count,
-    n_lanes: int,
-) -> tuple[Solution, Solution]:
-    del n_starts
-    (key,) = _keys(seed, n_lanes)
-    solution = fit_one(settings, x, weight, key, n_active)
-    return solution, jax.tree.map(lambda leaf: leaf[None], solution)
+) -> Solution:
+    (key,) = _keys(seed, 1)
+    return fit_one(settings, x, weight, key, n_active)
 
 
 @program(size_of_lanes)
