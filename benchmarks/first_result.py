@@ -28,7 +28,7 @@ def iris(estimator: Any) -> float:
     """One mixture of three components."""
     from sklearn.datasets import load_iris
 
-    x = load_iris().data
+    x, _ = load_iris(return_X_y=True)
     mixture = estimator(3, random_state=0).fit(x)
     mixture.predict(x)
     return mixture.score(x)
@@ -56,14 +56,14 @@ def search(estimator: Any) -> float:
     grid = {"n_components": list(range(1, 7)), "covariance_type": list(FAMILIES)}
     folds = KFold(5, shuffle=True, random_state=0)
     model = GridSearchCV(estimator(random_state=0), grid, cv=folds)
-    return model.fit(load_iris().data).best_score_
+    return model.fit(load_iris(return_X_y=True)[0]).best_score_
 
 
 def sweep(estimator: Any) -> float:
     """Nine numbers of components of each of four families, of five starts each."""
     from sklearn.datasets import load_iris
 
-    x = load_iris().data
+    x, _ = load_iris(return_X_y=True)
     return min(
         estimator(k, covariance_type=c, n_init=5, random_state=0).fit(x).bic(x)
         for c in FAMILIES

@@ -1,9 +1,9 @@
+import importlib.metadata
 import os
 import pathlib
 import sys
 
 import jax
-import jaxlib
 from jax.experimental.compilation_cache import compilation_cache
 
 from .processes import check_process
@@ -45,4 +45,5 @@ def _default_folder() -> pathlib.Path:
         base = "~/Library/Caches"
     else:
         base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return pathlib.Path(base).expanduser() / "gmmx_eqx" / f"jaxlib-{jaxlib.__version__}"
+    version = importlib.metadata.version("jaxlib")
+    return pathlib.Path(base).expanduser() / "gmmx_eqx" / f"jaxlib-{version}"

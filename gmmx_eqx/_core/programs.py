@@ -76,7 +76,8 @@ def _n_numbers(*args: Any) -> int:
 
 @ft.cache
 def _compiled(fn: Callable[..., Any], is_small: bool) -> Callable[..., Any]:
-    return eqx.filter_jit(fn, compiler_options=_options(is_small) or None)
+    options = {"compiler_options": _options(is_small) or None}
+    return eqx.filter_jit(fn, **options)  # pyright: ignore[reportCallIssue]  # of `jit`
 
 
 def _options(is_small: bool) -> dict[str, bool | int]:

@@ -10,6 +10,7 @@ from .._core.axes import Axis
 from .._core.describe import describe
 from .._covariances import (
     AbstractCovariances,
+    FamilyLike,
     has_matrices,
     is_tied,
     squeezed_axes,
@@ -46,7 +47,7 @@ def to_scipy(mixture: GaussianMixture) -> tuple[np.ndarray, list[Any]]:
 
 
 def from_scipy(
-    weights: Any, components: Sequence[Any], covariance_type: str = "full"
+    weights: Any, components: Sequence[Any], covariance_type: FamilyLike = "full"
 ) -> GaussianMixture:
     """The mixture of frozen `scipy.stats.multivariate_normal`, each with its weight.
 
