@@ -1,6 +1,6 @@
 """The array types of the library, and the checks that are always on."""
 
-from typing import Any, TypeAlias
+from typing import Any, TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, jaxtyped, PyTree, Real
@@ -49,7 +49,11 @@ PerFeature: TypeAlias = Float[Array, "batch=1 components=1 features features_cov
 Pivot: TypeAlias = Float[Array, "batch=1 _ features features_covar=1"]
 Values: TypeAlias = Float[Array, "batch=1 _ _ _"]
 # Sums over samples, in the form that a covariance family needs.
-Statistic: TypeAlias = PyTree[Float[Array, "batch=1 _ _ _"]]
+if TYPE_CHECKING:
+    # No type checker knows the leaves of a PyTree.
+    Statistic: TypeAlias = Any
+else:
+    Statistic = PyTree[Float[Array, "batch=1 _ _ _"]]
 FullValues: TypeAlias = Float[
     Array, "batch=1 components features features_covar=features"
 ]

@@ -76,8 +76,8 @@ def _n_numbers(*args: Any) -> int:
 
 @ft.cache
 def _compiled(fn: Callable[..., Any], is_small: bool) -> Callable[..., Any]:
-    options = {"compiler_options": _options(is_small) or None}
-    return eqx.filter_jit(fn, **options)  # pyright: ignore[reportCallIssue]  # of `jit`
+    options: Any = {"compiler_options": _options(is_small) or None}
+    return eqx.filter_jit(fn, **options)
 
 
 def _options(is_small: bool) -> dict[str, bool | int]:

@@ -27,7 +27,7 @@ from .files import Arrays, DTYPES, Metadata
 
 
 Content: TypeAlias = GaussianMixture | Solution | Population
-KINDS = {"mixture": GaussianMixture, "solution": Solution, "population": Population}
+_KINDS = {"mixture": GaussianMixture, "solution": Solution, "population": Population}
 
 _SOLUTION = ("log_likelihood", "mean_log_likelihood", "log_likelihoods", "n_steps")
 _INTEGERS = ("n_steps", "result", "n_turns")
@@ -41,7 +41,7 @@ class WrongContent(ValueError):
 
 def take_apart(what: Any) -> tuple[Arrays, Metadata]:
     """The arrays of a mixture, a solution or a population, and what they do not say."""
-    kind = next((kind for kind, cls in KINDS.items() if isinstance(what, cls)), None)
+    kind = next((kind for kind, cls in _KINDS.items() if isinstance(what, cls)), None)
     if kind is None:
         raise ValueError(
             "it must be a `GaussianMixture`, a `Solution` or a `Population`; got a "
@@ -92,7 +92,7 @@ def put_together(
     """
     if metadata.get("version") == "1":
         arrays, metadata = _from_version_1(arrays, metadata)
-    kind = _known("kind", metadata.get("kind", ""), tuple(KINDS))
+    kind = _known("kind", metadata.get("kind", ""), tuple(_KINDS))
     stored = _known("dtype", metadata.get("dtype", ""), DTYPES)
     forms = _forms(metadata.get("covariance_type", ""))
     name = metadata.get("covariance_class", "")
