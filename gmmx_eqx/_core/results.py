@@ -20,6 +20,7 @@ class RESULTS(eqx.Enumeration):
     - `too_few_samples`: fewer samples of positive weight than components.
     - `component_unresolved`: a component is narrower than the `resolution` of the
         measurement.
+    - `dropped`: a start that was not among the best after the first steps of a race.
     """
 
     successful = ""
@@ -50,6 +51,10 @@ class RESULTS(eqx.Enumeration):
         "how the data was rounded. Use fewer components, increase `reg_covar`, or "
         "start elsewhere. With `throw=False` the mixture is returned."
     )
+    dropped = (
+        "This start was not among the best after the first steps. Increase `keep` or "
+        "`short_steps`."
+    )
 
 
 # By their numbers.
@@ -60,6 +65,7 @@ STATUSES = (
     "component_collapsed",
     "too_few_samples",
     "component_unresolved",
+    "dropped",
 )
 
 

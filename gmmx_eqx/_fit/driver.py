@@ -1,5 +1,6 @@
 """The loop of every fit: one lane, or many of which each goes to its own end."""
 
+import functools as ft
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -8,7 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
+from .._core.aliases import Count
 from .._core.describe import describe
+from .._core.results import is_any, RESULTS
 from .._em import AbstractEM, AbstractEMState, EMStep, Step
 from .._mixture import GaussianMixture
 from .progress import Ticket
@@ -72,6 +75,19 @@ def begin(solver: AbstractEM, start: GaussianMixture) -> AbstractEMState:
     return state
 
 
+class Race(eqx.Module):
+    """How many lanes go on after their first steps.
+
+    **Attributes:**
+
+    - `keep`: how many of the best lanes go on.
+    - `short_steps`: after how many steps the others are dropped.
+    """
+
+    keep: Count
+    short_steps: Count
+
+
 class _Slots(eqx.Module):
     lane: Int[Array, " width"]
     mixtures: PyTree
@@ -88,6 +104,7 @@ def drive_lanes(
     width: int,
     ticket: Ticket | None = None,
     n_used: Int[Array, ""] | None = None,
+    race: Race | None = None,
 ) -> tuple[GaussianMixture, AbstractEMState, Int[Array, ""]]:
     """As `drive`, for every lane of `starts`, `width` of them at a time.
 
@@ -103,6 +120,8 @@ def drive_lanes(
     - `ticket`: to report by how many lanes have ended.
     - `n_used`: how many of the lanes, the first ones, are to be iterated; all if not
         given.
+    - `race`: if given, all lanes take a few steps, and the best of them go on from
+        where they are. Those that are dropped have the status `dropped`.
 
     **Returns:**
 
@@ -111,36 +130,99 @@ def drive_lanes(
     """
     n_rows = starts.means.shape[0]
     n_lanes = jnp.asarray(n_rows) if n_used is None else n_used
-    width = min(width, n_rows)
+    states = jax.vmap(lambda start: begin(solver, start))(starts)
+    run = ft.partial(_drive_some, step_of, solver, min(width, n_rows), ticket)
+    if race is None:
+        order = jnp.arange(n_rows)
+        results, n_turns = run((starts, states), order, n_lanes)
+        return (*results, n_turns)
+
+    def heat(number, carry):
+        results, order, n_running, n_turns = carry
+        # The second heat has no limit of its own.
+        limit = jnp.where(number == 0, race.short_steps, jnp.iinfo(jnp.int32).max)
+        results, more = run(results, order, n_running, limit, number * n_lanes)
+        order, n_running = _best_running(results[1], n_lanes, race.keep)
+        return results, order, n_running, n_turns + more
+
+    carry = (starts, states), jnp.arange(n_rows), n_lanes, jnp.array(0)
+    (mixtures, states), _, _, n_turns = jax.lax.fori_loop(0, 2, heat, carry)
+    dropped = ~states.record.stop & (jnp.arange(n_rows) < n_lanes)
+    mark = lambda flag, result: RESULTS.where(flag, RESULTS.dropped, result)
+    result = jax.vmap(mark)(dropped, states.record.result)
+    states = eqx.tree_at(lambda s: s.record.result, states, result)
+    return mixtures, states, n_turns
+
+
+def _best_running(
+    states: AbstractEMState, n_lanes: Count, keep: Count
+) -> tuple[Int[Array, " lanes"], Count]:
+    """The lanes that have not ended among the `keep` best of all, before the others;
+    and how many they are."""
+    record = states.record
+    ended_well = is_any(record.result, RESULTS.successful, RESULTS.max_steps_reached)
+    number = jnp.arange(record.stop.size)
+    sound = (number < n_lanes) & (~record.stop | ended_well)
+    value = jnp.where(sound, record.log_likelihood, -jnp.inf)
+    # NaN would come first.
+    ranking = jnp.argsort(-jnp.where(jnp.isnan(value), -jnp.inf, value), stable=True)
+    rank = jnp.zeros_like(ranking).at[ranking].set(number)
+    chosen = (rank < keep) & sound & ~record.stop
+    return jnp.argsort(~chosen, stable=True), jnp.sum(chosen)
+
+
+def _drive_some(
+    step_of: Callable[[Int[Array, ""]], Step],
+    solver: AbstractEM,
+    width: int,
+    ticket: Ticket | None,
+    results: tuple[PyTree, PyTree],
+    order: Int[Array, " lanes"],
+    n_lanes: Count,
+    limit: Count | None = None,
+    n_before: Count | None = None,
+) -> tuple[tuple[PyTree, PyTree], Int[Array, ""]]:
+    """Iterates the first `n_lanes` lanes of an order, from where they are.
+
+    **Arguments:**
+
+    - `results`: the mixtures and states of all lanes.
+    - `limit`: after how many steps a lane makes room though it has not ended.
+    - `n_before`: how many lanes to report as ended before these.
+    """
+    n_rows = order.size
 
     def advance(mixture, state, lane):
         return solver.step(step_of(lane), mixture, state)
 
-    init = lambda start: begin(solver, start)
-    states = jax.vmap(init)(starts)
-    first = jnp.arange(width)
+    def take_lanes(results, slot):
+        # A slot without a lane computes the last one again; nobody looks.
+        return _take(results, order[jnp.minimum(slot, n_lanes - 1)])
+
+    first = jnp.minimum(jnp.arange(width), n_lanes)
+    mixtures, states = take_lanes(results, first)
     slots = _Slots(
-        lane=jnp.minimum(first, n_lanes),
-        mixtures=_take(starts, first),
-        states=_take(states, first),
+        lane=first,
+        mixtures=mixtures,
+        states=states,
         n_started=jnp.array(width),
         n_turns=jnp.array(0),
-        results=(starts, states),
+        results=results,
     )
 
     def turn(slots):
-        # A slot without a lane computes the last one again; nobody looks.
-        lane = jnp.minimum(slots.lane, n_lanes - 1)
+        lane = order[jnp.minimum(slots.lane, n_lanes - 1)]
         mixtures, states = jax.vmap(advance)(slots.mixtures, slots.states, lane)
         ended = states.record.stop
+        if limit is not None:
+            ended = ended | (states.record.n_steps >= limit)
         # Out of range is dropped: a slot that goes on, or has no lane, writes nothing.
-        written = jnp.where(ended & (slots.lane < n_lanes), slots.lane, n_rows)
+        written = jnp.where(ended & (slots.lane < n_lanes), lane, n_rows)
         results = _put(slots.results, written, (mixtures, states))
         candidates = slots.n_started + jnp.cumsum(ended) - 1
         next_lane = jnp.where(ended, jnp.minimum(candidates, n_lanes), slots.lane)
-        fresh = _take(starts, jnp.minimum(next_lane, n_lanes - 1))
-        refill = (fresh, jax.vmap(init)(fresh))
-        mixtures, states = _where(ended, refill, (mixtures, states))
+        fresh = take_lanes(results, next_lane)
+        mixtures, states = _where(ended, fresh, (mixtures, states))
         n_started = slots.n_started + jnp.sum(ended)
         if ticket is not None:
             n_running = jnp.sum(next_lane < n_lanes)
@@ -148,6 +230,7 @@ def drive_lanes(
             # -inf for a lane that has not ended; NaN for one that met a NaN.
             values = results[1].record.log_likelihood
             values = jnp.where(jnp.isnan(values), -jnp.inf, values)
+            n_ended = n_ended if n_before is None else n_ended + n_before
             ticket.report(n_ended, jnp.max(values))
         return _Slots(
             next_lane, mixtures, states, n_started, slots.n_turns + 1, results
@@ -155,7 +238,7 @@ def drive_lanes(
 
     unfinished = lambda slots: jnp.any(slots.lane < n_lanes)
     slots = jax.lax.while_loop(unfinished, turn, slots)
-    return (*slots.results, slots.n_turns)
+    return slots.results, slots.n_turns
 
 
 def map_groups(fn: Callable[..., _Lanes], width: int, *args: PyTree) -> _Lanes:

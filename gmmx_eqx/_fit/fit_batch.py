@@ -92,9 +92,9 @@ def fit_batch(
     width = min(width, xs.shape[0] * n_restarts)
     n_padded = n_components
     if frozen is None and not is_inside_program():
-        n_padded = padding.padded_size(
-            n_components, numbers_of_lanes(xs, width) // len(xs)
-        )
+        n_lanes = len(xs) * n_restarts
+        n_numbers = numbers_of_lanes(xs.size // len(xs), n_lanes)
+        n_padded = padding.padded_size(n_components, n_numbers)
     fits = RandomStarts(
         covariance_class(covariance_type),
         n_padded,

@@ -14,24 +14,36 @@ from .._core.aliases import Count, Data, Weighting
 from .._core.programs import program
 from .._em import EMStep
 from .._sources import InMemory
-from .driver import drive, drive_lanes, map_groups, pinned
+from .driver import drive, drive_lanes, map_groups, pinned, Race
 from .progress import Ticket
 from .random_starts import RandomStarts
 from .solution import ending, moved, Solution
 
 
-def size_of_lanes(fits: RandomStarts, x: Array, *_: Any) -> int:
-    """For `program`."""
-    return fits.n_components * numbers_of_lanes(x, fits.width)
+def numbers_of_lanes(n_numbers: int, n_lanes: int) -> int:
+    """How large a component of many lanes is, for the choice of a program. As a quarter
+    of it, since many lanes take four times as long to compile as one.
+
+    **Arguments:**
+
+    - `n_numbers`: in the data of one lane.
+    """
+    return n_numbers * n_lanes // 4 if n_lanes > 1 else n_numbers
 
 
-def numbers_of_lanes(x: Array, width: int) -> int:
-    """How many numbers a component has in the largest array of `width` lanes. As a
-    quarter of them, since many lanes take four times as long to compile as one."""
-    return width * x.size // 4 if width > 1 else x.size
+def _size_of_lanes(fits: RandomStarts, x: Data, *rest: Any) -> int:
+    _, _, _, turns, *_ = rest
+    return fits.n_components * numbers_of_lanes(x.size, turns.size)
 
 
-@program(size_of_lanes)
+def _size_of_sets(fits: RandomStarts, xs: Array, *rest: Any) -> int:
+    _, _, n_restarts, *_ = rest
+    n_sets = len(xs)
+    n_numbers = numbers_of_lanes(xs.size // n_sets, n_sets * n_restarts)
+    return fits.n_components * n_numbers
+
+
+@program(_size_of_lanes)
 def fit_lanes(
     fits: RandomStarts,
     x: Data,
@@ -40,12 +52,13 @@ def fit_lanes(
     n_active: Int[Array, " lanes"],
     turns: Int[Array, " lanes"],
     n_lanes: Count,
+    race: Race | None = None,
     ticket: Ticket | None = None,
 ) -> tuple[Solution, Int[Array, ""]]:
     """Fits of one data set, of which the first `n_lanes` count; also the number of
     turns of the driver. `turns` counts the starts of one kind of mixture."""
     keys = jr.split(key, turns.size)
-    return fit_keys(fits, x, weight, keys, n_active, turns, n_lanes, ticket)
+    return fit_keys(fits, x, weight, keys, n_active, turns, n_lanes, race, ticket)
 
 
 def fit_keys(
@@ -56,15 +69,16 @@ def fit_keys(
     n_active: Int[Array, " lanes"],
     turns: Int[Array, " lanes"],
     n_lanes: Count | None = None,
+    race: Race | None = None,
     ticket: Ticket | None = None,
 ) -> tuple[Solution, Int[Array, ""]]:
     """As `fit_lanes`, with one key for each, and inside of a program."""
     fits, x = _common_dtype(fits, x)
     data = _Data.create(fits, x, weight)
-    return _fit(fits, lambda lane: data, keys, n_active, turns, ticket, n_lanes)
+    return _fit(fits, lambda lane: data, keys, n_active, turns, ticket, n_lanes, race)
 
 
-@program(lambda fits, xs, *_: size_of_lanes(fits, xs) // len(xs))
+@program(_size_of_sets)
 def fit_sets(
     fits: RandomStarts,
     xs: Array,
@@ -141,6 +155,7 @@ def _fit(
     turns: Int[Array, " lanes"],
     ticket: Ticket | None,
     n_used: Count | None = None,
+    race: Race | None = None,
 ) -> tuple[Solution, Int[Array, ""]]:
     lanes = jnp.arange(n_active.size)
     at = fits.frozen_at
@@ -162,7 +177,7 @@ def _fit(
 
     starts = map_groups(start, fits.width, lanes, keys, n_active, turns)
     mixtures, states, n_turns = drive_lanes(
-        step_of, fits.options.solver, starts, fits.width, ticket, n_used
+        step_of, fits.options.solver, starts, fits.width, ticket, n_used, race
     )
     return jax.vmap(finish)(mixtures, states, lanes, n_active), n_turns
 

@@ -12,6 +12,7 @@ from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture, padding
 from .._priors import RidgeLike
+from .driver import Race
 from .error import raise_unless_successful
 from .fit_many import fit_lanes, numbers_of_lanes
 from .options import as_initialiser, Options
@@ -36,6 +37,8 @@ def fit_restarts(
     resolution: AmountLike | None = None,
     frozen: Frozen | None = None,
     frozen_at: GaussianMixture | None = None,
+    keep: int | None = None,
+    short_steps: int = 10,
     width: int = 64,
     throw: bool = False,
     progress: AbstractProgress | bool = False,
@@ -57,6 +60,10 @@ def fit_restarts(
     - `frozen_at`: a mixture like those that are fitted, with the values of what is
         frozen; it needs sensible values for nothing else. Where means are frozen, the
         component of a random start that is nearest takes their place.
+    - `keep`: how many of the fits go on after `short_steps` steps: those of the highest
+        log-likelihoods, unless they have ended by then. The others have the status
+        `dropped`. All go on if not given.
+    - `short_steps`: see `keep`.
     - `width`: how many fits are computed side by side. A fit that has ended makes room
         for the next.
     - `throw`: whether to raise if the best of the fits has not converged.
@@ -71,11 +78,22 @@ def fit_restarts(
     `ValueError` for arguments that cannot be right. With `throw`, a
     [`gmmx_eqx.FitError`][] if the best of the fits has not converged, as in
     [`gmmx_eqx.fit`][].
+
+    ??? cite "Reference"
+
+        Biernacki, Celeux, Govaert (2003), Choosing Starting Values for the EM Algorithm
+        for Getting the Highest Likelihood in Multivariate Gaussian Mixture Models.
+        Comput. Stat. Data Anal. 41(3-4), 561-575. For `keep`.
     """
     x, weight = inputs.as_data(x, sample_weight, fits=True)
     n_components = inputs.check_count(n_components, "n_components")
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
+    short_steps = inputs.check_count(short_steps, "short_steps")
+    race = None
+    if keep is not None:
+        keep = inputs.check_count(keep, "keep")
+        race = Race(constant(keep), constant(short_steps))
     key = as_key(key)
     inputs.check_enough_samples(x, weight, n_components)
     weight, unit = inputs.balance(weight)
@@ -91,10 +109,11 @@ def fit_restarts(
     x, weight = buckets.fill(
         x, weight, key, initialiser, options, frozen_at, n_lanes=n_lanes
     )
-    width = min(width, n_lanes)
+    # In the second heat no more than `keep` lanes run.
+    width = min(width, n_lanes, keep or n_lanes)
     n_padded = n_components
     if frozen is None and not is_inside_program():
-        n_padded = padding.padded_size(n_components, numbers_of_lanes(x, width))
+        n_padded = padding.padded_size(n_components, numbers_of_lanes(x.size, n_lanes))
     fits = RandomStarts(
         covariance_class(covariance_type),
         n_padded,
@@ -108,8 +127,8 @@ def fit_restarts(
     n_active = constant(np.full(n_lanes, n_components))
     turns = constant(np.arange(n_lanes))
     used = constant(n_restarts)
-    run = ft.partial(fit_lanes, fits, x, weight, key, n_active, turns, used)
-    solutions, n_turns = report_to(progress, "fit", n_restarts, run)
+    run = ft.partial(fit_lanes, fits, x, weight, key, n_active, turns, used, race)
+    solutions, n_turns = report_to(progress, "fit", n_restarts + (keep or 0), run)
     solutions = jax.tree.map(lambda leaf: buckets.cut(leaf, n_restarts), solutions)
     solutions = in_unit(with_components(solutions, n_components), unit)
     population = Population(solutions, n_turns, fits.width)

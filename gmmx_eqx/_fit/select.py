@@ -125,7 +125,7 @@ def select(
             family, max(counts), starts, options, width=min(width, n_fits)
         )
         used = constant(n_fits)
-        lanes, _ = fit_lanes(fits, x, weight, key, n_active, turns, used, ticket)
+        lanes, _ = fit_lanes(fits, x, weight, key, n_active, turns, used, None, ticket)
         best, icl, n_converged = _best(lanes, x, weight, len(counts))
         icl, n_converged = np.asarray(icl), np.asarray(n_converged)
         n_largest = best.mixture.n_parameters

@@ -13,7 +13,7 @@ from ..._core.aliases import Count, Data, SampleWeight, Weighting
 from ..._core.known import constant
 from ..._core.programs import program
 from ..._fit import fit, Solution
-from ..._fit.fit_many import fit_keys, fit_one, numbers_of_lanes, size_of_lanes
+from ..._fit.fit_many import fit_keys, fit_one, numbers_of_lanes
 from ..._fit.random_starts import RandomStarts
 from ..._fit.solution import take_best, with_components
 from ..._mixture import GaussianMixture, padding
@@ -50,9 +50,8 @@ def fit_starts(
     n_components = settings.n_components
     settings = dataclasses.replace(settings, width=min(settings.width, n_lanes))
     if not jax.tree.leaves(settings.given):
-        n_padded = padding.padded_size(
-            n_components, numbers_of_lanes(x, settings.width)
-        )
+        n_numbers = numbers_of_lanes(x.size, n_lanes)
+        n_padded = padding.padded_size(n_components, n_numbers)
         settings = dataclasses.replace(settings, n_components=n_padded)
     counts = constant(n_components), constant(n_starts)
     known = constant(seed, np.int32)
@@ -66,7 +65,7 @@ def fit_starts(
     return of(best), of(every)
 
 
-@program(size_of_lanes)
+@program(lambda settings, x, *_: settings.n_components * x.size)
 def _fit_one(
     settings: RandomStarts,
     x: Data,
@@ -78,7 +77,12 @@ def _fit_one(
     return fit_one(settings, x, weight, key, n_active)
 
 
-@program(size_of_lanes)
+def _size_of_lanes(settings: RandomStarts, x: Data, *rest: Any) -> int:
+    *_, n_lanes = rest
+    return settings.n_components * numbers_of_lanes(x.size, n_lanes)
+
+
+@program(_size_of_lanes)
 def _fit_lanes(
     settings: RandomStarts,
     x: Data,
