@@ -22,8 +22,8 @@ def used(monkeypatch):
     """The options that programs are compiled with."""
     found = []
 
-    def record(fn, is_small):
-        found.append(is_small)
+    def record(fn, effort):
+        found.append(effort)
         return fn
 
     monkeypatch.setattr(programs, "_compiled", record)
@@ -33,9 +33,11 @@ def used(monkeypatch):
 def test_small_programs_are_hardly_optimised(used):
     mixture = make_mixture("full", 8, 2)
     mixture.log_prob(make_data(100))
-    assert used == [True]
+    assert used == [0]
     mixture.log_prob(make_data(9000))
-    assert used == [True, False]
+    assert used == [0, 1]
+    mixture.log_prob(make_data(90_000))
+    assert used == [0, 1, 2]
 
 
 def test_a_part_of_another_program_has_no_options_of_its_own(used):
@@ -62,7 +64,7 @@ assert programs._known_options()
 x = np.random.default_rng(0).normal(size=(150, 3)) + 4 * np.arange(150)[:, None] // 50
 start = gx.GaussianMixture.from_k_means(x, 3, key=jax.random.key(0))
 run = lambda x: gx.fit(start, x, throw=False)
-for n in (150, 3000):
+for n in (150, 3000, 60_000):
     data = np.tile(x, (n // 150, 1))
     with_options, without = run(data), jax.jit(run)(jnp.asarray(data))
     assert with_options.n_steps == without.n_steps
@@ -71,17 +73,17 @@ for n in (150, 3000):
         with_options.mixture,
         without.mixture,
     )
-print(len(programs._options(True)), len(programs._options(False)))
+print(*(len(programs._options(effort)) for effort in range(3)))
 """
 
 
 def test_options_change_nothing_but_rounding():
-    assert run_python(OPTIONS, XLA_FLAGS="").split() == ["3", "3"]
+    assert run_python(OPTIONS, XLA_FLAGS="").split() == ["3", "3", "0"]
 
 
 def test_options_of_users_are_theirs():
     flags = "--xla_backend_optimization_level=1"
-    assert run_python(OPTIONS, XLA_FLAGS=flags).split() == ["2", "2"]
+    assert run_python(OPTIONS, XLA_FLAGS=flags).split() == ["2", "2", "0"]
 
 
 CACHE = """

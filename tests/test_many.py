@@ -209,3 +209,41 @@ def test_an_ensemble_knows_that_it_is_one():
     values = eqx.filter_vmap(lambda mixture: mixture.score(x))(ensemble)
     expected = [float(mixture.score(x)) for mixture in mixtures]
     np.testing.assert_allclose(values, expected, rtol=1e-5)
+
+
+@pytest.mark.x64
+def test_a_race_drops_all_but_the_best():
+    x = make_data(150, n_clusters=5)
+    options = {"key": jr.key(2), "n_restarts": 20, "solver": gx.EM(1e-6, 300)}
+    every = gx.fit_restarts(x, 4, "full", **options).solutions
+    raced = gx.fit_restarts(x, 4, "full", keep=5, short_steps=6, **options)
+    status = np.asarray(raced.solutions.status)
+    kept = np.flatnonzero(status != "dropped")
+    # Known of a mixture is the log-likelihood before its last step.
+    histories = np.asarray(every.log_likelihoods)[:, 5]
+    assert 5 <= len(kept) < 20
+    # The best of all.
+    assert set(np.argsort(-histories)[:5]) <= set(kept)
+    for lane in kept:
+        got, expected = raced[int(lane)], every[int(lane)]
+        assert got.n_steps == expected.n_steps and got.status == expected.status
+        assert_same(got.mixture, expected.mixture, 1e-9)
+    dropped = raced.solutions[status == "dropped"]
+    assert np.all(np.asarray(dropped.n_steps) == 6)
+    assert raced.best.converged
+    # Whoever was dropped says nothing about optima.
+    assert sum(optimum.count for optimum in raced.optima()) == len(kept)
+    assert np.isnan([raced.chance_of_new(), raced.chance_of_better()]).all()
+
+
+@pytest.mark.x32
+def test_a_race_that_keeps_all_is_none():
+    x = make_data(90)
+    options = {"key": jr.key(2), "n_restarts": 5, "solver": gx.SQUAREM(1e-4, 200)}
+    every = gx.fit_restarts(x, 3, "diag", **options)
+    raced = gx.fit_restarts(x, 3, "diag", keep=9, short_steps=2, **options)
+    assert list(raced.solutions.status) == list(every.solutions.status)
+    assert list(raced.solutions.n_steps) == list(every.solutions.n_steps)
+    np.testing.assert_allclose(
+        raced.solutions.log_likelihood, every.solutions.log_likelihood, rtol=1e-4
+    )

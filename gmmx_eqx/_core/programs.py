@@ -1,9 +1,8 @@
 """Programs: functions that are compiled as a whole, with options for their size.
 
 On a CPU, most of the time of a first result is XLA's compilation. Its newer emitters of
-fused loops double that time, as do programs in parts for several threads to compile,
-and neither makes EM faster. Full optimisation doubles it again, and pays where there is
-much to compute.
+fused loops double that time, and many lanes of a fit gain from them; one fit does not.
+Optimisation doubles it again. Both pay where there is much to compute.
 """
 
 import functools as ft
@@ -21,8 +20,9 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 # Up to so many numbers in its largest arrays a program is hardly optimised. At this
-# size a step of EM takes 0.2 ms longer, and its compilation half a second less.
-SMALL = 2**14
+# size a step of EM takes 0.2 ms longer, and its compilation half a second less. Beyond
+# `_MEDIUM`, programs are compiled as XLA does by default.
+SMALL, _MEDIUM = 2**14, 2**17
 
 _LIGHT = {
     "xla_cpu_use_fusion_emitters": False,
@@ -53,7 +53,8 @@ def program(
             if not _starts_program(args, kwargs):
                 return inner(*args, **kwargs)
             n = _n_numbers(args, kwargs) if size is None else size(*args, **kwargs)
-            return _compiled(fn, n <= SMALL)(*args, **kwargs)
+            effort = (n > SMALL) + (n > _MEDIUM)
+            return _compiled(fn, effort)(*args, **kwargs)
 
         return call
 
@@ -75,15 +76,16 @@ def _n_numbers(*args: Any) -> int:
 
 
 @ft.cache
-def _compiled(fn: Callable[..., Any], is_small: bool) -> Callable[..., Any]:
-    options: Any = {"compiler_options": _options(is_small) or None}
+def _compiled(fn: Callable[..., Any], effort: int) -> Callable[..., Any]:
+    options: Any = {"compiler_options": _options(effort) or None}
     return eqx.filter_jit(fn, **options)
 
 
-def _options(is_small: bool) -> dict[str, bool | int]:
+def _options(effort: int) -> dict[str, bool | int]:
+    """From little effort, zero, to XLA's default, two."""
     if not _known_options():
         return {}
-    options = _QUICK if is_small else _LIGHT
+    options = (_QUICK, _LIGHT, {})[effort]
     # Those that users set themselves are theirs.
     flags = os.environ.get("XLA_FLAGS", "")
     return {name: value for name, value in options.items() if name not in flags}

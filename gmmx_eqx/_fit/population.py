@@ -1,8 +1,10 @@
 import math
 
 import equinox as eqx
+import numpy as np
 from jaxtyping import Array, Int
 
+from .._core.results import is_any, RESULTS
 from .optima import distinct_optima, Optimum
 from .solution import Solution, take, take_best
 
@@ -39,6 +41,10 @@ class Population(eqx.Module):
         """How many lanes converged."""
         return self.solutions.converged.sum()
 
+    @property
+    def _dropped_any(self) -> bool:
+        return bool(np.any(is_any(self.solutions.result, RESULTS.dropped)))
+
     def optima(self, nats: float = 1e-3, distance: float = 0.2) -> tuple[Optimum, ...]:
         """The distinct optima that the lanes ended at, the best first.
 
@@ -55,7 +61,8 @@ class Population(eqx.Module):
         """An estimate of the probability that one more restart ends at an optimum that
         none has ended at so far: the share of lanes that are alone at theirs.
 
-        This is about one more restart of the same kinds. Zero is no proof that there is
+        NaN if starts were dropped: those that were kept are no sample of all. This is
+        about one more restart of the same kinds. Zero is no proof that there is
         nothing better: all starts of one kind can miss an optimum that another kind
         finds.
 
@@ -67,6 +74,8 @@ class Population(eqx.Module):
             Robbins (1968), Estimating the Total Probability of the Unobserved Outcomes
             of an Experiment. Ann. Math. Statist. 39(1), 256-257.
         """
+        if self._dropped_any:
+            return float("nan")
         optima = self.optima(**tolerances)
         n_lanes = sum(optimum.count for optimum in optima)
         alone = sum(optimum.count == 1 for optimum in optima)
@@ -79,7 +88,8 @@ class Population(eqx.Module):
         Unbiased: the share of all choices of `after` lanes and one more, out of this
         population, in which the one more is strictly the best. Half of the lanes if not
         given, which is on the safe side, since the chance falls with every restart; all
-        but one is the most that can be asked for, and is zero or `1 / n`.
+        but one is the most that can be asked for, and is zero or `1 / n`. NaN if starts
+        were dropped, as for `chance_of_new`.
 
         ??? cite "Reference"
 
@@ -90,7 +100,7 @@ class Population(eqx.Module):
         """
         counts = [optimum.count for optimum in self.optima(**tolerances)]
         n_lanes = sum(counts)
-        if n_lanes < 2:
+        if n_lanes < 2 or self._dropped_any:
             return float("nan")
         after = n_lanes // 2 if after is None else after
         if not 1 <= after < n_lanes:
