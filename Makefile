@@ -45,6 +45,7 @@ docs: .venv/.docs
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.first_result
 
 # The files of a release, in dist.
 wheel: .venv/.wheel

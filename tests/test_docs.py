@@ -9,6 +9,7 @@ import unittest.mock
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 import gmmx_eqx as gx
 
@@ -39,11 +40,22 @@ def _names(pages: list[pathlib.Path]) -> list[str]:
     return [str(page.relative_to(ROOT)) for page in pages]
 
 
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A folder for a cache of programs that a page sets up, and none afterwards."""
+    for name in ("XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path))
+    before = jax.config.jax_compilation_cache_dir
+    yield
+    jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
+
+
 @pytest.mark.x32
 @pytest.mark.parametrize(
     "page", _names([page for page in _pages() if "```python" in _read(page)])
 )
-def test_python_blocks_run(page):
+def test_python_blocks_run(page, own_cache):
     """All blocks of a page, one after the other, in one namespace."""
     text = _read(ROOT / page)
     blocks = list(_BLOCK.finditer(text))
@@ -112,7 +124,10 @@ def test_api_pages_have_every_public_name():
         for page in (DOCS / "api").glob("*.md")
         for name in _OBJECT.findall(_read(page))
     ]
-    assert sorted(documented) == sorted(set(public_objects()))
+    # Those of modules that have to be imported are not attributes of the package.
+    elsewhere = ("interop.", "plotting.", "sklearn.")
+    documented = [name for name in documented if not name.startswith(elsewhere)]
+    assert sorted(documented) == sorted(public_objects())
 
 
 @pytest.mark.x32
