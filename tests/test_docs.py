@@ -12,6 +12,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 import gmmx_eqx as gx
+from gmmx_eqx._core import cache
 
 from .public_names import public_objects
 
@@ -43,8 +44,7 @@ def _names(pages: list[pathlib.Path]) -> list[str]:
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """A folder for a cache of programs that a page sets up, and none afterwards."""
-    for name in ("XDG_CACHE_HOME", "HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr(cache, "_default_folder", lambda: tmp_path)
     before = jax.config.jax_compilation_cache_dir
     yield
     jax.config.update("jax_compilation_cache_dir", before)
