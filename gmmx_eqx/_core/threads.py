@@ -26,7 +26,10 @@ _SETTINGS: dict[str, Callable[[Any], Any]] = {
 def map_in_threads(
     fn: Callable[[_Item], _Found], items: Iterable[_Item], n_threads: int
 ) -> list[_Found]:
-    """`fn` of every item, in order, under the settings of the calling thread."""
+    """`fn` of every item, in order, under the settings of the calling thread; in this
+    thread itself if there is to be one."""
+    if n_threads == 1:
+        return [fn(item) for item in items]
     values = {name: getattr(jax.config, name) for name in _SETTINGS}
 
     def run(item: _Item) -> _Found:
