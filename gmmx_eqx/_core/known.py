@@ -5,7 +5,12 @@ from typing import Any
 import jax
 import jax.core
 import numpy as np
+from jax.extend.core import get_opaque_trace_state
 from jaxtyping import Array
+
+
+# When the package is imported, which is outside of everything.
+_NOTHING_TRACED = get_opaque_trace_state()
 
 
 def is_known(*trees: Any) -> bool:
@@ -27,9 +32,9 @@ def is_on_host(array: Array) -> bool:
 
 
 def is_inside_program() -> bool:
-    """Whether whatever is computed now is a part of a program, for later."""
-    # What is made inside is traced, whatever it is made from.
-    return not is_known(constant(0))
+    """Whether whatever is computed now is traced, as a part of a program or of a
+    function that is mapped or differentiated."""
+    return get_opaque_trace_state() != _NOTHING_TRACED
 
 
 def constant(value: Any, dtype: Any = None, device: Any = None) -> jax.Array:
