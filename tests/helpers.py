@@ -1,5 +1,6 @@
 """Mixtures and data for tests."""
 
+import contextlib
 import functools as ft
 import os
 import pathlib
@@ -110,3 +111,19 @@ def run_python(code: str, *arguments: str, **environment: str) -> str:
     )
     assert run.returncode == 0, run.stderr
     return run.stdout
+
+
+@contextlib.contextmanager
+def counted():
+    """How many programs are compiled inside."""
+    compiled = []
+
+    def listen(event, duration, **kwargs):
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield compiled
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)

@@ -2,7 +2,6 @@
 data and mixtures are filled up with, and a loop over many sizes compiles few
 programs."""
 
-import contextlib
 import functools as ft
 
 import equinox as eqx
@@ -18,7 +17,13 @@ from gmmx_eqx._core import buckets
 from gmmx_eqx._mixture import padding
 from gmmx_eqx.sklearn import GaussianMixture as Estimator
 
-from .helpers import every_family, families_in_turn, make_data, make_mixture
+from .helpers import (
+    counted,
+    every_family,
+    families_in_turn,
+    make_data,
+    make_mixture,
+)
 
 
 N = 45
@@ -151,22 +156,6 @@ def test_the_estimator_does_not_show_it(n_init, weight, monkeypatch):
     filled = estimated(n_init, weight)
     unfilled(monkeypatch)
     near(filled, estimated(n_init, weight))
-
-
-@contextlib.contextmanager
-def counted():
-    """How many programs are compiled inside."""
-    compiled = []
-
-    def listen(event, duration, **kwargs):
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield compiled
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def fit_core(x):

@@ -9,9 +9,15 @@ import pytest
 import sklearn.datasets
 
 import gmmx_eqx as gx
-from gmmx_eqx._fit.fit_many import fit_lanes
 
-from .helpers import families_in_turn, leaves, make_data, make_mixture, old_faithful
+from .helpers import (
+    counted,
+    families_in_turn,
+    leaves,
+    make_data,
+    make_mixture,
+    old_faithful,
+)
 
 
 def assert_same(got, expected, rtol):
@@ -77,7 +83,9 @@ def test_the_number_of_restarts_has_an_effect():
     assert len(many) == 24
     values = np.asarray(many.solutions.log_likelihood)
     assert len(np.unique(values)) > 4
-    assert many.best.log_likelihood == values.max()
+    # Of fits that differ by rounding alone, the best is the first.
+    rounding = 64 * np.finfo(values.dtype).eps * abs(values.max())
+    assert many.best.log_likelihood >= values.max() - rounding
     # Nats, far more than what `tol` leaves open.
     assert many.best.log_likelihood > np.median(values) + 1
     worst = min(float(single.best.log_likelihood) for single in singles)
@@ -182,10 +190,10 @@ def test_one_program_while_settings_and_data_change():
         reg_covar=reg_covar,
     )
     run(0, 1e-3, 1e-6)
-    n_programs = fit_lanes._cached._cache_size()
-    for seed in range(1, 4):
-        run(seed, 10.0**-seed, 10.0**-seed)
-    assert fit_lanes._cached._cache_size() == n_programs
+    with counted() as compiled:
+        for seed in range(1, 4):
+            run(seed, 10.0**-seed, 10.0**-seed)
+    assert not compiled
 
 
 @pytest.mark.x32

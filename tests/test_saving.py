@@ -141,6 +141,7 @@ def test_every_status_has_a_number(solutions, path):
         gx.RESULTS.component_collapsed,
         gx.RESULTS.too_few_samples,
         gx.RESULTS.component_unresolved,
+        gx.RESULTS.dropped,
     ]
     assert len(items) == len(gx.RESULTS)
     first = jax.tree.map(lambda leaf: leaf[0], solutions)
