@@ -43,9 +43,6 @@ from ._mixture import (
     stack as stack,
     UnconstrainedMixture as UnconstrainedMixture,
 )
-
-# From their own files: where a function has the name of its file, tools that read the
-# code take `_ops.affine` for the file.
 from ._ops.affine import affine as affine
 from ._ops.condition import condition as condition
 from ._ops.convolve import convolve as convolve

@@ -10,8 +10,7 @@ from .processes import check_process
 
 
 def cache_programs(folder: str | os.PathLike[str] | None = None) -> pathlib.Path:
-    """Keeps compiled programs in a folder, so that later processes need not compile
-    them.
+    """A folder of compiled programs, so that later processes need not compile them.
 
     Call it once, at the beginning of a script or a notebook. It sets JAX's persistent
     compilation cache, for all programs of the process, with no limit on how small a

@@ -12,7 +12,8 @@ from jaxtyping import Array, Int
 from .._core import inputs
 from .._core.aliases import Count, Data, Weighting
 from .._core.programs import program
-from .._em import EMStep
+from .._em import AbstractEMState, EMStep
+from .._mixture import GaussianMixture
 from .._sources import InMemory
 from .driver import drive, drive_lanes, map_groups, pinned, Race
 from .progress import Ticket
@@ -21,8 +22,9 @@ from .solution import ending, moved, Solution
 
 
 def numbers_of_lanes(n_numbers: int, n_lanes: int) -> int:
-    """How large a component of many lanes is, for the choice of a program. As a quarter
-    of it, since many lanes take four times as long to compile as one.
+    """How many numbers a component has in the arrays of many lanes, for the choice of a
+    program; a quarter of them, since many lanes take four times as long to compile as
+    one.
 
     **Arguments:**
 
@@ -121,13 +123,9 @@ def fit_one(
 ) -> Solution:
     """One fit from a random start, inside of a program."""
     data = _Data.create(fits, x, weight)
-    start = moved(
-        fits.start(data.source, key, n_active, jnp.array(0)), -data.source.pivot
-    )
-    mixture, state = drive(data.step, fits.options.solver, start, None)
-    resolved = fits.options.is_resolved(mixture)
-    result = ending(state, data.source, weight, n_active, resolved)
-    return Solution.from_state(mixture, state, data.source, result)
+    start = data.start(fits, key, n_active, jnp.array(0))
+    end = drive(data.step, fits.options.solver, start, None)
+    return data.solution(fits, *end, n_active)
 
 
 class _Data(eqx.Module):
@@ -146,6 +144,25 @@ class _Data(eqx.Module):
         assert isinstance(source, InMemory)
         return source
 
+    def start(
+        self, fits: RandomStarts, key: Any, n_active: Count, turn: Count
+    ) -> GaussianMixture:
+        """A random start, about the source's pivot."""
+        start = fits.start(self.source, key, n_active, turn)
+        return moved(start, -self.source.pivot)
+
+    def solution(
+        self,
+        fits: RandomStarts,
+        mixture: GaussianMixture,
+        state: AbstractEMState,
+        n_active: Count,
+    ) -> Solution:
+        """What the fit of a lane ended with."""
+        resolved = fits.options.is_resolved(mixture)
+        result = ending(state, self.source, self.weight, n_active, resolved)
+        return Solution.from_state(mixture, state, self.source, result)
+
 
 def _fit(
     fits: RandomStarts,
@@ -161,18 +178,14 @@ def _fit(
     at = fits.frozen_at
 
     def start(lane, *args):
-        source = of_lane(lane).source
-        return moved(fits.start(source, *args), -source.pivot)
+        return of_lane(lane).start(fits, *args)
 
     def step_of(lane):
         data = of_lane(lane)
         return pinned(data.step, None if at is None else moved(at, -data.source.pivot))
 
     def finish(mixture, state, lane, n_active):
-        data = of_lane(lane)
-        resolved = fits.options.is_resolved(mixture)
-        result = ending(state, data.source, data.weight, n_active, resolved)
-        solution = Solution.from_state(mixture, state, data.source, result)
+        solution = of_lane(lane).solution(fits, mixture, state, n_active)
         return solution.pinned(fits.options.frozen, at)
 
     starts = map_groups(start, fits.width, lanes, keys, n_active, turns)

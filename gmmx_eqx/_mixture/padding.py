@@ -66,7 +66,7 @@ def unpad(mixture: _Mixture, n_components: int) -> _Mixture:
     """The first components of a mixture, or of each of an ensemble."""
     if mixture.means.shape[Axis.components] == n_components:
         return mixture
-    cut = lambda leaf: cut_components(leaf, n_components)
+    cut = lambda leaf: _cut(leaf, n_components)
     covariances = map_components(cut, mixture.covariances)
     return _with_parameters(
         mixture, cut(mixture.weights), cut(mixture.means), covariances
@@ -78,7 +78,7 @@ def _with_parameters(mixture: _Mixture, *parameters: Any) -> _Mixture:
     return jax.tree.unflatten(jax.tree.structure(mixture), jax.tree.leaves(parameters))
 
 
-def cut_components(array: Array, n_components: int) -> Array:
+def _cut(array: Array, n_components: int) -> Array:
     """The first ones. In NumPy where that copies nothing: JAX compiles a program for
     every number of them."""
     if array.shape[Axis.components] == n_components:

@@ -7,15 +7,9 @@ from jaxtyping import Array, Float
 
 from .._core.aliases import Scalar
 from .._mixture import AbstractGaussianMixture, check_mixture
-from .._ops import (
-    cdf,
-    covariance,
-    log_cdf,
-    log_survival,
-    mean,
-    quantile,
-    survival,
-)
+from .._ops.line import cdf, log_cdf, log_survival, survival
+from .._ops.moments import covariance, mean
+from .._ops.quantiles import quantile
 from . import points
 from .points import Point
 

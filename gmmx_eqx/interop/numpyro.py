@@ -20,7 +20,7 @@ from .._mixture import (
     check_mixtures,
     GaussianMixture,
 )
-from .._ops import covariance, mean
+from .._ops.moments import covariance, mean
 
 
 try:

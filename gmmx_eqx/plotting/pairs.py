@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import FigureBase
 
 from .._mixture import AbstractGaussianMixture
-from .._ops import marginal
+from .._ops.marginal import marginal
 from .arrays import Components, indices_of, names_of, Points, proba
 from .axes import axes_or_new
 from .line import draw_line
