@@ -1,6 +1,6 @@
 """Seconds per EM step, each contender in a process of its own.
 
-`python -m benchmarks [--quick | --full]` prints a table and writes
+`python -m benchmarks [--quick | --full | --separations]` prints a table and writes
 `benchmarks/results/*.json`. The limit is the time that the two matrix products of a
 step would take at the rate of one large product.
 """
@@ -37,6 +37,12 @@ GRIDS: dict[str, list[dict]] = {
     "samples": [{"n_samples": n} for n in (256, 1024, 4096, 16384)],
     "families": [{"covariance_type": c} for c in ("tied", "diag", "spherical")],
 }
+# Distances between clusters, in widths.
+SEPARATIONS = [
+    {"n_components": 16, "covariance_type": family, "separation": float(separation)}
+    for family in ("full", "tied", "diag", "spherical")
+    for separation in (1, 3, 10, 30, 100, 1000)
+]
 CENTRE = {"n_samples": 65536, "n_features": 32, "n_components": 64}
 
 
@@ -44,6 +50,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--quick", action="store_true", help="fewer samples")
     parser.add_argument("--full", action="store_true", help="all grids")
+    parser.add_argument(
+        "--separations", action="store_true", help="clusters near and far"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved runs")
     parser.add_argument("--limit", type=float, default=150, help="seconds per process")
     options = parser.parse_args()
@@ -51,6 +60,8 @@ def main() -> None:
     points = [{**CENTRE, **p} for p in GRIDS["corners"]]
     if options.full:
         points = [{**CENTRE, **p} for grid in GRIDS.values() for p in grid]
+    if options.separations:
+        points = [{**CENTRE, **p} for p in SEPARATIONS]
     if options.quick:
         points = [{**p, "n_samples": 8192} for p in points]
     points = list({tuple(p.items()): p for p in points}.values())
@@ -59,17 +70,20 @@ def main() -> None:
         for dtype in ("float32", "float64")
         for point in points
     ]
-    records = [measure(problem, rounds, options.limit) for problem in problems]
+    # gmmx has neither these families nor float64.
+    names = [n for n in RUNNERS if n != "gmmx" or not options.separations]
+    records = [measure(p, names, rounds, options.limit) for p in problems]
     summarise(records)
-    write(records, "em_step_full" if options.full else "em_step")
+    name = "em_step_full" if options.full else "em_step"
+    write(records, "separations" if options.separations else name)
 
 
-def measure(problem: Problem, rounds: int, limit: float) -> dict:
-    """Interleaved rounds of all contenders; prints one line."""
-    seconds: dict[str, list[float]] = {name: [] for name in RUNNERS}
+def measure(problem: Problem, names: list[str], rounds: int, limit: float) -> dict:
+    """Interleaved rounds of the contenders; prints one line."""
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     likelihoods, peaks, rates = {}, {}, []
     for _ in range(rounds):
-        for name in RUNNERS:
+        for name in names:
             # gmmx computes in float32 alone; who runs out of time is not asked again.
             not_asked = name == "gmmx" and problem.dtype == "float64"
             if not_asked or name in peaks and not seconds[name]:
@@ -99,6 +113,8 @@ def line(record: dict) -> str:
         f"N={problem['n_samples']:<6} D={problem['n_features']:<3} "
         f"K={problem['n_components']:<3}"
     )
+    if problem["separation"] is not None:
+        text += f" separation {problem['separation']:<5g}"
     if "gmmx_eqx" not in medians:
         return f"{text} gmmx_eqx: not done"
     ours = medians["gmmx_eqx"]

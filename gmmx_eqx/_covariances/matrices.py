@@ -71,7 +71,9 @@ def identities(shape: tuple[int, ...], device: Any) -> SquareValues:
 def scatter(residuals: Residuals, resp: PerSample) -> SquareValues:
     """One product per component, (features, batch) by (batch, features)."""
     columns = as_columns(residuals)
-    return linalg.matmul(as_columns(resp) * columns, linalg.transpose(columns))
+    weighted = as_columns(resp) * columns
+    # Without the axis of size one, which makes the product take a CPU twice as long.
+    return linalg.matmul(weighted[0], linalg.transpose(columns[0]))[None]
 
 
 def add_ridge(values: SquareValues, reg_covar: PerFeature) -> SquareValues:

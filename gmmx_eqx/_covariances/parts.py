@@ -17,9 +17,6 @@ from .components import repeat_components
 # It can have few samples: where features are more than those, a ridge in float32 is
 # not far above the errors of their sum.
 _MANY, _SMALLEST = 64, 64
-# Of one component and few samples, products of its own pay earlier: those of many small
-# matrices take a CPU three times as long.
-_SOME, _FEW_SAMPLES = 16, 2048
 
 
 def moments_about(
@@ -43,8 +40,7 @@ def moments_about(
 
     n_features, n_samples = columns.shape
     n_components, _ = resp.shape
-    alone = n_components == 1 and n_samples <= _FEW_SAMPLES
-    if n_features >= _MANY or (alone and n_features >= _SOME):
+    if n_features >= _MANY:
         slices = sums.slices(n_samples, _SMALLEST)
         return sums.pairwise([whole(columns[:, at], resp[:, at]) for at in slices])
     parts = sums.n_parts(n_samples)

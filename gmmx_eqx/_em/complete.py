@@ -4,7 +4,7 @@ from typing import NamedTuple, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Int, PyTree
 
 from .._core import chunks, linalg
 from .._core.aliases import (
@@ -30,10 +30,14 @@ from .packings import AbstractPacking, moments, packing, parameters
 
 
 _Carry = TypeVar("_Carry", bound=PyTree)
+_Tree = TypeVar("_Tree", bound=PyTree)
 
-# What the residuals of one component and block of samples may hold, and fewest samples
-# of a block. With four times as much, 32 features take twice as long on a CPU with
-# 1 MiB of cache per core.
+# Components that are taken by residuals at a time: products of as many matrices. A CPU
+# takes almost twice as long for one alone, and more do work in vain.
+_GROUP = 4
+# What their residuals of one block of samples may hold, and fewest samples of a block.
+# With four times as much, 32 features take a third longer on a CPU with 1 MiB of cache
+# per core.
 _BLOCK_BYTES, _SMALLEST = 128 * 2**10, 256
 
 
@@ -42,8 +46,8 @@ class Complete(AbstractEStep):
 
     By two matrix products per chunk with packed features of the samples. Their errors
     grow with the square of the distance between components, in widths: components that
-    are too narrow or too far away for that are taken one at a time by residuals about
-    their own pivots, which are right at any distance.
+    are too narrow or too far away for that are taken by residuals about their own
+    pivots, which are right at any distance.
 
     **Attributes:**
 
@@ -83,10 +87,12 @@ class Complete(AbstractEStep):
         pivot: Pivot,
         is_near: PerComponentFlag | None = None,
     ) -> Expectation:
+        pivot = jnp.broadcast_to(pivot, mixture.means.shape)
         rule = self.packing
-        near = _Near.of(mixture, whitening, pivot, is_near)
         if rule is None or is_near is None:
+            near = _Near.of(mixture, whitening, pivot)
             return self.source.reduce(lambda chunk: _expect_near(near, chunk))
+        near = _Near.of(mixture, whitening, pivot, is_near)
         theta = parameters(rule, mixture, whitening)
 
         def expect_chunk(chunk: Chunk):
@@ -123,19 +129,18 @@ def _match(is_near: PerComponentFlag, leaf: Array) -> Bool[Array, "1 _ 1 1"]:
 
 
 class _Near(eqx.Module):
-    """Components that are taken by residuals, one at a time: a product of two matrices
-    for each is several times as fast as one of many small matrices.
+    """Components that are taken by residuals, a group of neighbours at a time.
 
     **Attributes:**
 
-    - `order`: all components, the near ones first.
-    - `number`: how many are near.
+    - `order`: all groups, those with near components first.
+    - `number`: how many groups those are.
     """
 
     mixture: GaussianMixture
     whitening: AbstractWhitening
     pivot: Pivot
-    order: Int[Array, " components"]
+    order: Int[Array, " groups"]
     number: Count | int
 
     @classmethod
@@ -144,14 +149,14 @@ class _Near(eqx.Module):
         mixture: GaussianMixture,
         whitening: AbstractWhitening,
         pivot: Pivot,
-        is_near: PerComponentFlag | None,
+        is_near: PerComponentFlag | None = None,
     ) -> "_Near":
-        n_components = mixture.n_components
-        pivot = jnp.broadcast_to(pivot, mixture.means.shape)
+        n_groups = -(-mixture.n_components // _GROUP)
         if is_near is None:
-            order = jnp.arange(n_components)
-            return cls(mixture, whitening, pivot, order, n_components)
-        flags = is_near[0, :, 0, 0]
+            return cls(mixture, whitening, pivot, jnp.arange(n_groups), n_groups)
+        padding = n_groups * _GROUP - mixture.n_components
+        flags = jnp.pad(is_near[0, :, 0, 0], (0, padding)).reshape(n_groups, _GROUP)
+        flags = jnp.any(flags, axis=1)
         return cls(mixture, whitening, pivot, jnp.argsort(~flags), jnp.sum(flags))
 
     def joint(self, joint: Rows, chunk: Chunk) -> Rows:
@@ -161,14 +166,13 @@ class _Near(eqx.Module):
         log_weights = 2 * mixture.log_weights - n_features * linalg.LOG_2PI
         constants = 0.5 * (log_weights - self.whitening.log_det)
 
-        def put(k: Count, block: _Block, joint: Rows) -> Rows:
-            columns = block.take(chunk.columns)[None, None]
-            residuals = columns - _take(mixture.means, k)
-            whitened = jax.tree.map(lambda leaf: _take(leaf, k), self.whitening)
-            whitened = whitened.whiten(residuals)
+        def put(some: _Part, block: _Part, joint: Rows) -> Rows:
+            columns = block.take(chunk.columns, 1)[None, None]
+            residuals = columns - some.of(mixture.means)
+            whitened = some.of(self.whitening).whiten(residuals)
             distance = jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
-            rows = (_take(constants, k) - 0.5 * distance)[0, :, 0]
-            return jax.lax.dynamic_update_slice(joint, rows, (k, block.start))
+            rows = (some.of(constants) - 0.5 * distance)[0, :, 0]
+            return jax.lax.dynamic_update_slice(joint, rows, (some.start, block.start))
 
         return self._for_each(put, joint, chunk)
 
@@ -176,13 +180,16 @@ class _Near(eqx.Module):
         """Moments of near components about their pivots; zero of the others."""
         mixture = self.mixture
 
-        def add(k: Count, block: _Block, total: Moments) -> Moments:
-            own = jax.tree.map(lambda leaf: _take(leaf, k), mixture.covariances)
-            share = block.take(jax.lax.dynamic_slice_in_dim(resp, k, 1))
-            share = jnp.where(block.is_new[None], share, 0)
-            columns = block.take(chunk.columns)
-            more = moments_about(own, columns, _take(self.pivot, k), share)
-            return jax.tree.map(lambda leaf, own: _add(leaf, own, k), total, more)
+        def add(some: _Part, block: _Part, total: Moments) -> Moments:
+            share = block.take(some.take(resp, 0), 1)
+            is_new = some.is_new[:, None] & block.is_new[None]
+            more = moments_about(
+                some.of(mixture.covariances),
+                block.take(chunk.columns, 1),
+                some.of(self.pivot),
+                jnp.where(is_new, share, 0),
+            )
+            return jax.tree.map(some.add, total, more)
 
         shapes = eqx.filter_eval_shape(
             mixture.covariances.moments, mixture.means, mixture.weights
@@ -192,63 +199,71 @@ class _Near(eqx.Module):
 
     def _for_each(
         self,
-        fn: Callable[[Count, "_Block", _Carry], _Carry],
+        fn: Callable[["_Part", "_Part", _Carry], _Carry],
         init: _Carry,
         chunk: Chunk,
     ) -> _Carry:
-        """`fn` of every near component and block of samples, one after the other."""
+        """`fn` of some of the near components and a block of samples, one pair after
+        the other."""
         n_features, n_samples = chunk.columns.shape
+        n_components = self.mixture.n_components
         itemsize = chunk.columns.dtype.itemsize
-        size = chunks.length(n_features * itemsize, _BLOCK_BYTES, _SMALLEST)
+        some = min(_GROUP, n_components)
+        size = chunks.length(some * n_features * itemsize, _BLOCK_BYTES, _SMALLEST)
         size = n_samples if n_samples <= 2 * size else size
         n_blocks = -(-n_samples // size)
 
         def step(i: Count, carry: _Carry) -> _Carry:
             # Plain division of integers that are not negative.
             n = jnp.asarray(n_blocks, i.dtype)
-            block = _Block(jax.lax.rem(i, n), size, n_samples)
-            k = jax.lax.dynamic_index_in_dim(
+            block = _Part(jax.lax.rem(i, n), size, n_samples)
+            group = jax.lax.dynamic_index_in_dim(
                 self.order, jax.lax.div(i, n), keepdims=False
             )
-            return fn(k, block, carry)
+            return fn(_Part(group, some, n_components), block, carry)
 
         return jax.lax.fori_loop(0, self.number * n_blocks, step, init)
 
 
-# Slices rather than indices, which JAX would check for being negative.
-def _take(leaf: Array, k: Count) -> Array:
-    """One component, where each has its own."""
-    if leaf.shape[Axis.components] == 1:
-        return leaf
-    return jax.lax.dynamic_slice_in_dim(leaf, k, 1, axis=int(Axis.components))
-
-
-def _add(total: Array, more: Array, k: Count) -> Array:
-    """A sum of one component added to the sums of all."""
-    if total.shape[Axis.components] == 1:
-        return total + more
-    added = _take(total, k) + more
-    return jax.lax.dynamic_update_slice_in_dim(total, added, k, int(Axis.components))
-
-
-class _Block(NamedTuple):
-    """Some of the samples of a chunk. The last one overlaps the one before it, so that
-    all have the same size."""
+class _Part(NamedTuple):
+    """Some of the samples of a chunk, or some of the components. The last part overlaps
+    the one before it, so that all have the same size."""
 
     number: Count
     size: int
-    n_samples: int
+    whole: int
 
     @property
     def start(self) -> Count:
-        return jnp.minimum(self.number * self.size, self.n_samples - self.size)
+        return jnp.minimum(self.number * self.size, self.whole - self.size)
 
     @property
-    def is_new(self) -> Bool[Array, " batch"]:
+    def is_new(self) -> Bool[Array, " part"]:
         return self.start + jnp.arange(self.size) >= self.number * self.size
 
-    def take(self, x: Float[Array, "_ samples"]) -> Float[Array, "_ batch"]:
-        return jax.lax.dynamic_slice_in_dim(x, self.start, self.size, axis=1)
+    def take(self, x: Array, axis: int) -> Array:
+        # Slices rather than indices, which JAX would check for being negative.
+        if self.size == self.whole:
+            return x
+        return jax.lax.dynamic_slice_in_dim(x, self.start, self.size, axis)
+
+    def of(self, tree: _Tree) -> _Tree:
+        """These components, where each has its own entry."""
+
+        def take(leaf: Array) -> Array:
+            if leaf.shape[Axis.components] == 1:
+                return leaf
+            return self.take(leaf, leaf.ndim + int(Axis.components))
+
+        return jax.tree.map(take, tree)
+
+    def add(self, total: Array, more: Array) -> Array:
+        """Sums of these components added to the sums of all."""
+        if total.shape == more.shape:
+            return total + more
+        added = self.of(total) + more
+        axis = total.ndim + int(Axis.components)
+        return jax.lax.dynamic_update_slice_in_dim(total, added, self.start, axis)
 
 
 def responsibilities(joint: Rows, weights: ColumnWeights) -> tuple[Rows, Scalar]:
