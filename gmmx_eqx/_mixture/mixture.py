@@ -1,5 +1,6 @@
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -30,6 +31,7 @@ from .._priors import RidgeLike
 from . import construct
 from .abstract import AbstractGaussianMixture
 from .parts import check_parts
+from .table import table_of
 
 
 class GaussianMixture(AbstractGaussianMixture):
@@ -52,6 +54,16 @@ class GaussianMixture(AbstractGaussianMixture):
 
     def __check_init__(self) -> None:
         check_parts(self.weights, self.means, self.covariances)
+
+    def __repr__(self) -> str:
+        """A table; without numbers, as under a trace, the tree of its leaves, which
+        `eqx.tree_pformat` gives of any mixture."""
+        table = table_of(self)
+        return eqx.tree_pformat(self) if table is None else table.text()
+
+    def _repr_html_(self) -> str | None:
+        table = table_of(self)
+        return None if table is None else table.html()
 
     @classmethod
     def create(
