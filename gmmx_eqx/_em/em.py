@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.aliases import Count, Scalar
+from .._core.hints import hinted
 from .._core.likes import AmountLike, CountLike
 from .._mixture import GaussianMixture
 from .solver import (
@@ -10,6 +11,7 @@ from .solver import (
     AbstractEMState,
     as_max_steps,
     as_tol,
+    HINTS,
     judge,
     Record,
     Step,
@@ -43,6 +45,7 @@ class EM(AbstractEM):
     max_steps: Count
     history_size: int = eqx.field(static=True)
 
+    @hinted(HINTS)
     def __init__(self, tol: AmountLike = 1e-6, max_steps: CountLike = 1000):
         """**Arguments:**
 

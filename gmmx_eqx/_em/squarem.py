@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.aliases import Count, Flag, Scalar
+from .._core.hints import hinted
 from .._core.likes import AmountLike, CountLike
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
@@ -14,6 +15,7 @@ from .solver import (
     AbstractEMState,
     as_max_steps,
     as_tol,
+    HINTS,
     judge,
     Record,
     Step,
@@ -86,6 +88,7 @@ class SQUAREM(AbstractEM):
     max_steps: Count
     history_size: int = eqx.field(static=True)
 
+    @hinted(HINTS)
     def __init__(self, tol: AmountLike = 1e-6, max_steps: CountLike = 1000):
         """**Arguments** and **errors**: as for [`gmmx_eqx.EM`][]."""
         self.tol = as_tol(tol)

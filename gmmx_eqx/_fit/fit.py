@@ -5,6 +5,7 @@ import jax
 
 from .._core import buckets, inputs
 from .._core.aliases import Count, Data, Weighting
+from .._core.hints import hinted
 from .._core.known import constant, is_known
 from .._core.likes import AmountLike, DataLike, SampleWeightLike
 from .._core.placement import all_on_automatic_mesh
@@ -14,6 +15,7 @@ from .._em import AbstractEM, Frozen
 from .._em.implicit import with_derivatives
 from .._mixture import as_plain_mixture, GaussianMixture, padding
 from .._priors import RidgeLike
+from . import hints
 from .driver import drive, pinned
 from .error import raise_unless_successful
 from .options import Options
@@ -21,6 +23,7 @@ from .progress import AbstractProgress, report_to, Ticket
 from .solution import ending, in_unit, moved, Solution, with_components
 
 
+@hinted(hints.ONE)
 def fit(
     mixture: GaussianMixture,
     x: DataLike,

@@ -1,15 +1,17 @@
 import math
+from typing import Any, TYPE_CHECKING
 
 import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Int
 
+from .._core.hints import no_attribute
 from .._core.results import is_any, RESULTS
 from .._core.table import Table
 from .._covariances import deviations_numpy
 from .._mixture.table import has_numbers, is_cheap, no_error, table_of
-from . import summary
+from . import hints, summary
 from .optima import distinct_optima, lanes_by_optimum, Optimum
 from .solution import best_lane_numpy, Solution, statuses, take, take_best
 
@@ -34,6 +36,11 @@ class Population(eqx.Module):
     solutions: Solution
     n_turns: Int[Array, ""]
     width: int = eqx.field(static=True)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            no_attribute(self, name, hints.of_many(name, "population.best", Solution))
 
     def __repr__(self) -> str:
         """How many fits ended in which way, and the best; without numbers the tree of

@@ -10,6 +10,7 @@ from jaxtyping import Array, Int
 from .._core import buckets, inputs
 from .._core.aliases import Data, Weighting
 from .._core.describe import as_key, describe
+from .._core.hints import hinted
 from .._core.known import constant, is_on_host
 from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._core.programs import program
@@ -25,6 +26,7 @@ from .._initialisers import AbstractInitialiser
 from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
 from .._priors import RidgeLike
+from . import hints
 from .error import raise_unless_successful
 from .fit_many import fit_lanes
 from .options import as_initialiser, Options
@@ -39,6 +41,7 @@ from .solution import in_unit, Solution, take, take_best, with_components
 _SMALL = 2**22
 
 
+@hinted(hints.SEVERAL)
 def select(
     x: DataLike,
     n_components: Iterable[int] = range(1, 10),

@@ -1,9 +1,11 @@
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TYPE_CHECKING
 
 import numpy as np
 
+from .._core.hints import members, no_attribute
 from .._core.table import Table
+from . import hints
 from .solution import Solution
 
 
@@ -58,6 +60,11 @@ class Cell:
             n_restarts=n_restarts,
             solution=solution,
         )
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            no_attribute(self, name, hints.of_many(name, "cell.solution", Solution))
 
     @property
     def is_valid(self) -> bool:
@@ -129,6 +136,14 @@ class Selection:
                 "same columns without it."
             ) from error
         return pandas.DataFrame(self.to_dict())
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            hint = hints.of_many(name, "selection.best.solution", Solution)
+            if name in members(Cell):
+                hint = f"Use `selection.best.{name}`."
+            no_attribute(self, name, hint)
 
     def __repr__(self) -> str:
         table = self._table()

@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import equinox as eqx
 import jax
@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from .._core import inputs
 from .._core.aliases import Count, Flag, PerFeature, Scalar, Weighting
+from .._core.hints import no_attribute
 from .._core.known import is_on_host, put_like
 from .._core.pickling import Pickled
 from .._core.programs import program
@@ -19,7 +20,7 @@ from .._em import AbstractEMState, Frozen
 from .._mixture import GaussianMixture, padding
 from .._mixture.table import has_numbers, no_error, table_of
 from .._sources import AbstractSource
-from . import summary
+from . import hints, summary
 
 
 class Solution(Pickled, eqx.Module):
@@ -47,6 +48,11 @@ class Solution(Pickled, eqx.Module):
     n_steps: Count
     log_likelihoods: Float[Array, " history"]
     result: RESULTS
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            no_attribute(self, name, hints.of_solution(name, "solution"))
 
     def __repr__(self) -> str:
         """How it ended, and the mixture as a table; without numbers the tree of its

@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import equinox as eqx
 import jax
@@ -21,6 +21,7 @@ from .._core.aliases import (
 )
 from .._core.axes import Axis
 from .._core.describe import as_key
+from .._core.hints import no_attribute
 from .._core.known import constant
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
 from .._core.pickling import Pickled
@@ -30,6 +31,7 @@ from .._core.programs import program
 from .._core.weights import log_unit, unbalance, Unit
 from .._covariances import AbstractCovariances, log_density
 from . import densities, padding, sampling
+from .hints import ATTRIBUTES
 
 
 class AbstractGaussianMixture(Pickled, eqx.Module):
@@ -47,6 +49,11 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
     def _means_shape(self) -> tuple[int, ...]:
         # A subclass whose means are computed knows their shape without that.
         return self.means.shape
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            no_attribute(self, name, ATTRIBUTES.get(name))
 
     def __len__(self) -> int:
         """The number of mixtures in an ensemble."""

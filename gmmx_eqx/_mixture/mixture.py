@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import equinox as eqx
 import jax
@@ -6,6 +6,7 @@ import numpy as np
 
 from .._core import inputs
 from .._core.aliases import Means, Weights
+from .._core.hints import hinted
 from .._core.known import constant
 from .._core.likes import (
     CovariancesLike,
@@ -30,6 +31,7 @@ from .._initialisers import AbstractInitialiser, KMeans
 from .._priors import RidgeLike
 from . import construct
 from .abstract import AbstractGaussianMixture
+from .hints import ESTIMATOR, NO_ESTIMATOR, START
 from .parts import check_parts
 from .table import table_of
 
@@ -52,6 +54,14 @@ class GaussianMixture(AbstractGaussianMixture):
     means: Means
     covariances: AbstractCovariances
 
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> "GaussianMixture":
+            is_number = len(args) == 1 and isinstance(args[0], int)
+            if is_number or not ESTIMATOR.isdisjoint(kwargs):
+                raise TypeError(NO_ESTIMATOR)
+            return eqx.Module.__new__(cls)
+
     def __check_init__(self) -> None:
         check_parts(self.weights, self.means, self.covariances)
 
@@ -66,6 +76,7 @@ class GaussianMixture(AbstractGaussianMixture):
         return None if table is None else table.html()
 
     @classmethod
+    @hinted(START)
     def create(
         cls,
         n_components: int,
@@ -138,6 +149,7 @@ class GaussianMixture(AbstractGaussianMixture):
         return cls(*construct.from_squeezed(make, means, scale_tril, weights, name))
 
     @classmethod
+    @hinted(START)
     def from_initialiser(
         cls,
         initialiser: AbstractInitialiser,
@@ -170,6 +182,7 @@ class GaussianMixture(AbstractGaussianMixture):
         )
 
     @classmethod
+    @hinted(START)
     def from_k_means(
         cls,
         x: DataLike,

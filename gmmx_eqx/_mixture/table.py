@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.core
+import jax.numpy as jnp
 import numpy as np
 
 from .._core.axes import Axis
@@ -90,7 +91,7 @@ def _has_arrays(mixture: AbstractGaussianMixture) -> bool:
     if len(shape) < len(Axis) or 0 in shape or (shape[-4], shape[-1]) != (1, 1):
         return False
     return mixture.weights.shape == (*shape[:-2], 1, 1) and all(
-        jax.dtypes.issubdtype(leaf.dtype, np.floating) for leaf in leaves
+        jnp.issubdtype(leaf.dtype, np.floating) for leaf in leaves
     )
 
 
