@@ -162,7 +162,9 @@ def select(
     cells = report_to(progress, "fit", len(families) * n_fits, run)
     selection = Selection(tuple(cells), criterion)
     if throw:
-        raise_unless_successful(selection, selection.best.solution)
+        best = selection.best
+        where = f"{best.covariance_type}, {best.n_components} components: "
+        raise_unless_successful(selection, best.solution, where)
     return selection
 
 

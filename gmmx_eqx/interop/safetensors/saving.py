@@ -10,6 +10,13 @@ from . import contents, files
 from .contents import Content, WrongContent
 
 
+# What files of other formats end in.
+_OTHERS = (
+    *(".npz", ".npy", ".pkl", ".pickle", ".joblib", ".eqx", ".msgpack"),
+    *(".h5", ".hdf5", ".json", ".csv", ".mat", ".pt", ".pth", ".zip"),
+)
+
+
 def save(path: files.Path, what: Any) -> None:
     """Saves a mixture, or the result of a fit, in a safetensors file.
 
@@ -26,10 +33,12 @@ def save(path: files.Path, what: Any) -> None:
 
     **Raises:**
 
-    `ValueError`, before anything is written, for what could not be loaded: something
-    else, an unregistered family, a mixture without a density (except where the `result`
-    beside it says that the fit failed). `OSError` if the file cannot be written.
+    `ValueError`, before anything is written, for a name that ends as those of another
+    format do, such as `.npz`, and for what could not be loaded: something else, an
+    unregistered family, a mixture without a density (except where the `result` beside
+    it says that the fit failed). `OSError` if the file cannot be written.
     """
+    _check_ending(path)
     try:
         arrays, metadata = contents.take_apart(what)
         # float64 can be had with x64 off, by scikit-learn's estimator for one.
@@ -71,9 +80,27 @@ def load(path: files.Path, *, dtype: Any = None) -> Content:
         return contents.put_together(arrays, metadata, wanted)
     except ValueError as error:
         remedy = " Save it again." if isinstance(error, WrongContent) else ""
+        if _ending(path) == ".npz":
+            remedy = " Use `gx.GaussianMixture.from_numpy(np.load(path))`."
         raise ValueError(
             f"{os.fspath(path)!r} cannot be loaded: {error}{remedy}"
         ) from error
+
+
+def _check_ending(path: files.Path) -> None:
+    ending = _ending(path)
+    if ending not in _OTHERS:
+        return
+    numpy = " For one of NumPy, use `np.savez(path, **mixture.to_numpy())`."
+    raise ValueError(
+        f"`path` must not end in {ending!r}, as files of another format do. Let it end "
+        "in '.safetensors', which is what is written."
+        + (numpy if ending in (".npz", ".npy") else "")
+    )
+
+
+def _ending(path: files.Path) -> str:
+    return os.path.splitext(os.fspath(path))[1].lower()
 
 
 def _as_dtype(dtype: Any) -> np.dtype:
