@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..._core.describe import describe
 from ..._core.processes import check_process
 from . import contents, files
 from .contents import Content, WrongContent
@@ -38,7 +39,7 @@ def save(path: files.Path, what: Any) -> None:
     unregistered family, a mixture without a density (except where the `result` beside
     it says that the fit failed). `OSError` if the file cannot be written.
     """
-    _check_ending(path)
+    _check_path(path)
     try:
         arrays, metadata = contents.take_apart(what)
         # float64 can be had with x64 off, by scikit-learn's estimator for one.
@@ -81,13 +82,15 @@ def load(path: files.Path, *, dtype: Any = None) -> Content:
     except ValueError as error:
         remedy = " Save it again." if isinstance(error, WrongContent) else ""
         if _ending(path) == ".npz":
-            remedy = " Use `gx.GaussianMixture.from_numpy(np.load(path))`."
+            remedy = " If NumPy wrote it, use `gx.GaussianMixture.from_numpy(np.load(path))`."
         raise ValueError(
             f"{os.fspath(path)!r} cannot be loaded: {error}{remedy}"
         ) from error
 
 
-def _check_ending(path: files.Path) -> None:
+def _check_path(path: Any) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"`path` must be the name of a file; got {describe(path)}.")
     ending = _ending(path)
     if ending not in _OTHERS:
         return
