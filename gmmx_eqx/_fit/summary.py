@@ -11,7 +11,7 @@ def of_fit(status: str, n_steps: Any, value: Any, mean: Any) -> tuple[str, str]:
     """One fit: its status and its log-likelihood, in all and of the mean."""
     cause = RESULTS[getattr(RESULTS, status)].split(". ")[0]
     cause = f": {cause}" if cause else ""
-    steps = "1 step" if n_steps == 1 else f"{int(n_steps)} steps"
+    steps = "1 step" if int(n_steps) == 1 else f"{int(n_steps)} steps"
     return (
         f"{status} after {steps}{cause}",
         f"log-likelihood {float(value):.7g} nats, mean {float(mean):.6g}",

@@ -82,7 +82,8 @@ def load(path: files.Path, *, dtype: Any = None) -> Content:
     except ValueError as error:
         remedy = " Save it again." if isinstance(error, WrongContent) else ""
         if _ending(path) == ".npz":
-            remedy = " If NumPy wrote it, use `gx.GaussianMixture.from_numpy(np.load(path))`."
+            read = "gx.GaussianMixture.from_numpy(np.load(path))"
+            remedy = f" If NumPy wrote it, use `{read}`."
         raise ValueError(
             f"{os.fspath(path)!r} cannot be loaded: {error}{remedy}"
         ) from error
