@@ -39,6 +39,19 @@ class EM(AbstractEM):
 
     - `tol`: in nats per sample; with zero, all `max_steps` are taken.
     - `max_steps`: zero evaluates the start.
+
+    **Example:**
+
+    ```python
+    x = jr.normal(jr.key(0), (200, 2)).at[:100].add(5.0)
+    start = gx.GaussianMixture.from_k_means(x, 2, key=jr.key(1))
+    solution = gx.fit(start, x, solver=gx.EM(tol=0.0, max_steps=3), throw=False)
+    print(solution.status, int(solution.n_steps))
+    ```
+
+    ```text
+    max_steps_reached 3
+    ```
     """
 
     tol: Scalar

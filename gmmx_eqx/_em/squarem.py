@@ -77,6 +77,18 @@ class SQUAREM(AbstractEM):
     - `tol`: in nats per sample; with zero, all `max_steps` are taken.
     - `max_steps`: zero evaluates the start.
 
+    **Example:**
+
+    ```python
+    x = jr.normal(jr.key(0), (200, 2)).at[:100].add(5.0)
+    start = gx.GaussianMixture.from_k_means(x, 2, key=jr.key(1))
+    print(gx.fit(start, x, solver=gx.SQUAREM(tol=1e-5)).status)
+    ```
+
+    ```text
+    successful
+    ```
+
     ??? cite "Reference"
 
         Varadhan, Roland (2008), Simple and Globally Convergent Methods for Accelerating

@@ -73,6 +73,19 @@ def fit(
     [`gmmx_eqx.FitError`][] that says why the fit did not converge and what to do; where
     `fit` is traced, the program raises an `equinox.EquinoxRuntimeError` when it runs.
 
+    **Example:**
+
+    ```python
+    x = jr.normal(jr.key(0), (200, 2)).at[:100].add(5.0)
+    start = gx.GaussianMixture.from_k_means(x, 2, key=jr.key(1))
+    solution = gx.fit(start, x)
+    print(solution.status, solution.mixture.predict(x[:3]).shape)
+    ```
+
+    ```text
+    successful (3,)
+    ```
+
     ??? cite "Reference"
 
         Dempster, Laird, Rubin (1977), Maximum Likelihood from Incomplete Data via the

@@ -67,6 +67,18 @@ def fit_batch(
 
     `ValueError` for arguments that cannot be right. With `throw`, a
     [`gmmx_eqx.FitError`][] for the first data set whose fit has not converged.
+
+    **Example:**
+
+    ```python
+    xs = jr.normal(jr.key(0), (3, 100, 2))  # three data sets
+    solutions = gx.fit_batch(xs, 1, key=jr.key(1))
+    print(len(solutions), solutions[0].mixture.n_features)
+    ```
+
+    ```text
+    3 2
+    ```
     """
     n_components = inputs.check_count(n_components, "n_components")
     n_restarts = inputs.check_count(n_restarts, "n_restarts")

@@ -82,6 +82,19 @@ def fit_restarts(
     [`gmmx_eqx.FitError`][] if the best of the fits has not converged, as in
     [`gmmx_eqx.fit`][].
 
+    **Example:**
+
+    ```python
+    x = jr.normal(jr.key(0), (200, 2)).at[:100].add(5.0)
+    population = gx.fit_restarts(x, 2, n_restarts=8, key=jr.key(1))
+    mixture = population.best.mixture
+    print(len(population), mixture.n_components)
+    ```
+
+    ```text
+    8 2
+    ```
+
     ??? cite "Reference"
 
         Biernacki, Celeux, Govaert (2003), Choosing Starting Values for the EM Algorithm

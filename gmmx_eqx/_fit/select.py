@@ -89,6 +89,18 @@ def select(
     `ValueError` for arguments that cannot be right. With `throw`, a
     [`gmmx_eqx.FitError`][] if the fit that wins has not converged, and a `ValueError`
     if no fit has a valid mixture.
+
+    **Example:**
+
+    ```python
+    x = jr.normal(jr.key(0), (200, 2)).at[:100].add(5.0)
+    table = gx.select(x, [1, 2], ["tied", "diag"], n_restarts=4, key=jr.key(1))
+    print(table.best.n_components)
+    ```
+
+    ```text
+    2
+    ```
     """
     x, weight = inputs.as_data(x, sample_weight, fits=True)
     numbers = _as_tuple(n_components, "n_components", "range(1, 10)")

@@ -158,7 +158,7 @@ def _table_of(solution: Solution) -> Table | None:
 
 def statuses(solution: Solution) -> Shaped[np.ndarray, "..."]:
     """The name of the result, or of each."""
-    return np.asarray(STATUSES)[number(solution.result)]
+    return np.asarray(np.take(STATUSES, number(solution.result)))
 
 
 def take(solutions: Solution, index: Any) -> Solution:

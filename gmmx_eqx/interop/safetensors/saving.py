@@ -38,6 +38,13 @@ def save(path: files.Path, what: Any) -> None:
     format do, such as `.npz`, and for what could not be loaded: something else, an
     unregistered family, a mixture without a density (except where the `result` beside
     it says that the fit failed). `OSError` if the file cannot be written.
+
+    **Example:**
+
+    ```python
+    mixture = gx.GaussianMixture.create(n_components=2, n_features=3)
+    gx.save("mixture.safetensors", mixture)
+    ```
     """
     _check_path(path)
     try:
@@ -73,6 +80,17 @@ def load(path: files.Path, *, dtype: Any = None) -> Content:
     `ValueError`, naming the file, if it is damaged, of another origin, or of a later
     format; if it holds float64, JAX's x64 mode is off, and no other `dtype` is given.
     `OSError` if there is no such file or it may not be read.
+
+    **Example:**
+
+    ```python
+    gx.save("mixture.safetensors", gx.GaussianMixture.create(2, 3))
+    print(gx.load("mixture.safetensors").n_features)
+    ```
+
+    ```text
+    3
+    ```
     """
     check_process()
     wanted = None if dtype is None else _as_dtype(dtype)
