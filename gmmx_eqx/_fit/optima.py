@@ -9,6 +9,7 @@ from .._core.axes import Axis
 from .._covariances import deviations_numpy
 from .._mixture import GaussianMixture
 from .solution import Solution, statuses, take
+from .summary import nats
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -30,8 +31,8 @@ class Optimum:
         return len(self.lanes)
 
     def __repr__(self) -> str:
-        value = float(self.solution.log_likelihood)
-        return f"Optimum(log_likelihood={value:.7g}, lanes={self.lanes})"
+        value = nats(self.solution.log_likelihood)
+        return f"Optimum(log_likelihood={value}, lanes={self.lanes})"
 
 
 def distinct_optima(

@@ -14,7 +14,7 @@ def of_fit(status: str, n_steps: Any, value: Any, mean: Any) -> tuple[str, str]:
     steps = "1 step" if int(n_steps) == 1 else f"{int(n_steps)} steps"
     return (
         f"{status} after {steps}{cause}",
-        f"log-likelihood {float(value):.7g} nats, mean {float(mean):.6g}",
+        f"log-likelihood {nats(value)} nats, mean {float(mean):.6g}",
     )
 
 
@@ -25,3 +25,10 @@ def of_fits(statuses: np.ndarray) -> str:
     parts = ", ".join(f"{counts[i]} {names[i]}" for i in order)
     fits = "1 fit" if statuses.size == 1 else f"{statuses.size} fits"
     return f"{fits}, {parts}"
+
+
+def nats(value: Any) -> str:
+    """With two decimals, as many as say something of a sum over samples; of a small one
+    four digits."""
+    value = float(value)
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4g}"
