@@ -26,7 +26,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Each of these files takes a minute or so on one worker. They begin first, so that in
 # the end no worker waits for another's.
 LONG = """
-    buckets debug_nans divergence docs examples examples_of_use frozen implicit laws
+    buckets debug_nans divergence docs docstrings examples examples_of_use frozen
+    implicit laws
     low_rank many options programs ridge_of_features select sizes sklearn_estimator
     squarem unconstrained
 """.split()

@@ -37,15 +37,17 @@ import gmmx_eqx as gx
 key = jr.key(0)
 x = np.random.default_rng(0).normal(size=(100, 3))  # 100 samples, 3 features
 mixture = gx.GaussianMixture.create(n_components=2, n_features=3)
+solution = gx.fit(mixture, x, throw=False)
+population = gx.fit_restarts(x, 2, n_restarts=2, key=key)
 ensemble = gx.stack([mixture, mixture])
 weights = np.ones(100)
 gap = np.where(np.arange(300).reshape(100, 3) == 7, np.nan, x)
 ```
 
-All of them are a `ValueError`, except that Python itself says `TypeError` if an argument
-is missing or has no such name. Inside `jit` and `vmap` numbers are not known yet: there
-shapes and types are checked all the same, and a NaN becomes
-[a status](concepts/statuses.md#nan-and-infinity).
+All of them are a `ValueError`, except that an argument that is missing, or has no such
+name, is Python's `TypeError`, and an attribute that is not there its `AttributeError`.
+Inside `jit` and `vmap` numbers are not known yet: there shapes and types are checked
+all the same, and a NaN becomes [a status](concepts/statuses.md#nan-and-infinity).
 """
 
 TAIL = """\
@@ -79,6 +81,11 @@ class Mistake(NamedTuple):
 
 GM = "gx.GaussianMixture"
 SQUEEZED = f"{GM}.from_squeezed"
+# What is given where Python itself says what is wrong.
+NO_ARGUMENT = "unexpected keyword argument"
+NO_ATTRIBUTE = "no attribute"
+NOT_MADE_SO = "made of parameters"
+_TYPE_ERRORS = (NO_ARGUMENT, NOT_MADE_SO, "missing", "positional")
 # fmt: off
 MISTAKES: dict[str, list[Mistake]] = {
     "Fits": [
@@ -187,6 +194,40 @@ MISTAKES: dict[str, list[Mistake]] = {
         Mistake("responsibilities that do not sum to one", f"{GM}.from_responsibilities(x, np.ones((100, 2)))", "resp", "sum to one", "sums to 2.0"),
         Mistake("mixtures of unequal shape", f"gx.stack([mixture, {GM}.create(3, 3)])", "mixtures[1]", "mixtures[0]", "shape"),
     ],
+    "Names of scikit-learn's": [
+        Mistake("an estimator's arguments", f"{GM}(n_components=3)", "", "gx.fit_restarts", NOT_MADE_SO),
+        Mistake("a number of components", f"{GM}(3)", "", "gmmx_eqx.sklearn.GaussianMixture", NOT_MADE_SO),
+        Mistake("data alone", "gx.fit(x, n_components=3)", "", "from_k_means", f"{NO_ARGUMENT} 'n_components'"),
+        Mistake("`max_iter`", "gx.fit(mixture, x, max_iter=500)", "", "solver=gx.EM(max_steps=...)", f"{NO_ARGUMENT} 'max_iter'"),
+        Mistake("`tol`", "gx.fit(mixture, x, tol=1e-4)", "", "solver=gx.EM(tol=...)", f"{NO_ARGUMENT} 'tol'"),
+        Mistake("`covariance_type`", "gx.fit(mixture, x, covariance_type='diag')", "", "from_k_means", f"{NO_ARGUMENT} 'covariance_type'"),
+        Mistake("`n_init`, of a fit", "gx.fit(mixture, x, n_init=10)", "", "n_restarts=...", f"{NO_ARGUMENT} 'n_init'"),
+        Mistake("`init_params`, of a fit", "gx.fit(mixture, x, init_params='kmeans')", "", "from_k_means", f"{NO_ARGUMENT} 'init_params'"),
+        Mistake("`random_state`, of a fit", "gx.fit(mixture, x, random_state=0)", "", "key=key", f"{NO_ARGUMENT} 'random_state'"),
+        Mistake("`warm_start`", "gx.fit(mixture, x, warm_start=True)", "", "gx.fit(solution.mixture, x)", f"{NO_ARGUMENT} 'warm_start'"),
+        Mistake("`verbose`", "gx.fit(mixture, x, verbose=1)", "", "progress=True", f"{NO_ARGUMENT} 'verbose'"),
+        Mistake("`n_init`", "gx.fit_restarts(x, 3, n_init=10, key=key)", "", "n_restarts", f"{NO_ARGUMENT} 'n_init'"),
+        Mistake("`init_params`", "gx.fit_restarts(x, 3, init_params='kmeans', key=key)", "", "gx.KMeans()", f"{NO_ARGUMENT} 'init_params'"),
+        Mistake("`random_state`", "gx.fit_restarts(x, 3, random_state=0)", "", "jax.random.key(0)", f"{NO_ARGUMENT} 'random_state'"),
+        Mistake("`means_init`", "gx.fit_restarts(x, 3, means_init=x[:3], key=key)", "", "from_squeezed", f"{NO_ARGUMENT} 'means_init'"),
+        Mistake("one family for several", "gx.select(x, covariance_type='full', key=key)", "", "covariance_types", f"{NO_ARGUMENT} 'covariance_type'"),
+        Mistake("`random_state`, of a start", f"{GM}.from_k_means(x, 2, random_state=0)", "", "jax.random.key(0)", f"{NO_ARGUMENT} 'random_state'"),
+        Mistake("`max_iter`, of a solver", "gx.EM(max_iter=500)", "", "max_steps", f"{NO_ARGUMENT} 'max_iter'"),
+        Mistake("a fit as a method", "mixture.fit(x)", "", "gx.fit(mixture, x)", f"{NO_ATTRIBUTE} 'fit'"),
+        Mistake("a fit and labels", "mixture.fit_predict(x)", "", "mixture.predict(x)", f"{NO_ATTRIBUTE} 'fit_predict'"),
+        Mistake("`means_`", "mixture.means_", "", "means_numpy", f"{NO_ATTRIBUTE} 'means_'"),
+        Mistake("`covariances_`", "mixture.covariances_", "", "covariances.values_numpy", f"{NO_ATTRIBUTE} 'covariances_'"),
+        Mistake("`n_iter_` of a mixture", "mixture.n_iter_", "", "n_steps", f"{NO_ATTRIBUTE} 'n_iter_'"),
+        Mistake("an operation as a method", "mixture.marginal([0, 1])", "", "gx.marginal(mixture, ...)", f"{NO_ATTRIBUTE} 'marginal'"),
+        Mistake("`n_iter_`", "solution.n_iter_", "", "solution.n_steps", f"{NO_ATTRIBUTE} 'n_iter_'"),
+        Mistake("a solution for a mixture", "solution.predict(x)", "", "solution.mixture.predict", f"{NO_ATTRIBUTE} 'predict'"),
+        Mistake("`means_` of a solution", "solution.means_", "", "solution.mixture", f"{NO_ATTRIBUTE} 'means_'"),
+        Mistake("many fits for one", "population.mixture", "", "population.best.mixture", f"{NO_ATTRIBUTE} 'mixture'"),
+    ],
+    "Files": [
+        Mistake("the ending of another format", "gx.save('mixture.npz', mixture)", "path", "'.safetensors'", "'.npz'"),
+        Mistake("arguments swapped", "gx.save(mixture, 'mixture.safetensors')", "path", "name of a file", "GaussianMixture"),
+    ],
 }
 # fmt: on
 
@@ -204,19 +245,22 @@ def message(code: str, names: dict) -> tuple[str, str]:
     """The type of the error and its message, without an object's address."""
     try:
         eval(code, dict(names))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         return type(error).__name__, str(error)
     raise AssertionError(f"no error: {code}")
 
 
 def shortcomings(mistake: Mistake, kind: str, text: str) -> list[str]:
     """What a message should say and does not."""
-    by_python = not mistake.argument and "missing" in mistake.given + mistake.expected
-    by_python = by_python or "positional" in mistake.expected
+    wanted_kind, words = "ValueError", f"{mistake.given} {mistake.expected}"
+    if not mistake.argument and any(part in words for part in _TYPE_ERRORS):
+        wanted_kind = "TypeError"
+    if NO_ATTRIBUTE in words:
+        wanted_kind = "AttributeError"
     wanted = [mistake.expected, mistake.given]
     wanted += [f"`{mistake.argument}`"] if mistake.argument else []
     missing = [part for part in wanted if part not in text]
-    if kind != ("TypeError" if by_python else "ValueError"):
+    if kind != wanted_kind:
         missing.append(f"{kind} is not the right kind of error")
     return missing
 

@@ -61,6 +61,24 @@ def test_the_error_says_why_in_two_lines(x, begin):
 
 
 @pytest.mark.x32
+def test_many_fits_end_in_the_same_error(x):
+    few = {"solver": HURRIED, "throw": True, "key": jr.key(0)}
+    for call in (
+        lambda: gx.fit_restarts(x, 2, n_restarts=2, **few),
+        lambda: gx.fit_batch(x[None], 2, **few),
+        lambda: gx.select(x, [2], ["full"], 2, **few),
+    ):
+        error = raised(call)
+        cause, remedy = str(error).splitlines()
+        assert cause.endswith("settled.") and remedy.startswith("Increase `max_steps`")
+        assert error.solution.status == "max_steps_reached"
+        assert error.solution.log_likelihood.shape == ()
+        assert error.__cause__ is error.__context__ is None
+        frames = traceback.extract_tb(error.__traceback__)
+        assert not any("equinox" in frame.filename for frame in frames)
+
+
+@pytest.mark.x32
 def test_the_error_is_of_its_own_fit(x, begin):
     """Whatever has been compiled and has succeeded before."""
     good = gx.EM(tol=1e-3, max_steps=60)

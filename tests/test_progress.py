@@ -193,6 +193,7 @@ def test_the_bar(x, begin, monkeypatch):
     assert one.n == int(solution.n_steps) and one.total is None
     assert f"{float(solution.log_likelihood):.6g}" in one.postfix
     assert many.n == many.total == 7
+    assert not any("nan" in bar.postfix for bar in bars)
     assert all(bar.disable for bar in bars)  # what `close` leaves behind
 
 

@@ -431,6 +431,23 @@ def test_nowhere_to_write(tmp_path):
 
 
 @pytest.mark.x32
+def test_names_of_other_formats(tmp_path):
+    mixture = make_mixture("full")
+    for name in ("mixture.npz", "MIXTURE.PKL", "a.safetensors.h5"):
+        ending = os.path.splitext(name)[1].lower()
+        with pytest.raises(ValueError, match=f"`path`.*'{ending}'.*safetensors"):
+            gx.save(tmp_path / name, mixture)
+    assert os.listdir(tmp_path) == []
+    # A dot alone says nothing of a format.
+    for name in ("mixture", "mixture.v1.2", "mixture.safetensors"):
+        gx.save(tmp_path / name, mixture)
+        assert gx.load(tmp_path / name).n_components == mixture.n_components
+    np.savez(tmp_path / "mixture.npz", **mixture.to_numpy())
+    with pytest.raises(ValueError, match=r"from_numpy\(np.load"):
+        gx.load(tmp_path / "mixture.npz")
+
+
+@pytest.mark.x32
 def test_without_safetensors(path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)

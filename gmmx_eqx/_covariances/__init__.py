@@ -9,6 +9,7 @@ from .components import (
     tile_components as tile_components,
     where_components as where_components,
 )
+from .deviations import deviations_numpy as deviations_numpy
 from .diag import DiagCovariances as DiagCovariances
 from .extrapolation import (
     at_coordinates as at_coordinates,

@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.aliases import Count, Scalar
+from .._core.hints import hinted
 from .._core.likes import AmountLike, CountLike
 from .._mixture import GaussianMixture
 from .solver import (
@@ -10,6 +11,7 @@ from .solver import (
     AbstractEMState,
     as_max_steps,
     as_tol,
+    HINTS,
     judge,
     Record,
     Step,
@@ -37,12 +39,26 @@ class EM(AbstractEM):
 
     - `tol`: in nats per sample; with zero, all `max_steps` are taken.
     - `max_steps`: zero evaluates the start.
+
+    **Example:**
+
+    ```python
+    x = jr.normal(jr.key(0), (200, 2)).at[:100].add(5.0)
+    start = gx.GaussianMixture.from_k_means(x, 2, key=jr.key(1))
+    solution = gx.fit(start, x, solver=gx.EM(tol=0.0, max_steps=3), throw=False)
+    print(solution.status, int(solution.n_steps))
+    ```
+
+    ```text
+    max_steps_reached 3
+    ```
     """
 
     tol: Scalar
     max_steps: Count
     history_size: int = eqx.field(static=True)
 
+    @hinted(HINTS)
     def __init__(self, tol: AmountLike = 1e-6, max_steps: CountLike = 1000):
         """**Arguments:**
 

@@ -22,6 +22,12 @@ Step: TypeAlias = Callable[[GaussianMixture], tuple[GaussianMixture, StepInfo]]
 # How many steps a history holds if `max_steps` is not known while tracing.
 _HISTORY_SIZE = 1024
 
+# What a message says to those who look for scikit-learn's names.
+HINTS = {
+    "max_iter": "Use `max_steps`.",
+    "reg_covar": "It is an argument of `gx.fit` and the other fits.",
+}
+
 
 class Record(eqx.Module):
     """What every solver of EM keeps in its state.

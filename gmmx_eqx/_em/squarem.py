@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from .._core.aliases import Count, Flag, Scalar
+from .._core.hints import hinted
 from .._core.likes import AmountLike, CountLike
 from .._core.results import RESULTS
 from .._mixture import GaussianMixture
@@ -14,6 +15,7 @@ from .solver import (
     AbstractEMState,
     as_max_steps,
     as_tol,
+    HINTS,
     judge,
     Record,
     Step,
@@ -75,6 +77,18 @@ class SQUAREM(AbstractEM):
     - `tol`: in nats per sample; with zero, all `max_steps` are taken.
     - `max_steps`: zero evaluates the start.
 
+    **Example:**
+
+    ```python
+    x = jr.normal(jr.key(0), (200, 2)).at[:100].add(5.0)
+    start = gx.GaussianMixture.from_k_means(x, 2, key=jr.key(1))
+    print(gx.fit(start, x, solver=gx.SQUAREM(tol=1e-5)).status)
+    ```
+
+    ```text
+    successful
+    ```
+
     ??? cite "Reference"
 
         Varadhan, Roland (2008), Simple and Globally Convergent Methods for Accelerating
@@ -86,6 +100,7 @@ class SQUAREM(AbstractEM):
     max_steps: Count
     history_size: int = eqx.field(static=True)
 
+    @hinted(HINTS)
     def __init__(self, tol: AmountLike = 1e-6, max_steps: CountLike = 1000):
         """**Arguments** and **errors**: as for [`gmmx_eqx.EM`][]."""
         self.tol = as_tol(tol)

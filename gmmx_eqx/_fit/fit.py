@@ -5,6 +5,7 @@ import jax
 
 from .._core import buckets, inputs
 from .._core.aliases import Count, Data, Weighting
+from .._core.hints import hinted
 from .._core.known import constant, is_known
 from .._core.likes import AmountLike, DataLike, SampleWeightLike
 from .._core.placement import all_on_automatic_mesh
@@ -14,6 +15,7 @@ from .._em import AbstractEM, Frozen
 from .._em.implicit import with_derivatives
 from .._mixture import as_plain_mixture, GaussianMixture, padding
 from .._priors import RidgeLike
+from . import hints
 from .driver import drive, pinned
 from .error import raise_unless_successful
 from .options import Options
@@ -21,6 +23,7 @@ from .progress import AbstractProgress, report_to, Ticket
 from .solution import ending, in_unit, moved, Solution, with_components
 
 
+@hinted(hints.ONE)
 def fit(
     mixture: GaussianMixture,
     x: DataLike,
@@ -69,6 +72,19 @@ def fit(
     `ValueError` for arguments that cannot be right. With `throw`, a
     [`gmmx_eqx.FitError`][] that says why the fit did not converge and what to do; where
     `fit` is traced, the program raises an `equinox.EquinoxRuntimeError` when it runs.
+
+    **Example:**
+
+    ```python
+    x = jr.normal(jr.key(0), (200, 2)).at[:100].add(5.0)
+    start = gx.GaussianMixture.from_k_means(x, 2, key=jr.key(1))
+    solution = gx.fit(start, x)
+    print(solution.status, solution.mixture.predict(x[:3]).shape)
+    ```
+
+    ```text
+    successful (3,)
+    ```
 
     ??? cite "Reference"
 

@@ -4,6 +4,7 @@ import jax
 
 from .._core import buckets, inputs
 from .._core.describe import as_key
+from .._core.hints import hinted
 from .._core.known import constant, is_inside_program
 from .._core.likes import AmountLike, DataSetsLike, KeyLike, WeightSetsLike
 from .._core.programs import program
@@ -12,6 +13,7 @@ from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture, padding
 from .._priors import RidgeLike
+from . import hints
 from .error import raise_unless_all_successful
 from .fit_many import fit_sets, numbers_of_lanes
 from .options import as_initialiser, Options
@@ -21,6 +23,7 @@ from .sets import as_sets
 from .solution import in_unit, Solution, take_best, with_components
 
 
+@hinted(hints.MANY)
 def fit_batch(
     xs: DataSetsLike,
     n_components: int,
@@ -64,6 +67,18 @@ def fit_batch(
 
     `ValueError` for arguments that cannot be right. With `throw`, a
     [`gmmx_eqx.FitError`][] for the first data set whose fit has not converged.
+
+    **Example:**
+
+    ```python
+    xs = jr.normal(jr.key(0), (3, 100, 2))  # three data sets
+    solutions = gx.fit_batch(xs, 1, key=jr.key(1))
+    print(len(solutions), solutions[0].mixture.n_features)
+    ```
+
+    ```text
+    3 2
+    ```
     """
     n_components = inputs.check_count(n_components, "n_components")
     n_restarts = inputs.check_count(n_restarts, "n_restarts")

@@ -5,6 +5,7 @@ import numpy as np
 
 from .._core import buckets, inputs
 from .._core.describe import as_key
+from .._core.hints import hinted
 from .._core.known import constant, is_inside_program
 from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._covariances import covariance_class, CovarianceType, FamilyLike
@@ -12,6 +13,7 @@ from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture, padding
 from .._priors import RidgeLike
+from . import hints
 from .driver import Race
 from .error import raise_unless_successful
 from .fit_many import fit_lanes, numbers_of_lanes
@@ -22,6 +24,7 @@ from .random_starts import check_frozen_at, RandomStarts
 from .solution import in_unit, with_components
 
 
+@hinted(hints.MANY)
 def fit_restarts(
     x: DataLike,
     n_components: int,
@@ -78,6 +81,19 @@ def fit_restarts(
     `ValueError` for arguments that cannot be right. With `throw`, a
     [`gmmx_eqx.FitError`][] if the best of the fits has not converged, as in
     [`gmmx_eqx.fit`][].
+
+    **Example:**
+
+    ```python
+    x = jr.normal(jr.key(0), (200, 2)).at[:100].add(5.0)
+    population = gx.fit_restarts(x, 2, n_restarts=8, key=jr.key(1))
+    mixture = population.best.mixture
+    print(len(population), mixture.n_components)
+    ```
+
+    ```text
+    8 2
+    ```
 
     ??? cite "Reference"
 

@@ -2,15 +2,17 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 
 from .._core.axes import Axis
-from .._core.results import is_any, RESULTS
+from .._covariances import deviations_numpy
 from .._mixture import GaussianMixture
-from .solution import Solution, take
+from .solution import Solution, statuses, take
+from .summary import nats
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Optimum:
     """An optimum that some lanes of a population ended at.
 
@@ -28,6 +30,10 @@ class Optimum:
         """How many lanes ended here."""
         return len(self.lanes)
 
+    def __repr__(self) -> str:
+        value = nats(self.solution.log_likelihood)
+        return f"Optimum(log_likelihood={value}, lanes={self.lanes})"
+
 
 def distinct_optima(
     solutions: Solution, nats: float, distance: float
@@ -41,11 +47,28 @@ def distinct_optima(
     - `distance`: and if, with components matched, none differs by more than this; see
         `component_distances`.
     """
-    results = RESULTS.successful, RESULTS.max_steps_reached
-    valid = np.asarray(is_any(solutions.result, *results))
+    deviations = deviations_numpy(solutions.mixture.covariances)
+    if deviations is None:
+        covariances = solutions.mixture.covariances
+        variances = jax.vmap(lambda lane: lane.variances)(covariances)
+        deviations = np.sqrt(np.asarray(variances))
+    groups = lanes_by_optimum(solutions, deviations, nats, distance)
+    return tuple(Optimum(take(solutions, g[0]), tuple(g)) for g in groups)
+
+
+def lanes_by_optimum(
+    solutions: Solution, deviations: np.ndarray, nats: float, distance: float
+) -> list[list[int]]:
+    """The lanes at each optimum, as `distinct_optima` has them; compiles nothing.
+
+    **Arguments:**
+
+    - `deviations`: the standard deviations of all lanes.
+    """
+    valid = np.isin(statuses(solutions), ("successful", "max_steps_reached"))
     values = np.asarray(solutions.mean_log_likelihood, dtype=np.float64)
     order = [int(i) for i in np.argsort(-values, kind="stable") if valid[i]]
-    features = [_features(take(solutions, i).mixture) for i in range(len(values))]
+    features = list(zip(*_features(solutions.mixture, deviations), strict=True))
     groups: list[list[int]] = []
     for lane in order:
         for group in groups:
@@ -55,15 +78,16 @@ def distinct_optima(
                 break
         else:
             groups.append([lane])
-    return tuple(Optimum(take(solutions, g[0]), tuple(g)) for g in groups)
+    return groups
 
 
-def _features(mixture: GaussianMixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights (K,), means (K, D) and marginal variances (K, D), in NumPy."""
-    shape = (1, mixture.n_components, mixture.n_features, 1)
-    variances = np.broadcast_to(np.asarray(mixture.covariances.variances), shape)
-    axes = (Axis.batch, Axis.features_covar)
-    return mixture.weights_numpy, mixture.means_numpy, np.squeeze(variances, axes)
+def _features(
+    mixture: GaussianMixture, deviations: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights (lanes, K), means (lanes, K, D) and standard deviations (lanes, K, D)."""
+    deviations = np.broadcast_to(deviations, mixture.means.shape)
+    deviations = np.squeeze(deviations, (Axis.batch, Axis.features_covar))
+    return mixture.weights_numpy, mixture.means_numpy, deviations
 
 
 def component_distances(a: tuple, b: tuple) -> np.ndarray:
@@ -73,11 +97,11 @@ def component_distances(a: tuple, b: tuple) -> np.ndarray:
     deviation, of the logarithm of the ratio of standard deviations, and the difference
     of weights.
     """
-    weights_a, means_a, variances_a = (v[:, None] for v in a)
-    weights_b, means_b, variances_b = (v[None] for v in b)
-    scale = np.sqrt((variances_a + variances_b) / 2)
+    weights_a, means_a, deviations_a = (v[:, None] for v in a)
+    weights_b, means_b, deviations_b = (v[None] for v in b)
+    scale = np.sqrt((deviations_a**2 + deviations_b**2) / 2)
     shift = np.abs(means_a - means_b) / scale
-    ratio = np.abs(np.log(variances_a / variances_b)) / 2
+    ratio = np.abs(np.log(deviations_a / deviations_b))
     parts = np.maximum(shift, ratio).max(axis=-1)
     return np.maximum(parts, np.abs(weights_a - weights_b))
 

@@ -1,12 +1,26 @@
 import math
+from typing import Any, TYPE_CHECKING
 
 import equinox as eqx
+import jax
 import numpy as np
 from jaxtyping import Array, Int
 
+from .._core.hints import no_attribute
 from .._core.results import is_any, RESULTS
-from .optima import distinct_optima, Optimum
-from .solution import Solution, take, take_best
+from .._core.table import Table
+from .._covariances import deviations_numpy
+from .._mixture.table import has_numbers, is_cheap, no_error, table_of
+from . import hints, summary
+from .optima import distinct_optima, lanes_by_optimum, Optimum
+from .solution import best_lane_numpy, Solution, statuses, take, take_best
+
+
+# Within which lanes are at the same optimum.
+_NATS, _DISTANCE = 1e-3, 0.2
+# Lanes, squared, times components: of so many, optima are counted in a tenth of a
+# second at most.
+_COUNTED = 2**15
 
 
 class Population(eqx.Module):
@@ -22,6 +36,21 @@ class Population(eqx.Module):
     solutions: Solution
     n_turns: Int[Array, ""]
     width: int = eqx.field(static=True)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            no_attribute(self, name, hints.of_many(name, "population.best", Solution))
+
+    def __repr__(self) -> str:
+        """How many fits ended in which way, and the best; without numbers the tree of
+        its leaves, as that of a mixture."""
+        table = _table_of(self)
+        return eqx.tree_pformat(self) if table is None else table.text()
+
+    def _repr_html_(self) -> str | None:
+        table = _table_of(self)
+        return None if table is None else table.html()
 
     def __len__(self) -> int:
         return self.solutions.log_likelihood.shape[0]
@@ -45,7 +74,9 @@ class Population(eqx.Module):
     def _dropped_any(self) -> bool:
         return bool(np.any(is_any(self.solutions.result, RESULTS.dropped)))
 
-    def optima(self, nats: float = 1e-3, distance: float = 0.2) -> tuple[Optimum, ...]:
+    def optima(
+        self, nats: float = _NATS, distance: float = _DISTANCE
+    ) -> tuple[Optimum, ...]:
         """The distinct optima that the lanes ended at, the best first.
 
         **Arguments:**
@@ -111,3 +142,33 @@ class Population(eqx.Module):
             share = math.comb(n_worse, after) / math.comb(n_lanes - 1, after)
             chance += count / n_lanes * share
         return chance
+
+
+@no_error
+def _table_of(population: Population) -> Table | None:
+    solutions = population.solutions
+    if solutions.log_likelihood.ndim != 1 or not has_numbers(solutions):
+        return None
+    title = [f"Population: {summary.of_fits(statuses(solutions))}"]
+    if not is_cheap(solutions):
+        mixtures = table_of(solutions.mixture)
+        return mixtures and mixtures._replace(title=(*title, *mixtures.title))
+    n_optima = _n_optima(solutions)
+    if n_optima is not None:
+        title[0] += f"; {n_optima} distinct {'optimum' if n_optima == 1 else 'optima'}"
+    lane = best_lane_numpy(solutions)
+    best = jax.tree.map(lambda leaf: np.asarray(leaf)[lane], solutions)
+    value, mean = best.log_likelihood, best.mean_log_likelihood
+    first, second = summary.of_fit(str(statuses(best)), best.n_steps, value, mean)
+    title += [f"best, lane {lane}: {first}", second]
+    mixture = table_of(best.mixture)
+    return mixture and mixture._replace(title=(*title, *mixture.title))
+
+
+def _n_optima(solutions: Solution) -> int | None:
+    """How many distinct optima there are, if that is quick to know."""
+    deviations = deviations_numpy(solutions.mixture.covariances)
+    n_lanes, n_components = len(solutions), solutions.mixture.n_components
+    if deviations is None or n_lanes**2 * n_components > _COUNTED:
+        return None
+    return len(lanes_by_optimum(solutions, deviations, _NATS, _DISTANCE))

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array
 
 from .._core.aliases import Count, Scalar
+from .._core.describe import describe
 
 
 _Result = TypeVar("_Result")
@@ -193,6 +194,6 @@ def _as_listener(progress: Any) -> AbstractProgress | None:
     if not isinstance(progress, AbstractProgress):
         raise ValueError(
             "`progress` must be `True`, `False` or a `gx.extend.AbstractProgress`; got "
-            f"{progress!r}."
+            f"{describe(progress)}."
         )
     return progress

@@ -10,6 +10,7 @@ from jaxtyping import Array, Int
 from .._core import buckets, inputs
 from .._core.aliases import Data, Weighting
 from .._core.describe import as_key, describe
+from .._core.hints import hinted
 from .._core.known import constant, is_on_host
 from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._core.programs import program
@@ -25,6 +26,7 @@ from .._initialisers import AbstractInitialiser
 from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
 from .._priors import RidgeLike
+from . import hints
 from .error import raise_unless_successful
 from .fit_many import fit_lanes
 from .options import as_initialiser, Options
@@ -39,6 +41,7 @@ from .solution import in_unit, Solution, take, take_best, with_components
 _SMALL = 2**22
 
 
+@hinted(hints.SEVERAL)
 def select(
     x: DataLike,
     n_components: Iterable[int] = range(1, 10),
@@ -86,6 +89,18 @@ def select(
     `ValueError` for arguments that cannot be right. With `throw`, a
     [`gmmx_eqx.FitError`][] if the fit that wins has not converged, and a `ValueError`
     if no fit has a valid mixture.
+
+    **Example:**
+
+    ```python
+    x = jr.normal(jr.key(0), (200, 2)).at[:100].add(5.0)
+    table = gx.select(x, [1, 2], ["tied", "diag"], n_restarts=4, key=jr.key(1))
+    print(table.best.n_components)
+    ```
+
+    ```text
+    2
+    ```
     """
     x, weight = inputs.as_data(x, sample_weight, fits=True)
     numbers = _as_tuple(n_components, "n_components", "range(1, 10)")
@@ -159,7 +174,9 @@ def select(
     cells = report_to(progress, "fit", len(families) * n_fits, run)
     selection = Selection(tuple(cells), criterion)
     if throw:
-        raise_unless_successful(selection, selection.best.solution)
+        best = selection.best
+        where = f"{best.covariance_type}, {best.n_components} components: "
+        raise_unless_successful(selection, best.solution, where)
     return selection
 
 

@@ -1,8 +1,11 @@
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TYPE_CHECKING
 
 import numpy as np
 
+from .._core.hints import members, no_attribute
+from .._core.table import Table
+from . import hints
 from .solution import Solution
 
 
@@ -29,7 +32,7 @@ class Cell:
     n_steps: int
     n_converged: int
     n_restarts: int
-    solution: Solution
+    solution: Solution = dataclasses.field(repr=False)
 
     @classmethod
     def create(
@@ -58,13 +61,18 @@ class Cell:
             solution=solution,
         )
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            no_attribute(self, name, hints.of_many(name, "cell.solution", Solution))
+
     @property
     def is_valid(self) -> bool:
         """Whether the mixture is one that EM ended at, converged or not."""
         return self.status in ("successful", "max_steps_reached")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Selection:
     """A table of fits, one [`gmmx_eqx.Cell`][] for every family and number of
     components. Prints as a table.
@@ -129,25 +137,44 @@ class Selection:
             ) from error
         return pandas.DataFrame(self.to_dict())
 
-    def __str__(self) -> str:
-        families = list(dict.fromkeys(cell.covariance_type for cell in self.cells))
-        counts = sorted({cell.n_components for cell in self.cells})
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            hint = hints.of_many(name, "selection.best.solution", Solution)
+            if name in members(Cell):
+                hint = f"Use `selection.best.{name}`."
+            no_attribute(self, name, hint)
+
+    def __repr__(self) -> str:
+        table = self._table()
+        # As wide as the largest numbers, with a space or a star.
+        widths = [5, *(max(len(family), 11) + 2 for family in table.head[1:])]
+        lines = [
+            "".join(map(str.rjust, row, widths)) for row in (table.head, *table.rows)
+        ]
+        return "\n".join([*lines, *table.title])
+
+    def _repr_html_(self) -> str:
+        return self._table().html()
+
+    def _table(self) -> Table:
+        by_kind = {(c.covariance_type, c.n_components): c for c in self.cells}
+        families = list(dict.fromkeys(family for family, _ in by_kind))
         best = self.best if self.ranking else None
-        widths = {family: max(len(family), 11) + 2 for family in families}
-        head = self.criterion.upper().rjust(5)
-        head += "".join(f.rjust(widths[f]) for f in families)
-        lines = [head]
-        for count in counts:
-            row = f"{count:5d}"
-            for family in families:
-                cell = self[family, count]
-                value = getattr(cell, self.criterion)
-                text = f"{value:.2f}" if cell.is_valid else "-"
-                row += text.rjust(widths[family] - 1) + ("*" if cell is best else " ")
-            lines.append(row)
+
+        def text(cell: Cell | None) -> str:
+            if cell is None or not cell.is_valid:
+                return "- "
+            mark = "*" if cell is best else " "
+            return f"{getattr(cell, self.criterion):.2f}{mark}"
+
+        rows = []
+        for count in sorted({count for _, count in by_kind}):
+            cells = (by_kind.get((family, count)) for family in families)
+            rows.append((str(count), *map(text, cells)))
+        title = ()
         if best is not None:
-            lines.append(
-                f"* {best.covariance_type}, {best.n_components} components, by "
-                f"{self.margin:.2f}"
-            )
-        return "\n".join(lines)
+            margin = f"{self.margin:.2f}"
+            found = f"{best.covariance_type}, {best.n_components} components"
+            title = (f"* {found}, by {margin}",)
+        return Table(title, (self.criterion.upper(), *families), tuple(rows))

@@ -1,5 +1,5 @@
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import equinox as eqx
 import jax
@@ -9,14 +9,18 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from .._core import inputs
 from .._core.aliases import Count, Flag, PerFeature, Scalar, Weighting
+from .._core.hints import no_attribute
 from .._core.known import is_on_host, put_like
 from .._core.pickling import Pickled
 from .._core.programs import program
 from .._core.results import is_any, number, RESULTS, STATUSES
+from .._core.table import Table
 from .._core.weights import unbalance, Unit
 from .._em import AbstractEMState, Frozen
 from .._mixture import GaussianMixture, padding
+from .._mixture.table import has_numbers, no_error, table_of
 from .._sources import AbstractSource
+from . import hints, summary
 
 
 class Solution(Pickled, eqx.Module):
@@ -44,6 +48,21 @@ class Solution(Pickled, eqx.Module):
     n_steps: Count
     log_likelihoods: Float[Array, " history"]
     result: RESULTS
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            no_attribute(self, name, hints.of_solution(name, "solution"))
+
+    def __repr__(self) -> str:
+        """How it ended, and the mixture as a table; without numbers the tree of its
+        leaves, as that of a mixture."""
+        table = _table_of(self)
+        return eqx.tree_pformat(self) if table is None else table.text()
+
+    def _repr_html_(self) -> str | None:
+        table = _table_of(self)
+        return None if table is None else table.html()
 
     @classmethod
     def from_state(
@@ -94,7 +113,7 @@ class Solution(Pickled, eqx.Module):
                 "`status` is a name, which is known once the program has run. Inside "
                 "`jit` or `vmap` compare `result` with items of `gmmx_eqx.RESULTS`."
             )
-        names = np.asarray(STATUSES)[number(self.result)]
+        names = statuses(self)
         return names if names.ndim else str(names)
 
     def __len__(self) -> int:
@@ -119,6 +138,27 @@ class Solution(Pickled, eqx.Module):
 
     def __iter__(self) -> Iterator["Solution"]:
         return (self[index] for index in range(len(self)))
+
+
+@no_error
+def _table_of(solution: Solution) -> Table | None:
+    """How the fit ended, or how many of many in which way, and the mixture."""
+    mixture = table_of(solution.mixture)
+    if mixture is None or not has_numbers(solution):
+        return None
+    value, mean = solution.log_likelihood, solution.mean_log_likelihood
+    if value.ndim:
+        first, *rest = (summary.of_fits(statuses(solution)),)
+    else:
+        first, *rest = summary.of_fit(
+            str(statuses(solution)), solution.n_steps, value, mean
+        )
+    return mixture._replace(title=(f"Solution: {first}", *rest, *mixture.title))
+
+
+def statuses(solution: Solution) -> Shaped[np.ndarray, "..."]:
+    """The name of the result, or of each."""
+    return np.asarray(np.take(STATUSES, number(solution.result)))
 
 
 def take(solutions: Solution, index: Any) -> Solution:
@@ -151,12 +191,24 @@ def best_lane(solutions: Solution, n_lanes: Count | None = None) -> Int[Array, "
     rank = jnp.where(valid, 2, jnp.where(result == RESULTS.nonfinite, 0, 1))
     if n_lanes is not None:
         rank = jnp.where(jnp.arange(rank.size) < n_lanes, rank, -1)
-    candidate = rank == jnp.max(rank)
-    value = jnp.where(candidate, solutions.log_likelihood, -jnp.inf)
-    value = jnp.where(jnp.isnan(value), -jnp.inf, value)
-    highest = jnp.max(value)
-    rounding = 64 * jnp.finfo(value.dtype).eps * jnp.abs(highest)
-    return jnp.argmax(value >= highest - rounding)
+    return _highest(rank, solutions.log_likelihood, jnp)
+
+
+def best_lane_numpy(solutions: Solution) -> int:
+    """The same on the host, where no program may be compiled."""
+    names = statuses(solutions)
+    valid = np.isin(names, ("successful", "max_steps_reached"))
+    rank = np.where(valid, 2, np.where(names == "nonfinite", 0, 1))
+    with np.errstate(invalid="ignore"):
+        return int(_highest(rank, np.asarray(solutions.log_likelihood), np))
+
+
+def _highest(rank: Any, values: Any, xp: Any) -> Any:
+    value = xp.where(rank == xp.max(rank), values, -xp.inf)
+    value = xp.where(xp.isnan(value), -xp.inf, value)
+    highest = xp.max(value)
+    rounding = 64 * xp.finfo(values.dtype).eps * xp.abs(highest)
+    return xp.argmax(value >= highest - rounding)
 
 
 @program()

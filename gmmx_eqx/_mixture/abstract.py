@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import equinox as eqx
 import jax
@@ -21,6 +21,7 @@ from .._core.aliases import (
 )
 from .._core.axes import Axis
 from .._core.describe import as_key
+from .._core.hints import no_attribute
 from .._core.known import constant
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
 from .._core.pickling import Pickled
@@ -30,6 +31,7 @@ from .._core.programs import program
 from .._core.weights import log_unit, unbalance, Unit
 from .._covariances import AbstractCovariances, log_density
 from . import densities, padding, sampling
+from .hints import ATTRIBUTES
 
 
 class AbstractGaussianMixture(Pickled, eqx.Module):
@@ -47,6 +49,11 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
     def _means_shape(self) -> tuple[int, ...]:
         # A subclass whose means are computed knows their shape without that.
         return self.means.shape
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            no_attribute(self, name, ATTRIBUTES.get(name))
 
     def __len__(self) -> int:
         """The number of mixtures in an ensemble."""
@@ -121,6 +128,17 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         """The log-density of every sample, shape `(n_samples,)`.
 
         Its gradients are finite: far from all modes, and at a weight of zero, too.
+
+        **Example:**
+
+        ```python
+        mixture = gx.GaussianMixture.create(n_components=1, n_features=2)
+        print(mixture.log_prob([[0.0, 0.0], [1.0, 1.0]]).round(3))
+        ```
+
+        ```text
+        [-1.838 -2.838]
+        ```
         """
         return self._evaluate(x, densities.log_prob)
 
@@ -129,11 +147,40 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         return self.log_prob(x)
 
     def predict(self, x: DataLike) -> Labels:
-        """The most probable component of every sample, shape `(n_samples,)`."""
+        """The most probable component of every sample, shape `(n_samples,)`.
+
+        **Example:**
+
+        ```python
+        mixture = gx.GaussianMixture.from_squeezed(
+            [[0.0], [5.0]], [1.0, 1.0], [0.5, 0.5], "spherical"
+        )
+        print(mixture.predict([[-1.0], [6.0], [1.0]]))
+        ```
+
+        ```text
+        [0 1 0]
+        ```
+        """
         return self._evaluate(x, densities.predict)
 
     def predict_proba(self, x: DataLike) -> PerDatumComponent:
-        """The responsibilities $p(k | x_n)$, shape `(n_samples, components)`."""
+        """The responsibilities $p(k | x_n)$, shape `(n_samples, components)`.
+
+        **Example:**
+
+        ```python
+        mixture = gx.GaussianMixture.from_squeezed(
+            [[0.0], [2.0]], [1.0, 1.0], [0.5, 0.5], "spherical"
+        )
+        print(mixture.predict_proba([[0.0], [1.0]]).round(3))
+        ```
+
+        ```text
+        [[0.88100004 0.119     ]
+         [0.5        0.5       ]]
+        ```
+        """
         return self._evaluate(x, densities.predict_proba)
 
     def score(
@@ -175,6 +222,18 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
 
         Derivatives in the means and covariances are those of each sample, its component
         and noise held fixed. The weights have none; see [`gmmx_eqx.sample_implicit`][].
+
+        **Example:**
+
+        ```python
+        mixture = gx.GaussianMixture.create(n_components=1, n_features=2)
+        x = mixture.sample(jr.key(0), 5)
+        print(x.shape)
+        ```
+
+        ```text
+        (5, 2)
+        ```
         """
         return self.sample_labelled(key, n_samples)[0]
 

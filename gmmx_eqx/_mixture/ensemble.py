@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -36,6 +37,6 @@ def stack(mixtures: Sequence[_Mixture]) -> _Mixture:
         if not same_tree or shapes != [leaf.shape for leaf in jax.tree.leaves(first)]:
             raise ValueError(
                 f"`mixtures[{index}]` differs from `mixtures[0]` in family or shape: "
-                f"{mixture} and {first}."
+                f"{eqx.tree_pformat(mixture)} and {eqx.tree_pformat(first)}."
             )
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *mixtures)

@@ -1,10 +1,12 @@
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
+import equinox as eqx
 import jax
 import numpy as np
 
 from .._core import inputs
 from .._core.aliases import Means, Weights
+from .._core.hints import hinted
 from .._core.known import constant
 from .._core.likes import (
     CovariancesLike,
@@ -29,7 +31,9 @@ from .._initialisers import AbstractInitialiser, KMeans
 from .._priors import RidgeLike
 from . import construct
 from .abstract import AbstractGaussianMixture
+from .hints import ESTIMATOR, NO_ESTIMATOR, START
 from .parts import check_parts
+from .table import table_of
 
 
 class GaussianMixture(AbstractGaussianMixture):
@@ -44,16 +48,51 @@ class GaussianMixture(AbstractGaussianMixture):
     - `weights`: $w_k$, shape `(1, components, 1, 1)`.
     - `means`: $μ_k$, shape `(1, components, features, 1)`, in the units of the data.
     - `covariances`: $Σ_k$, a [`gmmx_eqx.extend.AbstractCovariances`][].
+
+    **Example:**
+
+    ```python
+    mixture = gx.GaussianMixture.from_squeezed(
+        [[0.0, 0.0], [5.0, 5.0]], [1.0, 4.0], [0.25, 0.75], "spherical"
+    )
+    print(mixture)
+    ```
+
+    ```text
+    GaussianMixture: 2 components, 2 features, spherical, float32
+    component  weight  mean 0  mean 1     sd
+            0  0.2500   0.000   0.000  1.000
+            1  0.7500   5.000   5.000  2.000
+    ```
     """
 
     weights: Weights
     means: Means
     covariances: AbstractCovariances
 
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *args: Any, **kwargs: Any) -> "GaussianMixture":
+            is_number = len(args) == 1 and isinstance(args[0], int)
+            if is_number or not ESTIMATOR.isdisjoint(kwargs):
+                raise TypeError(NO_ESTIMATOR)
+            return eqx.Module.__new__(cls)
+
     def __check_init__(self) -> None:
         check_parts(self.weights, self.means, self.covariances)
 
+    def __repr__(self) -> str:
+        """A table; without numbers, as under a trace, the tree of its leaves, which
+        `eqx.tree_pformat` gives of any mixture."""
+        table = table_of(self)
+        return eqx.tree_pformat(self) if table is None else table.text()
+
+    def _repr_html_(self) -> str | None:
+        table = table_of(self)
+        return None if table is None else table.html()
+
     @classmethod
+    @hinted(START)
     def create(
         cls,
         n_components: int,
@@ -61,7 +100,14 @@ class GaussianMixture(AbstractGaussianMixture):
         covariance_type: FamilyLike = CovarianceType.full,
         device: Any = None,
     ) -> "GaussianMixture":
-        """Equal weights, means at zero, identity covariances: a template."""
+        """Equal weights, means at zero, identity covariances: a template.
+
+        **Example:**
+
+        ```python
+        mixture = gx.GaussianMixture.create(3, 2, "diag")
+        ```
+        """
         n_components = inputs.check_count(n_components, "n_components")
         n_features = inputs.check_count(n_features, "n_features")
         family = covariance_class(covariance_type)
@@ -121,11 +167,25 @@ class GaussianMixture(AbstractGaussianMixture):
         **Raises:**
 
         `ValueError` if a shape or a value cannot be right.
+
+        **Example:**
+
+        ```python
+        scale_tril = [[[1.0, 0.0], [2.0, 3.0]]]
+        mixture = gx.GaussianMixture.from_cholesky([[0.0, 0.0]], scale_tril, [1.0])
+        print(mixture.covariances.values_numpy[0])
+        ```
+
+        ```text
+        [[ 1.  2.]
+         [ 2. 13.]]
+        ```
         """
         make, name = values_class(covariance_type).from_cholesky, "scale_tril"
         return cls(*construct.from_squeezed(make, means, scale_tril, weights, name))
 
     @classmethod
+    @hinted(START)
     def from_initialiser(
         cls,
         initialiser: AbstractInitialiser,
@@ -149,6 +209,14 @@ class GaussianMixture(AbstractGaussianMixture):
         - `reg_covar`: added to the diagonal of the covariances, as in
             [`gmmx_eqx.fit`][].
         - `sample_weight`: shape `(n_samples,)`.
+
+        **Example:**
+
+        ```python
+        x = jr.normal(jr.key(0), (200, 2)).at[:100].add(5.0)
+        initialiser = gx.KMeansPlusPlus()
+        gx.GaussianMixture.from_initialiser(initialiser, x, 2, key=jr.key(1))
+        ```
         """
         family = covariance_class(covariance_type)
         return cls(
@@ -158,6 +226,7 @@ class GaussianMixture(AbstractGaussianMixture):
         )
 
     @classmethod
+    @hinted(START)
     def from_k_means(
         cls,
         x: DataLike,
@@ -168,7 +237,21 @@ class GaussianMixture(AbstractGaussianMixture):
         reg_covar: RidgeLike = None,
         sample_weight: SampleWeightLike | None = None,
     ) -> "GaussianMixture":
-        """A start for EM from k-means on scaled features; see `from_initialiser`."""
+        """A start for EM from k-means on scaled features; see `from_initialiser`.
+
+        **Example:**
+
+        ```python
+        x = jr.normal(jr.key(0), (200, 2)).at[:100].add(5.0)
+        start = gx.GaussianMixture.from_k_means(x, 2, key=jr.key(1))
+        print(np.sort(start.means_numpy, axis=0).round())
+        ```
+
+        ```text
+        [[ 0. -0.]
+         [ 5.  5.]]
+        ```
+        """
         return cls.from_initialiser(
             KMeans(),
             x,
@@ -190,7 +273,15 @@ class GaussianMixture(AbstractGaussianMixture):
         sample_weight: SampleWeightLike | None = None,
     ) -> "GaussianMixture":
         """The most likely mixture given responsibilities, shape
-        `(n_samples, n_components)`, whose rows sum to one."""
+        `(n_samples, n_components)`, whose rows sum to one.
+
+        **Example:**
+
+        ```python
+        resp = [[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]]
+        gx.GaussianMixture.from_responsibilities([[0.0], [1.0], [9.0]], resp)
+        ```
+        """
         family = covariance_class(covariance_type)
         return cls(
             *construct.from_responsibilities(family, x, resp, reg_covar, sample_weight)
@@ -209,7 +300,15 @@ class GaussianMixture(AbstractGaussianMixture):
     ) -> "GaussianMixture":
         """The most likely mixture given each sample's component, `0 <= label <
         n_components`; the number of components is the largest label plus one if not
-        given."""
+        given.
+
+        **Example:**
+
+        ```python
+        x, labels = [[0.0], [1.0], [9.0]], [0, 0, 1]
+        gx.GaussianMixture.from_labels(x, labels, covariance_type="tied")
+        ```
+        """
         x, sample_weight = inputs.as_data(x, sample_weight, fits=True)
         resp = construct.one_hot(labels, n_components, x.shape[0])
         return cls.from_responsibilities(

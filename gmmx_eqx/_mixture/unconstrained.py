@@ -190,7 +190,7 @@ def _as_held(reference: GaussianMixture, mixture: GaussianMixture) -> GaussianMi
     if jax.tree.map(jnp.shape, mixture) != jax.tree.map(jnp.shape, held):
         raise ValueError(
             "`reference` must have the shape and family of `mixture`; got "
-            f"{reference} and {mixture}."
+            f"{eqx.tree_pformat(reference)} and {eqx.tree_pformat(mixture)}."
         )
     return held
 

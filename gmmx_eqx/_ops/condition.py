@@ -31,6 +31,21 @@ def condition(
 
     `ValueError` if a feature does not exist or is named twice, if none is left, or if
     there are not as many values.
+
+    **Example:**
+
+    ```python
+    mixture = gx.GaussianMixture.from_squeezed(
+        [[0.0, 0.0]], [[[1.0, 0.5], [0.5, 1.0]]], [1.0]
+    )
+    print(gx.condition(mixture, 1, 2.0))
+    ```
+
+    ```text
+    GaussianMixture: 1 component, 1 feature, full, float32
+    component  weight   mean      sd
+            0   1.000  1.000  0.8660
+    ```
     """
     check_mixture(mixture)
     given = as_features(features, mixture.n_features)

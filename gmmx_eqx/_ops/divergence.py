@@ -29,6 +29,18 @@ def kl_variational(
 
     Zero if the mixtures are the same, but not a bound: it may be negative.
 
+    **Example:**
+
+    ```python
+    p = gx.GaussianMixture.from_squeezed([[0.0]], [1.0], [1.0], "spherical")
+    q = gx.GaussianMixture.from_squeezed([[1.0]], [1.0], [1.0], "spherical")
+    print(gx.divergences.kl_variational(p, q).round(3))
+    ```
+
+    ```text
+    0.5
+    ```
+
     ??? cite "Reference"
 
         Hershey, Olsen (2007), Approximating the Kullback Leibler Divergence Between

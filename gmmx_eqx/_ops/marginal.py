@@ -17,6 +17,17 @@ def marginal(
     **Raises:**
 
     `ValueError` if a feature does not exist or is named twice.
+
+    **Example:**
+
+    ```python
+    mixture = gx.GaussianMixture.create(n_components=2, n_features=3)
+    print(gx.marginal(mixture, [2, 0]).n_features)
+    ```
+
+    ```text
+    2
+    ```
     """
     check_mixture(mixture)
     return push_mixture(mixture, as_features(features, mixture.n_features))

@@ -61,6 +61,19 @@ def kl_monte_carlo(
 
     Arguments and gradients as for [`gmmx_eqx.divergences.entropy_monte_carlo`][]. The
     value is unbiased, and so may be negative where the divergence is small.
+
+    **Example:**
+
+    ```python
+    p = gx.GaussianMixture.from_squeezed([[0.0]], [1.0], [1.0], "spherical")
+    q = gx.GaussianMixture.from_squeezed([[1.0]], [1.0], [1.0], "spherical")
+    estimate = gx.divergences.kl_monte_carlo(p, q, jr.key(0), 10_000)
+    print(estimate.value.round(1))
+    ```
+
+    ```text
+    0.5
+    ```
     """
     first, second = check_pair(first, second)
     key = as_key(key)

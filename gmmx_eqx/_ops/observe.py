@@ -38,6 +38,18 @@ def observe(
     `ValueError` if an argument cannot be right. Where $H Σ_k H^T + R$ is not positive
     definite, the result is NaN.
 
+    **Example:**
+
+    ```python
+    prior = gx.GaussianMixture.create(n_components=1, n_features=2)
+    posterior, log_evidence = gx.observe(prior, [[1.0, 1.0]], 0.5, [3.0])
+    print(gx.mean(posterior).round(3))
+    ```
+
+    ```text
+    [1.2 1.2]
+    ```
+
     ??? cite "Reference"
 
         Alspach, Sorenson (1972), Nonlinear Bayesian Estimation Using Gaussian Sum

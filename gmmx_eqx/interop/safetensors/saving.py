@@ -5,9 +5,17 @@ from typing import Any
 import jax
 import numpy as np
 
+from ..._core.describe import describe
 from ..._core.processes import check_process
 from . import contents, files
 from .contents import Content, WrongContent
+
+
+# What files of other formats end in.
+_OTHERS = (
+    *(".npz", ".npy", ".pkl", ".pickle", ".joblib", ".eqx", ".msgpack"),
+    *(".h5", ".hdf5", ".json", ".csv", ".mat", ".pt", ".pth", ".zip"),
+)
 
 
 def save(path: files.Path, what: Any) -> None:
@@ -26,10 +34,19 @@ def save(path: files.Path, what: Any) -> None:
 
     **Raises:**
 
-    `ValueError`, before anything is written, for what could not be loaded: something
-    else, an unregistered family, a mixture without a density (except where the `result`
-    beside it says that the fit failed). `OSError` if the file cannot be written.
+    `ValueError`, before anything is written, for a name that ends as those of another
+    format do, such as `.npz`, and for what could not be loaded: something else, an
+    unregistered family, a mixture without a density (except where the `result` beside
+    it says that the fit failed). `OSError` if the file cannot be written.
+
+    **Example:**
+
+    ```python
+    mixture = gx.GaussianMixture.create(n_components=2, n_features=3)
+    gx.save("mixture.safetensors", mixture)
+    ```
     """
+    _check_path(path)
     try:
         arrays, metadata = contents.take_apart(what)
         # float64 can be had with x64 off, by scikit-learn's estimator for one.
@@ -63,6 +80,17 @@ def load(path: files.Path, *, dtype: Any = None) -> Content:
     `ValueError`, naming the file, if it is damaged, of another origin, or of a later
     format; if it holds float64, JAX's x64 mode is off, and no other `dtype` is given.
     `OSError` if there is no such file or it may not be read.
+
+    **Example:**
+
+    ```python
+    gx.save("mixture.safetensors", gx.GaussianMixture.create(2, 3))
+    print(gx.load("mixture.safetensors").n_features)
+    ```
+
+    ```text
+    3
+    ```
     """
     check_process()
     wanted = None if dtype is None else _as_dtype(dtype)
@@ -71,9 +99,30 @@ def load(path: files.Path, *, dtype: Any = None) -> Content:
         return contents.put_together(arrays, metadata, wanted)
     except ValueError as error:
         remedy = " Save it again." if isinstance(error, WrongContent) else ""
+        if _ending(path) == ".npz":
+            read = "gx.GaussianMixture.from_numpy(np.load(path))"
+            remedy = f" If NumPy wrote it, use `{read}`."
         raise ValueError(
             f"{os.fspath(path)!r} cannot be loaded: {error}{remedy}"
         ) from error
+
+
+def _check_path(path: Any) -> None:
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"`path` must be the name of a file; got {describe(path)}.")
+    ending = _ending(path)
+    if ending not in _OTHERS:
+        return
+    numpy = " For one of NumPy, use `np.savez(path, **mixture.to_numpy())`."
+    raise ValueError(
+        f"`path` must not end in {ending!r}, as files of another format do. Let it end "
+        "in '.safetensors', which is what is written."
+        + (numpy if ending in (".npz", ".npy") else "")
+    )
+
+
+def _ending(path: files.Path) -> str:
+    return os.path.splitext(os.fspath(path))[1].lower()
 
 
 def _as_dtype(dtype: Any) -> np.dtype:

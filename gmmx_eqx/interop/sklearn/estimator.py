@@ -54,6 +54,20 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     - `lower_bound_`: the last of them, -inf if no step was taken.
     - `n_features_in_`, `feature_names_in_`: of the data; names if it was a data frame
         whose columns have names.
+
+    **Example:**
+
+    ```python
+    from gmmx_eqx.sklearn import GaussianMixture
+
+    x = np.random.default_rng(0).normal(size=(200, 2))
+    estimator = GaussianMixture(n_components=2, random_state=0).fit(x)
+    print(estimator.means_.shape, estimator.predict(x).shape)
+    ```
+
+    ```text
+    (2, 2) (200,)
+    ```
     """
 
     weights_: np.ndarray
