@@ -10,6 +10,7 @@ import pathlib
 import re
 import runpy
 import sys
+import tempfile
 import unittest.mock
 import warnings
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ import gmmx_eqx as gx
 
 
 ROOT = pathlib.Path(__file__).parents[1]
-_STYLE = ROOT / "examples" / "gallery" / "style.mplstyle"
+_STYLE = ROOT / "examples" / "style.mplstyle"
 
 # A block of Python, what it prints if the page says so, and a place for its picture; or
 # a check, which is not shown.
@@ -57,7 +58,14 @@ def _as_it_was() -> Iterator[None]:
     )
     matplotlib.use("Agg")
     warned = warnings.catch_warnings(action="error")
-    with warned, families, dtypes, ranks, plt.style.context(_STYLE), contextlib.chdir(ROOT):
+    with (
+        warned,
+        families,
+        dtypes,
+        ranks,
+        plt.style.context(_STYLE),
+        contextlib.chdir(ROOT),
+    ):
         yield
     plt.close("all")
     jax.config.update("jax_enable_x64", x64)
@@ -111,11 +119,17 @@ def run_page(text: str, name: str) -> Shown:
         return Shown(_PIECE.sub(run, text), printed, pictures)
 
 
-def run_script(path: pathlib.Path, picture: pathlib.Path) -> str:
-    """What a script prints that draws a `picture`, as from the command line."""
-    output = io.StringIO()
-    arguments = unittest.mock.patch.object(sys, "argv", [str(path), str(picture)])
-    modules = unittest.mock.patch.object(sys, "path", [str(path.parent), *sys.path])
-    with _as_it_was(), arguments, modules, contextlib.redirect_stdout(output):
+def run_script(path: pathlib.Path) -> tuple[str, bytes]:
+    """What a script of the gallery prints, and its picture, as from the command line."""
+    output, notes = io.StringIO(), io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        picture = pathlib.Path(folder) / "picture.png"
+        arguments = [str(path), str(picture)]
+        places = [str(path.parent), *sys.path]
+        stack.enter_context(_as_it_was())
+        stack.enter_context(unittest.mock.patch.object(sys, "argv", arguments))
+        stack.enter_context(unittest.mock.patch.object(sys, "path", places))
+        stack.enter_context(contextlib.redirect_stdout(output))
+        stack.enter_context(contextlib.redirect_stderr(notes))
         runpy.run_path(str(path), run_name="__main__")
-    return output.getvalue().rstrip()
+        return output.getvalue().rstrip(), picture.read_bytes()
