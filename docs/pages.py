@@ -14,12 +14,7 @@ import sys
 from typing import Any
 
 from mkdocs.structure.files import File
-
-
-# For the processes that run the code as well.
-sys.path.append(str(pathlib.Path(__file__).parent))
-
-from running import ROOT, run_page, run_script, Shown  # noqa: E402
+from running import ROOT, run_page, run_script, Shown
 
 
 # An entry of the gallery leads to the script on a forge, and to its page here.
@@ -67,6 +62,8 @@ def on_files(files: Any, config: Any) -> Any:
     written = {pathlib.Path(page.src_uri).name for page in pages}
     scripts = sorted((ROOT / "examples").glob("[!_]*.py"))
     scripts = [script for script in scripts if f"{script.stem}.md" not in written]
+    # The processes import the hook's neighbour from here.
+    sys.path.append(str(pathlib.Path(__file__).parent))
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(2, context) as pool:
         drawn = [pool.submit(run_script, script) for script in scripts]

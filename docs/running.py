@@ -120,7 +120,7 @@ def run_page(text: str, name: str) -> Shown:
 
 
 def run_script(path: pathlib.Path) -> tuple[str, bytes]:
-    """What a script of the gallery prints, and its picture, as from the command line."""
+    """What a script of the gallery prints, and its picture; run as a program."""
     output, notes = io.StringIO(), io.StringIO()
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         picture = pathlib.Path(folder) / "picture.png"

@@ -26,9 +26,9 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Each of these files takes a minute or so on one worker. They begin first, so that in
 # the end no worker waits for another's.
 LONG = """
-    buckets debug_nans divergence docs examples examples_of_use frozen implicit laws
-    low_rank many options programs ridge_of_features select sizes sklearn_estimator
-    squarem unconstrained
+    buckets debug_nans divergence examples examples_of_use frozen implicit laws
+    low_rank many options pages programs ridge_of_features select sizes
+    sklearn_estimator squarem unconstrained
 """.split()
 
 
