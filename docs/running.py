@@ -51,24 +51,20 @@ def _as_it_was() -> Iterator[None]:
     """Families that are registered, figures and float64 mode end with the page."""
     x64 = jax.config.jax_enable_x64
     families = unittest.mock.patch.dict(gx.COVARIANCE)
-    # Other packages count on JAX's own rules of promotion.
-    dtypes, ranks = (
-        jax.numpy_dtype_promotion("standard"),
-        jax.numpy_rank_promotion("allow"),
-    )
     matplotlib.use("Agg")
-    warned = warnings.catch_warnings(action="error")
-    with (
-        warned,
-        families,
-        dtypes,
-        ranks,
-        plt.style.context(_STYLE),
-        contextlib.chdir(ROOT),
-    ):
-        yield
-    plt.close("all")
-    jax.config.update("jax_enable_x64", x64)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(families)
+        stack.enter_context(warnings.catch_warnings(action="error"))
+        # Other packages count on JAX's own rules of promotion.
+        stack.enter_context(jax.numpy_dtype_promotion("standard"))
+        stack.enter_context(jax.numpy_rank_promotion("allow"))
+        stack.enter_context(plt.style.context(_STYLE))
+        stack.enter_context(contextlib.chdir(ROOT))
+        try:
+            yield
+        finally:
+            plt.close("all")
+            jax.config.update("jax_enable_x64", x64)
 
 
 def _picture() -> bytes:

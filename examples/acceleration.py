@@ -29,5 +29,5 @@ for name, kind, style in (("EM", gx.EM, "-"), ("SQUAREM", gx.SQUAREM, "--")):
     ax.plot(np.maximum(below, 1e-8), style, label=name)
 ax.set(yscale="log", xscale="log", xlabel="step", xlim=(1, None), ylim=(1e-6, None))
 ax.set_ylabel("nats below the maximum")
-ax.legend()
+ax.legend(loc="upper right")
 save(fig)
