@@ -57,11 +57,11 @@ def _page_of(script: pathlib.Path, printed: str) -> str:
 
 
 def on_files(files: Any, config: Any) -> Any:
-    pages = [page for page in files.documentation_pages() if page.src_uri[:4] != "api/"]
+    pages = files.documentation_pages()
+    written = {page.src_uri for page in pages}
     pages = [page for page in pages if _SHOWS.search(page.content_string)]
-    written = {pathlib.Path(page.src_uri).name for page in pages}
     scripts = sorted((ROOT / "examples").glob("[!_]*.py"))
-    scripts = [script for script in scripts if f"{script.stem}.md" not in written]
+    scripts = [s for s in scripts if f"examples/{s.stem}.md" not in written]
     # The processes import the hook's neighbour from here.
     sys.path.append(str(pathlib.Path(__file__).parent))
     context = multiprocessing.get_context("spawn")
