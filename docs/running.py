@@ -103,7 +103,8 @@ def run_page(text: str, name: str) -> Shown:
         if piece["picture"] is not None:
             file = f"{pathlib.Path(name).stem}-{len(pictures) + 1}.png"
             pictures[file] = _picture()
-            block += f"\n\n![{piece['picture']}]({file})"
+            what = " ".join(piece["picture"].split())
+            block += f"\n\n![{what}]({file})"
         elif plt.get_fignums():
             raise ValueError(f"{name} draws a picture that it does not show:\n{block}")
         return block

@@ -83,7 +83,7 @@ def test_what_a_block_prints_and_draws_stands_below_it():
     assert shown.text == (
         "```python\nprint(1 + 1)\n```\n\n``` { .text .output }\n2\n```\n\nText.\n\n"
         "```python\nimport pylab\n\npylab.plot([1, 2])\nprint('drawn')\n```\n\n"
-        "``` { .text .output }\ndrawn\n```\n\n![A rising\nline](some-1.png)\n\nEnd.\n"
+        "``` { .text .output }\ndrawn\n```\n\n![A rising line](some-1.png)\n\nEnd.\n"
     )
     assert shown.pictures["some-1.png"].startswith(PNG)
 
