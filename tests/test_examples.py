@@ -94,7 +94,7 @@ def test_it_prints_and_draws(monkeypatch, tmp_path, table, capsys):
     assert "log-likelihood -1126.3159, BIC 2314.29" in capsys.readouterr().out
     pixels = matplotlib.image.imread(path)
     height, width = pixels.shape[:2]
-    assert 1500 < width < 1700 and height > 600
+    assert 1400 < width < 1700 and height > 600
     # White at the edge, and something drawn on it.
     assert np.all(pixels[0, :, :3] == 1)
     assert 0.05 < np.mean(np.any(pixels[:, :, :3] < 1, axis=-1)) < 0.9
