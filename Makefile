@@ -41,7 +41,7 @@ spelling: .venv/.lint
 	$(BIN)/codespell --dictionary - --dictionary tests/british.txt
 
 docs: .venv/.docs
-	$(BIN)/mkdocs build --strict
+	XLA_FLAGS="$(QUICK) $$XLA_FLAGS" $(BIN)/mkdocs build --strict
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks

@@ -6,7 +6,6 @@ half-quadratic splitting of Zoran and Weiss (2011), From learning models of natu
 image patches to whole image restoration. ICCV, 479-486.
 """
 
-import pathlib
 import time
 from typing import Any
 
@@ -14,21 +13,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import matplotlib.pyplot as plt
 import numpy as np
 import scipy.linalg
 import scipy.signal
 import skimage.data
 import skimage.restoration
 import sklearn.datasets
+from _picture import save
 from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 import gmmx_eqx as gx
 
-
-ROOT = pathlib.Path(__file__).parents[1]
-PICTURE = ROOT / "docs" / "images" / "denoising.png"
 
 SIDE = 8
 N_PIXELS = SIDE**2
@@ -170,15 +168,13 @@ def compare(
     return restored
 
 
-def draw(
-    clean: np.ndarray, restored: dict[str, np.ndarray], path: pathlib.Path
-) -> None:
+def draw(clean: np.ndarray, restored: dict[str, np.ndarray]) -> Figure:
     """Whole images above, a detail of each below."""
     panels = {"Clean": clean, **restored}
     height, width = clean.shape
     top, left, size = int(0.12 * height), int(0.34 * width), int(0.34 * height)
-    figure = Figure(figsize=(2.9 * len(panels), 6.4), layout="constrained")
-    rows = figure.subplots(2, len(panels), squeeze=False)
+    size_in_inches = (2.2 * len(panels), 4.9)
+    figure, rows = plt.subplots(2, len(panels), squeeze=False, figsize=size_in_inches)
     style: Any = {"cmap": "gray", "vmin": 0, "vmax": 1}
     for column, (name, image) in zip(rows.T, panels.items(), strict=True):
         detail = image[top : top + size, left : left + size]
@@ -187,12 +183,12 @@ def draw(
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)
         quality = "" if name == "Clean" else f"\n{psnr(image, clean):.2f} dB"
-        column[0].set_title(f"{name}{quality}", fontsize=14)
+        column[0].set_title(f"{name}{quality}")
     edge: Any = {"fill": False, "ec": "#E69F00", "lw": 2}
     from_corner = (left - 0.5, top - 0.5)
     for axes in rows[0]:
         axes.add_patch(Rectangle(from_corner, size, size, **edge))
-    figure.savefig(path, dpi=110)
+    return figure
 
 
 def main() -> None:
@@ -219,8 +215,7 @@ def main() -> None:
         print(f"  the mixture took {time.perf_counter() - begin:.1f} s")
         if name == "camera":
             shown = ("Noisy", "Wiener filter", "Mixture")
-            draw(clean, {method: restored[method] for method in shown}, PICTURE)
-    print(f"\nPicture: {PICTURE.relative_to(ROOT)}")
+            save(draw(clean, {method: restored[method] for method in shown}))
 
 
 if __name__ == "__main__":

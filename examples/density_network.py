@@ -11,8 +11,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
+from _picture import save
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float
 from matplotlib.cm import ScalarMappable
@@ -22,8 +24,6 @@ from matplotlib.figure import Figure
 import gmmx_eqx as gx
 
 
-ROOT = pathlib.Path(__file__).parents[1]
-PICTURE = ROOT / "docs" / "images" / "density_network.png"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # With many more the network learns its few eruptions by heart.
 N_STEPS = 100
@@ -33,7 +33,7 @@ Lengths = Float[Array, " n"]
 
 def load() -> tuple[np.ndarray, np.ndarray]:
     """Lengths of eruptions and of those that followed, minutes, shape (271,) each."""
-    path = ROOT / "examples" / "data" / "old_faithful.csv"
+    path = pathlib.Path(__file__).parent / "data" / "old_faithful.csv"
     lengths = np.loadtxt(path, delimiter=",", skiprows=1, usecols=0, dtype=np.float32)
     return lengths[:-1], lengths[1:]
 
@@ -150,20 +150,15 @@ def cross_validate(
     return {name: float(np.asarray(v)[held_out].mean()) for name, v in values.items()}
 
 
-def draw(
-    x: np.ndarray,
-    y: np.ndarray,
-    networks: dict[str, DensityNetwork],
-    path: pathlib.Path,
-) -> None:
+def draw(x: np.ndarray, y: np.ndarray, networks: dict[str, DensityNetwork]) -> Figure:
     """The density of what follows every length, its quantiles, and the pairs."""
     lengths = jnp.linspace(1.5, 5.2, 150, dtype=jnp.float32)
     following = jnp.linspace(1.0, 6.0, 200, dtype=jnp.float32)
     density = jax.vmap(
         lambda x, n: jnp.exp(n(x).log_prob(following[:, None])), (0, None)
     )
-    figure = Figure(figsize=(10.5, 4.8), layout="constrained")
-    panels = figure.subplots(1, len(networks), sharex=True, sharey=True, squeeze=False)
+    options: Any = {"sharex": True, "sharey": True, "squeeze": False}
+    figure, panels = plt.subplots(1, len(networks), figsize=(9, 4.2), **options)
     shades = ScalarMappable(Normalize(0, 1.2), "Blues")
     for axes, (title, network) in zip(panels[0], networks.items(), strict=True):
         p = np.asarray(density(lengths, network))
@@ -174,16 +169,16 @@ def draw(
             dash = (0, (4, 2)) if q in (QUANTILES[0], QUANTILES[-1]) else "-"
             axes.plot(lengths, curve, color="#D55E00", lw=width, ls=dash)
         axes.scatter(x, y, s=12, color="black", ec="white", lw=0.4, zorder=3)
-        axes.set_title(title, loc="left", fontsize=12)
+        axes.set_title(title)
         axes.set_xlabel("Length of this eruption (minutes)")
         axes.set(xlim=(1.5, 5.2), ylim=(1.0, 6.0))
     panels[0, 0].set_ylabel("Length of the next (minutes)")
     styles = {"median": (2.4, "-"), "25 %, 75 %": (1.2, "-"), "5 %, 95 %": (1.2, "--")}
     for label, (width, dash) in styles.items():
         panels[0, -1].plot([], [], color="#D55E00", lw=width, ls=dash, label=label)
-    panels[0, -1].legend(loc=(0.03, 0.27), fontsize=10, frameon=False)
+    panels[0, -1].legend(loc=(0.03, 0.27), fontsize="small")
     figure.colorbar(shades, ax=panels[0], label="Density (1 / minute)", extend="max")
-    figure.savefig(path, dpi=130)
+    return figure
 
 
 def main() -> None:
@@ -200,8 +195,7 @@ def main() -> None:
         fit = eqx.filter_jit(train)
         trained = fit(jnp.asarray(x), jnp.asarray(y), everything, jr.key(0), **options)
         networks[f"{name}: {score['network']:.2f} nats held out"] = trained.network
-    draw(x, y, networks, PICTURE)
-    print(f"\nPicture: {PICTURE.relative_to(ROOT)}")
+    save(draw(x, y, networks))
 
 
 if __name__ == "__main__":

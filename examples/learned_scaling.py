@@ -4,7 +4,6 @@ The ridge that makes samples likely that a fit has not seen is found by gradient
 on the cross-validated log-likelihood of wines, whose derivative goes through `gx.fit`.
 """
 
-import pathlib
 import time
 from typing import Any
 
@@ -12,17 +11,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import sklearn.datasets
+from _picture import save
 from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
 import gmmx_eqx as gx
 
 
-ROOT = pathlib.Path(__file__).parents[1]
-PICTURE = ROOT / "docs" / "images" / "learned_scaling.png"
 N_COMPONENTS = 3
 GRID = tuple(np.geomspace(0.01, 1, 13).tolist())
 BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito's
@@ -107,10 +106,9 @@ def learn(folds: Folds, begin: Logs, n_steps: int) -> tuple[Logs, np.ndarray]:
     return logs, np.array(scores)
 
 
-def draw(grid: Any, learnt: Any, logs: Any, names: list[str], path: Any) -> None:
+def draw(grid: Any, learnt: Any, logs: Any, names: list[str]) -> Figure:
     """Scores of one ridge for all features, those of the learnt ones, and these."""
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2))
     titles = ("cross-validated", "wines not used at all")
     for values, level, title, colour in zip(
         np.transpose(grid), learnt, titles, (BLUE, ORANGE), strict=True
@@ -120,10 +118,11 @@ def draw(grid: Any, learnt: Any, logs: Any, names: list[str], path: Any) -> None
         text = f"learnt: {level - np.max(values):+.2f}"
         style: Any = {"textcoords": "offset points", "ha": "right", "color": colour}
         left.annotate(text, (1, level), (0, 4), **style)
-    left.legend(frameon=False, loc="lower center")
+    left.legend(loc="lower center")
+    left.margins(y=0.09)
     left.set(xscale="log", xlabel="One ridge for all features (fraction of variance)")
     left.set_ylabel("Mean log-density of a wine (nats)")
-    left.set_title("A grid (points) and 13 learnt ridges (dashed)", loc="left")
+    left.set_title("A grid (points), 13 learnt (dashed)")
     order = np.argsort(logs)
     fractions = np.exp(np.asarray(logs))[order]
     right.hlines(range(len(order)), np.min(fractions) / 2, fractions, color="0.8")
@@ -132,10 +131,13 @@ def draw(grid: Any, learnt: Any, logs: Any, names: list[str], path: Any) -> None
     labels = [short(names[i]) for i in order]
     right.set_yticks(range(len(order)), labels)
     right.set(xscale="log", xlabel="Learnt ridge (fraction of variance)")
-    right.set_title("Ridge of each feature", loc="left")
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=130)
+    ticks = [
+        tick for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if tick < max(fractions)
+    ]
+    right.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    right.set_xticks([], minor=True)
+    right.set_title("Ridge of each feature")
+    return figure
 
 
 def main() -> None:
@@ -158,8 +160,7 @@ def main() -> None:
     for name, (validated, final) in rows.items():
         print(f"{name:30s}{validated:20.3f}{final:9.3f}")
     print(f"{len(history)} steps, {seconds:.1f} s, compiling included.")
-    draw(grid, learnt, logs, names, PICTURE)
-    print(f"\nPicture: {PICTURE.relative_to(ROOT)}")
+    save(draw(grid, learnt, logs, names))
 
 
 if __name__ == "__main__":

@@ -27,9 +27,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # the end no worker waits for another's.
 LONG = """
     buckets debug_nans divergence docs docstrings examples examples_of_use frozen
-    implicit laws
-    low_rank many options programs ridge_of_features select sizes sklearn_estimator
-    squarem unconstrained
+    implicit laws low_rank many options pages programs ridge_of_features select sizes
+    sklearn_estimator squarem unconstrained
 """.split()
 
 

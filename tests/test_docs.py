@@ -1,18 +1,12 @@
-"""The documentation runs as typed and leaves no public name out."""
+"""The documentation leaves no public name out; `test_pages.py` runs it."""
 
-import contextlib
-import io
 import json
 import pathlib
 import re
-import unittest.mock
 
-import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 import gmmx_eqx as gx
-from gmmx_eqx._core import cache
 
 from .public_names import public_objects
 
@@ -21,10 +15,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 
-# A block, and what it prints if the page says so.
-_BLOCK = re.compile(
-    r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
-)
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _OBJECT = re.compile(r"^::: gmmx_eqx\.([\w.]+)$", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
 
@@ -39,41 +30,6 @@ def _pages() -> list[pathlib.Path]:
 
 def _names(pages: list[pathlib.Path]) -> list[str]:
     return [str(page.relative_to(ROOT)) for page in pages]
-
-
-@pytest.fixture
-def own_cache(tmp_path, monkeypatch):
-    """A folder for a cache of programs that a page sets up, and none afterwards."""
-    monkeypatch.setattr(cache, "_default_folder", lambda: tmp_path)
-    before = jax.config.jax_compilation_cache_dir
-    yield
-    jax.config.update("jax_compilation_cache_dir", before)
-    compilation_cache.reset_cache()
-
-
-@pytest.mark.x32
-@pytest.mark.parametrize(
-    "page", _names([page for page in _pages() if "```python" in _read(page)])
-)
-def test_python_blocks_run(page, own_cache):
-    """All blocks of a page, one after the other, in one namespace."""
-    text = _read(ROOT / page)
-    blocks = list(_BLOCK.finditer(text))
-    assert len(blocks) == text.count("```python"), "a block that would not be run"
-    namespace = {"__name__": "docs"}
-    # A page may register a family, which the other tests must not see, and other
-    # packages count on JAX's own rules of promotion.
-    families = unittest.mock.patch.dict(gx.COVARIANCE)
-    dtypes = jax.numpy_dtype_promotion("standard")
-    with families, dtypes, jax.numpy_rank_promotion("allow"):
-        for block in blocks:
-            # Line numbers of a traceback are those of the page.
-            padding = "\n" * text[: block.start(1)].count("\n")
-            printed = io.StringIO()
-            with contextlib.redirect_stdout(printed):
-                exec(compile(padding + block[1], str(ROOT / page), "exec"), namespace)
-            if block[2] is not None:
-                assert printed.getvalue().split() == block[2].split()
 
 
 @pytest.mark.x32

@@ -54,7 +54,7 @@ class TestDenoising:
         assert max(quality, key=quality.__getitem__) == "Mixture"
         assert quality["Mixture"] > quality["Wiener filter"] + 1.5
         path = tmp_path / "denoising.png"
-        self.script.draw(clean, restored, path)
+        self.script.draw(clean, restored).savefig(path)
         assert matplotlib.image.imread(path).shape[1] > 1000
 
 
@@ -100,7 +100,7 @@ class TestDensityNetwork:
         for row, curve in zip(cumulative, np.asarray(curves), strict=True):
             np.testing.assert_allclose(np.interp(curve, grid[1:], row), q, atol=1e-3)
         path = tmp_path / "density_network.png"
-        self.script.draw(x, y, {"one": network, "another": network}, path)
+        self.script.draw(x, y, {"one": network, "another": network}).savefig(path)
         assert matplotlib.image.imread(path).shape[1] > 1000
 
 
@@ -121,5 +121,6 @@ class TestLearnedScaling:
         assert float(score(logs)) > max(grid) + 0.1
         path = tmp_path / "learned_scaling.png"
         pairs = np.stack([grid, grid], axis=-1)
-        self.script.draw(pairs, (history[-1],) * 2, logs, names[:6], path)
+        figure = self.script.draw(pairs, (history[-1],) * 2, logs, names[:6])
+        figure.savefig(path)
         assert matplotlib.image.imread(path).shape[1] > 1000
