@@ -1,4 +1,4 @@
-"""What the pages of the API show beyond what stands in the code as it is: an extension of
+"""What the pages of the API show beyond what stands in the code: an extension of
 Griffe, which reads the package for mkdocstrings, and a hook of MkDocs."""
 
 import re
@@ -48,7 +48,7 @@ def _modules(module: griffe.Module) -> list[griffe.Module]:
 
 
 def _restore_functions(module: griffe.Module) -> None:
-    """`from .fit import fit` hides a module; Griffe shows it instead of the function."""
+    """`from .fit import fit` hides a module, which Griffe would show instead."""
     for name, member in module.members.items():
         if not member.is_alias:
             continue

@@ -1,5 +1,5 @@
-"""The pages of the API, as they are built, show every public name and every public member
-of a public class, each with its signature and a line of what it is."""
+"""The pages of the API, as they are built, show every public name and every public
+member of a public class, each with its signature and a line of what it is."""
 
 import dataclasses
 import enum
@@ -101,8 +101,8 @@ def test_every_public_name(entries):
 
 
 def test_every_public_member(entries):
-    """By the class itself, or by another that has it from the same place: the methods of
-    covariances are explained once."""
+    """By the class itself, or by another that has it from the same place: the methods
+    of covariances are explained once."""
     shown = set()
     for name, cls in _classes().items():
         for parent in cls.__mro__:
