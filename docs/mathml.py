@@ -73,4 +73,6 @@ def _as_mathml(match: re.Match[str]) -> str:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    return _FORMULA.sub(_as_mathml, content)
+    content = _FORMULA.sub(_as_mathml, content)
+    # A line does not begin with the comma after a formula.
+    return re.sub(r"(</math>)(</span>)([.,;:)]+)", r"\1\3\2", content)

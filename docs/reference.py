@@ -14,7 +14,11 @@ _ATTRIBUTES = re.compile(
 _ENTRY = re.compile(
     r"^- ((?:`\w+`(?:, )?)+): (.*?)(?=^- |\Z)", re.MULTILINE | re.DOTALL
 )
+_DOTTED = re.compile(
+    r"(?<=<code>)(?=[\w.]{24})\w+(?:\.\w+)+(?=</code>)|(?<=-name\">)[\w.]+(?=<)"
+)
 _NOT_BUILT_BY_USERS = ("Abstract", "RESULTS")
+_DECLARED = ("eqx.AbstractVar", "AbstractClassVar")
 
 
 class PublicMembers(griffe.Extension):
@@ -35,7 +39,8 @@ class PublicMembers(griffe.Extension):
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Sources are not searched."""
+    """Sources are not searched, and long names are broken at their dots."""
+    content = _DOTTED.sub(lambda match: match[0].replace(".", ".<wbr>"), content)
     return content.replace(
         '<details class="mkdocstrings-source">',
         '<details class="mkdocstrings-source" data-search-exclude>',
@@ -95,9 +100,9 @@ def _add_constructor(cls: griffe.Class) -> None:
         for member in parent.attributes.values():
             if "property" in member.labels or member.annotation is None:
                 continue
-            if "instance-attribute" in member.labels and "Abstract" not in str(
+            if "instance-attribute" in member.labels and not str(
                 member.annotation
-            ):
+            ).startswith(_DECLARED):
                 fields[member.name] = griffe.Parameter(
                     member.name,
                     annotation=member.annotation,
