@@ -107,7 +107,7 @@ def _add_constructor(cls: griffe.Class) -> None:
                     member.name,
                     annotation=member.annotation,
                     kind=griffe.ParameterKind.positional_or_keyword,
-                    default=_default(member.value),
+                    default=_default(member.value, parent.module),
                 )
     self_ = griffe.Parameter("self", kind=griffe.ParameterKind.positional_or_keyword)
     init = griffe.Function(
@@ -116,8 +116,10 @@ def _add_constructor(cls: griffe.Class) -> None:
     cls.set_member("__init__", init)
 
 
-def _default(value: Any) -> Any:
+def _default(value: Any, module: griffe.Module) -> Any:
     """What a field is if it is not given; `eqx.field(...)` has it in its arguments."""
+    if isinstance(value, griffe.ExprName) and value.name.isupper():  # a constant
+        return module.members[value.name].value
     if isinstance(value, griffe.ExprCall) and str(value.function) == "eqx.field":
         given = [a for a in value.arguments if isinstance(a, griffe.ExprKeyword)]
         return next((a.value for a in given if a.name == "default"), None)
