@@ -57,6 +57,8 @@ def _draw(formula: str, display: str) -> str:
         text = html.unescape(element.text or "")
         if text in ("~", "\N{TILDE OPERATOR}"):  # the relation, not the accent
             element.tag, text = "mo", "\N{TILDE OPERATOR}"
+        if text == "|" and not element.attrib:  # of \lvert and \rvert: no operator
+            element.attrib = {"lspace": "0", "rspace": "0"}
         element.text = text
     _space_functions(drawn)
     return ElementTree.tostring(drawn, encoding="unicode")

@@ -14,9 +14,8 @@ _ATTRIBUTES = re.compile(
 _ENTRY = re.compile(
     r"^- ((?:`\w+`(?:, )?)+): (.*?)(?=^- |\Z)", re.MULTILINE | re.DOTALL
 )
-_DOTTED = re.compile(
-    r"(?<=<code>)(?=[\w.]{24})\w+(?:\.\w+)+(?=</code>)|(?<=-name\">)[\w.]+(?=<)"
-)
+# Long code in a sentence, and a name in a heading.
+_LONG = re.compile(r"(?<=<code>)[^<\s]{24,}(?=</code>)|(?<=-name\">)[\w.]+(?=<)")
 _NOT_BUILT_BY_USERS = ("Abstract", "RESULTS")
 _DECLARED = ("eqx.AbstractVar", "AbstractClassVar")
 
@@ -39,8 +38,9 @@ class PublicMembers(griffe.Extension):
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Sources are not searched, and long names are broken at their dots."""
-    content = _DOTTED.sub(lambda match: match[0].replace(".", ".<wbr>"), content)
+    """Sources are not searched, and long code is broken where a name begins."""
+    breakable = lambda match: re.sub(r"([.(])(?=[A-Za-z])", r"\1<wbr>", match[0])
+    content = _LONG.sub(breakable, content)
     return content.replace(
         '<details class="mkdocstrings-source">',
         '<details class="mkdocstrings-source" data-search-exclude>',

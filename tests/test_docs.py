@@ -1,10 +1,12 @@
 """The documentation runs as typed and leaves no public name out."""
 
 import contextlib
+import importlib
 import io
 import json
 import pathlib
 import re
+import sys
 import unittest.mock
 
 import jax
@@ -25,6 +27,7 @@ README = ROOT / "README.md"
 _BLOCK = re.compile(
     r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
 )
+_FORMULA = re.compile(r"(\$\$?)([^$]+?)\1")
 _OBJECT = re.compile(r"^::: gmmx_eqx\.([\w.]+)$", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
 
@@ -118,6 +121,23 @@ def test_api_pages_have_every_public_name():
     elsewhere = ("interop.", "plotting.", "sklearn.")
     documented = [name for name in documented if not name.startswith(elsewhere)]
     assert sorted(documented) == sorted(public_objects())
+
+
+@pytest.mark.x32
+def test_formulas_are_drawn():
+    """No macro is left over that the converter does not know."""
+    sys.path.append(str(DOCS))
+    try:
+        draw = importlib.import_module("mathml")._draw
+    finally:
+        sys.path.remove(str(DOCS))
+    sources = [*DOCS.rglob("*.md"), *(ROOT / "gmmx_eqx").rglob("*.py")]
+    texts = [
+        re.sub(r"```.*?```|`[^`]*`", "", _read(p), flags=re.DOTALL) for p in sources
+    ]
+    formulas = [m[2] for text in texts for m in _FORMULA.finditer(text)]
+    assert len(formulas) > 300
+    assert [f for f in formulas if "\\" in draw(f, "inline")] == []
 
 
 @pytest.mark.x32
