@@ -1,7 +1,8 @@
 """Steps and time to a tolerance of 1e-8 nats per sample where EM crawls.
 
 `python -m benchmarks.acceleration` prints plain EM, SQUAREM and scikit-learn, each in a
-process of its own, from the same k-means start, in float64.
+process of its own, from the same k-means start, in float64, and writes
+`benchmarks/results/acceleration.json`.
 """
 
 import json
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .__main__ import write
 from .processes import ask, ONE_THREAD, time_of
 
 
@@ -116,14 +118,18 @@ def worker(contender: str, name: str) -> None:
 
 
 def main() -> None:
-    ratios = []
-    for name in PROBLEMS:
+    ratios, records = [], []
+    for name, (_, n_components, family) in PROBLEMS.items():
         cells = {}
         for contender in ("EM", "SQUAREM", "sklearn"):
             environment = ONE_THREAD if contender == "sklearn" else {}
             cells[contender] = ask(
                 "benchmarks.acceleration", contender, environment, 600, name=name
             )
+        problem = {"data": name, "components": n_components, "family": family}
+        keys = ("n_steps", "seconds", "log_likelihood")
+        found = {k: dict(zip(keys, v, strict=True)) for k, v in cells.items()}
+        records.append({"problem": problem, **found})
         ratios.append(cells["SQUAREM"][0] / cells["EM"][0])
         text = "   ".join(
             f"{contender} {n_steps:5d} steps {1e3 * seconds:7.1f} ms {value:.4f}"
@@ -131,6 +137,7 @@ def main() -> None:
         )
         print(f"{name:22s} {text}", flush=True)
     print(f"median of the ratio of steps: {statistics.median(ratios):.2f}")
+    write(records, "acceleration")
 
 
 if __name__ == "__main__":

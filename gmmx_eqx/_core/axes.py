@@ -9,6 +9,11 @@ class Axis(enum.IntEnum):
 
     Values count from the end, so that `values.shape[Axis.components]` stays right when
     `jax.vmap` has prepended ensemble axes.
+
+    - `batch`: samples.
+    - `components`: components of the mixture.
+    - `features`: features of the data, the rows of a covariance.
+    - `features_covar`: features once more, the columns of a covariance.
     """
 
     batch = -4

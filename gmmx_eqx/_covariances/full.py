@@ -55,6 +55,7 @@ class FullCholesky(AbstractCholesky):
 
     - `scale_tril`: lower triangular, shape `(1, components, features, features)`, in
         the units of the data.
+    - `family`: [`gmmx_eqx.FullCovariances`][], which holds the products.
     """
 
     scale_tril: FullValues
@@ -66,6 +67,7 @@ class FullCholesky(AbstractCholesky):
 
     @property
     def plain(self) -> FullCovariances:
+        """The same covariances as values."""
         return FullCovariances(self.values)
 
 

@@ -24,6 +24,15 @@ class CovarianceType(enum.StrEnum):
 
     Members equal their strings, so `CovarianceType.full` and `"full"` can be used
     alike. A user's own family is known by a plain string.
+
+    - `full`: any matrix for each component.
+    - `tied`: one matrix for all components.
+    - `diag`: a variance for each component and feature.
+    - `spherical`: a variance for each component.
+    - `tied_diag`: a variance for each feature.
+    - `tied_spherical`: one variance.
+    - `low_rank`: factors and a noise variance for each feature, for each component.
+    - `low_rank_spherical`: factors and one noise variance, for each component.
     """
 
     full = FullCovariances.type

@@ -64,6 +64,7 @@ class TiedCholesky(AbstractCholesky):
 
     - `scale_tril`: lower triangular, shape `(1, 1, features, features)`, in the units
         of the data.
+    - `family`: [`gmmx_eqx.TiedCovariances`][], which holds the products.
     """
 
     scale_tril: TiedValues
@@ -75,6 +76,7 @@ class TiedCholesky(AbstractCholesky):
 
     @property
     def plain(self) -> TiedCovariances:
+        """The same covariances as values."""
         return TiedCovariances(self.values)
 
 

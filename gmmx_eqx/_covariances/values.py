@@ -14,7 +14,13 @@ _Family = TypeVar("_Family", bound="AbstractValues")
 
 
 class AbstractValues(AbstractCovariances):
-    """Family whose covariances are one array, `values`, in squared data units."""
+    """Family whose covariances are one array.
+
+    **Attributes:**
+
+    - `values`: the array, with the four axes of [`gmmx_eqx.Axis`][], in squared data
+        units.
+    """
 
     values: eqx.AbstractVar[Values]
 

@@ -39,6 +39,7 @@ class EM(AbstractEM):
 
     - `tol`: in nats per sample; with zero, all `max_steps` are taken.
     - `max_steps`: zero evaluates the start.
+    - `history_size`: how many log-likelihoods are kept.
 
     **Example:**
 

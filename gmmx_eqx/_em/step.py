@@ -84,6 +84,7 @@ class EMStep(eqx.Module):
 
     @property
     def source(self) -> AbstractSource:
+        """Where the data of the E-step comes from."""
         return self.e_step.source
 
     def __call__(self, mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:

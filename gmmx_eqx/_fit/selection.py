@@ -15,10 +15,16 @@ class Cell:
 
     **Attributes:**
 
-    - `solution`: a [`gmmx_eqx.Solution`][]; see its `result`.
+    - `covariance_type`: the name of the family.
+    - `n_components`: the number of components.
+    - `n_parameters`: the number of free parameters.
     - `log_likelihood`: in nats, summed over samples.
-    - `bic`, `aic`, `icl`: criteria; lower is better.
-    - `n_converged`, `n_restarts`: how many of the restarts converged.
+    - `bic`, `aic`, `icl`: a criterion; lower is better.
+    - `status`: how the best restart ended, the name of one of [`gmmx_eqx.RESULTS`][].
+    - `n_steps`: how many steps of EM it took.
+    - `n_converged`: how many of the restarts converged.
+    - `n_restarts`: how many restarts there were.
+    - `solution`: a [`gmmx_eqx.Solution`][]; see its `result`.
     """
 
     covariance_type: str
@@ -43,6 +49,7 @@ class Cell:
         n_converged: int,
         n_restarts: int,
     ) -> "Cell":
+        """The cell of a solution; criteria follow from it and the number of samples."""
         mixture = solution.mixture
         log_likelihood = float(solution.log_likelihood)
         n_parameters = mixture.n_parameters
@@ -81,6 +88,7 @@ class Selection:
 
     - `cells`: all of them, family by family.
     - `criterion`: by which `best` is chosen.
+    - `CRITERIA`: the names that `criterion` may have.
     """
 
     cells: tuple[Cell, ...]

@@ -44,7 +44,12 @@ class Partition(eqx.Module):
 
 
 class AbstractInitialiser(eqx.Module):
-    """A way to divide data among components before the first step of EM."""
+    """A way to divide data among components before the first step of EM.
+
+    **Attributes:**
+
+    - `scaling`: what distances are measured after, a [`gmmx_eqx.Scaling`][].
+    """
 
     scaling: eqx.AbstractVar[Scaling]
 

@@ -12,7 +12,8 @@ from .scaling import as_scaling, Scaling, ScalingMatrix
 from .seeding import Centres, Mass, Points, squared_distances
 
 
-MAX_STEPS, TOL = 100, 1e-4
+MAX_STEPS = 100
+TOL = 1e-4
 
 
 class KMeans(AbstractInitialiser):

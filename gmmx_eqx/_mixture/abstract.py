@@ -39,6 +39,12 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
 
     A subclass has the three as fields or as properties. Data is handed in with shape
     `(n_samples, n_features)`; densities are in nats, in inverse units of the data.
+
+    **Attributes:**
+
+    - `weights`: shape `(1, components, 1, 1)`; they sum to one.
+    - `means`: shape `(1, components, features, 1)`, in the units of the data.
+    - `covariances`: a [`gmmx_eqx.extend.AbstractCovariances`][].
     """
 
     weights: eqx.AbstractVar[Weights]
@@ -246,6 +252,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         return _sample(self, key, n_samples)
 
     def check_one(self) -> None:
+        """A `ValueError` where this is an ensemble of mixtures."""
         check_process()
         if len(self._means_shape) != len(Axis):
             leading = self._means_shape[: -len(Axis)]

@@ -86,13 +86,16 @@ class Features(AbstractMap):
         return x[..., np.asarray(self.resolve(x.shape[Axis.features]).indices), :]
 
     def n_outputs(self, n_features: int) -> int:
+        """How many features these are."""
         return len(self.resolve(n_features).indices)
 
     @property
     def dtype(self) -> None:
+        """None: indices go with data of any type."""
         return None
 
     def astype(self, dtype: np.dtype) -> "Features":
+        """The same: indices go with data of any type."""
         del dtype
         return self
 

@@ -33,7 +33,11 @@ def reduce(mixture: AbstractGaussianMixture, n_components: int) -> GaussianMixtu
 
     The difference of two is Runnalls' upper bound (eq. 21) on the Kullback-Leibler
     divergence that merging them costs,
-    $B = \frac{1}{2} ((w_i + w_j) \log |Σ_{ij}| - w_i \log |Σ_i| - w_j \log |Σ_j|)$.
+
+    $$
+    B = \tfrac{1}{2} ((w_i + w_j) \log |Σ_{ij}| - w_i \log |Σ_i| - w_j \log |Σ_j|) .
+    $$
+
     Merging is as in [`gmmx_eqx.merge`][]: tied covariances become full. Derivatives are
     those of merging the components that were chosen.
 

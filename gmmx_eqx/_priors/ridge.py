@@ -47,8 +47,13 @@ def _of_features(amount: Amount, variances: PerFeature) -> PerFeature:
 
 class Ridge(AbstractRidge):
     """The same number for every feature, in squared data units: scikit-learn's
-    `reg_covar`. Or one number for each feature, shape `(features,)`, of which the
-    `spherical` family takes the mean."""
+    `reg_covar`. Or one number for each feature, of which the `spherical` family takes
+    the mean.
+
+    **Attributes:**
+
+    - `amount`: a number, or shape `(features,)`.
+    """
 
     amount: Amount = eqx.field(converter=_as_amount)
 
@@ -58,8 +63,12 @@ class Ridge(AbstractRidge):
 
 class RelativeRidge(AbstractRidge):
     """A fraction of each feature's own variance over the data, so that the result does
-    not depend on the units of measurement. Or one fraction for each feature, shape
-    `(features,)`."""
+    not depend on the units of measurement. Or one fraction for each feature.
+
+    **Attributes:**
+
+    - `fraction`: a number, or shape `(features,)`.
+    """
 
     fraction: Amount = eqx.field(converter=_as_amount)
 

@@ -38,23 +38,30 @@ class Chunk(eqx.Module):
 
     @property
     def sample_weights(self) -> PerSampleTotal:
+        """The weights with the axes of [`gmmx_eqx.Axis`][]."""
         return inputs.as_sample_weights(self.weights)
 
 
 class AbstractSource(eqx.Module):
-    """Where data comes from. Everything the library asks of data is `reduce`."""
+    """Where data comes from. Everything the library asks of data is `reduce`.
 
-    # The point that the samples are taken about, in the units of the data.
+    **Attributes:**
+
+    - `pivot`: the point that the samples are taken about, in the units of the data.
+    - `variances`: of each feature over all samples, in squared data units.
+    - `resolution`: the variance below which numbers of the data's size cannot tell
+        samples apart.
+    - `total`: the weight of all samples.
+    """
+
     pivot: eqx.AbstractVar[PerFeature]
-    # The variance of each feature over all samples, in squared data units.
     variances: eqx.AbstractVar[PerFeature]
-    # The variance below which numbers of the data's size cannot tell samples apart.
     resolution: eqx.AbstractVar[PerFeature]
-    # The weight of all samples.
     total: eqx.AbstractVar[Scalar]
 
     @property
     def n_features(self) -> int:
+        """Number of features."""
         return self.pivot.shape[Axis.features]
 
     @abc.abstractmethod

@@ -1,0 +1,110 @@
+"""Tables of measurements show what stands in the files of `benchmarks/results`."""
+
+import json
+import pathlib
+import re
+from typing import Any
+
+import pytest
+
+
+ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+pytestmark = pytest.mark.x32
+
+# The name of the file stands before a table.
+_TABLE = re.compile(r"^<!-- figures: (\w+) -->\n\n((?:\|.*\n)+)", re.MULTILINE)
+# What a table does not say of a problem.
+_CENTRE = {
+    "n_samples": 65536,
+    "n_features": 32,
+    "n_components": 64,
+    "covariance_type": "full",
+}
+_COLUMNS = {
+    "type": "dtype",
+    "family": "covariance_type",
+    "samples": "n_samples",
+    "features": "n_features",
+    "components": "n_components",
+}
+_TASKS = {"mixture of iris": "iris", "ten": "classes", "5 folds": "search"}
+_PROCESSES = {"gmmx_eqx": "ours", "cached": "ours, cached"}
+
+
+def _tables(page: str) -> list[tuple[str, list[dict[str, str]]]]:
+    """The file of each, and its rows, by the names of columns."""
+    found = []
+    for name, table in _TABLE.findall((ROOT / page).read_text(encoding="utf-8")):
+        lines = [line.strip("|\n").split("|") for line in table.splitlines()]
+        head, _, *rows = [[cell.strip() for cell in line] for line in lines]
+        found.append((name, [dict(zip(head, row, strict=True)) for row in rows]))
+    return found
+
+
+def _load(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _check(shown: str, value: float) -> None:
+    """To the last digit that is shown."""
+    digits = len(shown.partition(".")[2])
+    assert abs(float(shown) - value) <= 0.5001 * 10**-digits, (shown, value)
+
+
+def _check_step(row: dict[str, str], records: list[dict]) -> None:
+    problem: dict[str, Any] = dict(_CENTRE)
+    for column, key in _COLUMNS.items():
+        if column in row:
+            problem[key] = int(row[column]) if row[column].isdigit() else row[column]
+    (record,) = [
+        record for record in records if problem.items() <= record["problem"].items()
+    ]
+    median = record["median"]
+    theirs = min(value for name, value in median.items() if "sklearn" in name)
+    _check(row["gmmx_eqx"], 1e3 * median["gmmx_eqx"])
+    _check(row["scikit-learn"], 1e3 * theirs)
+    if "ratio" in row:
+        _check(row["ratio"], theirs / median["gmmx_eqx"])
+    if "gmmx" in row and "gmmx" in median:
+        _check(row["gmmx"], 1e3 * median["gmmx"])
+    elif "gmmx" in row:
+        assert row["gmmx"] == ("-" if problem["dtype"] == "float32" else "")
+
+
+def _check_acceleration(rows: list[dict[str, str]], records: list[dict]) -> None:
+    for row, record in zip(rows, records, strict=True):
+        problem = {key: str(record["problem"][key]) for key in ("components", "family")}
+        assert problem.items() <= row.items()
+        names = {"EM": "EM", "SQUAREM": "SQUAREM", "scikit-learn": "sklearn"}
+        for column, contender in names.items():
+            assert int(row[column]) == record[contender]["n_steps"]
+
+
+def _check_first_results(rows: list[dict[str, str]], results: dict) -> None:
+    task = {}
+    for row in rows:
+        if row["task"]:
+            names = [name for words, name in _TASKS.items() if words in row["task"]]
+            task = results[names[0] if names else "sweep"]
+        record = task[_PROCESSES.get(row[""], "sklearn, one thread")]
+        _check(row["first"], record["wall"])
+        _check(row["of these on the CPU"], record["CPU"])
+        _check(row["again"], record["again"])
+        assert row["programs"] in ("", str(record["programs"]))
+
+
+@pytest.mark.parametrize(("page", "n_tables"), [("README.md", 1), ("docs/speed.md", 6)])
+def test_tables(page, n_tables):
+    tables = _tables(page)
+    assert len(tables) == n_tables
+    for name, rows in tables:
+        results = _load(name)
+        if name == "acceleration":
+            _check_acceleration(rows, results["records"])
+        elif name == "first_result":
+            _check_first_results(rows, results)
+        else:
+            for row in rows:
+                _check_step(row, results["records"])
