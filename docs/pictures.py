@@ -1,28 +1,31 @@
-"""Pictures that are wide are as large on a phone as has to be to read them, in a box
-that scrolls, and all lead to themselves in full size. A hook of MkDocs."""
+"""Pictures lead to themselves in full size. On a phone those that are wide keep a size
+at which they can be read, in a box that scrolls. A hook of MkDocs."""
 
-import pathlib
+import posixpath
 import re
 import struct
 from typing import Any
 
 
-_PICTURE = re.compile(r'<img [^>]*?src="([^"]+\.png)"[^>]*/?>')
-_LINKED = re.compile(r"<a [^>]*>(?:(?!</a>).)*<img", re.DOTALL)
+# What is inside a link already is left alone.
+_PICTURE = re.compile(
+    r'<a [^>]*>.*?</a>|<img [^>]*?src="([^"]+\.png)"[^>]*>', re.DOTALL
+)
 
 
-def on_page_content(content: str, files: Any, **_: Any) -> str:
+def on_page_content(content: str, page: Any, files: Any, **_: Any) -> str:
     sizes = {
-        pathlib.PurePosixPath(file.src_uri).name: _size(file.content_bytes)
+        file.url: _size(file.content_bytes)
         for file in files.media_files()
-        if file.src_uri.endswith(".png")
+        if file.url.endswith(".png")
     }
-    inside = {match.end() - 4 for match in _LINKED.finditer(content)}
 
     def link(match: re.Match[str]) -> str:
-        width, height = sizes.get(pathlib.PurePosixPath(match[1]).name, (1, 1))
-        if match.start() in inside:
+        if match[1] is None:
             return match[0]
+        # The address is seen from the page's.
+        where = posixpath.normpath(posixpath.join(page.url, match[1]))
+        width, height = sizes.get(where, (1, 1))
         wide = " wide" if width > 1.6 * height else ""
         return f'<a class="picture{wide}" href="{match[1]}">{match[0]}</a>'
 
