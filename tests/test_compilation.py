@@ -36,7 +36,7 @@ def test_small_programs_are_hardly_optimised(used):
     assert used == [0]
     mixture.log_prob(make_data(9000))
     assert used == [0, 1]
-    mixture.log_prob(make_data(90_000))
+    mixture.log_prob(make_data(1_100_000))
     assert used == [0, 1, 2]
 
 
