@@ -6,16 +6,11 @@ step would take at the rate of one large product.
 """
 
 import argparse
-import datetime
-import importlib.metadata
-import json
-import os
-import pathlib
-import platform
 import statistics
 
 from .problem import Problem
 from .processes import ask, ONE_THREAD
+from .record import write
 
 
 # (contender, environment): which is the best thread count differs by problem.
@@ -25,7 +20,6 @@ RUNNERS = {
     "sklearn, all threads": ("sklearn", {}),
     "gmmx": ("gmmx", {}),
 }
-RESULTS = pathlib.Path(__file__).parent / "results"
 
 
 GRIDS: dict[str, list[dict]] = {
@@ -180,28 +174,6 @@ def check_same(likelihoods: dict[str, float]) -> None:
     peers = [value for name, value in likelihoods.items() if name != "gmmx_eqx"]
     if peers and max(peers) - min(peers) > 1e-3 * abs(peers[0]):
         raise RuntimeError(f"The contenders disagree: {likelihoods}.")
-
-
-def write(records: list[dict], name: str) -> None:
-    packages = ("gmmx_eqx", "jax", "jaxlib", "equinox", "scikit-learn", "numpy", "gmmx")
-    provenance = {
-        "date": datetime.date.today().isoformat(),
-        "python": platform.python_version(),
-        "processor": processor(),
-        "cores": os.cpu_count(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-    }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({**provenance, "records": records}, indent=1) + "\n")
-    print(f"{provenance['processor']}, {provenance['cores']} cores; wrote {path.name}")
-
-
-def processor() -> str:
-    info = pathlib.Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .__main__ import write
 from .processes import ask, ONE_THREAD, time_of
+from .record import write
 
 
 TOL, MAX_STEPS, REG_COVAR, REPEATS = 1e-8, 20_000, 1e-6, 5

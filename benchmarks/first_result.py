@@ -9,7 +9,6 @@ that another process has filled.
 
 import argparse
 import json
-import pathlib
 import resource
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .processes import ask, ONE_THREAD
+from .record import write
 
 
 BEGIN = time.perf_counter()
@@ -134,8 +134,7 @@ def main() -> None:
                 for key, ratio in zip(("wall", "CPU", "again"), ratios, strict=True)
             )
             print(f"{task:8s} {name:20s} {text}   programs {found['programs']:.0f}")
-    path = pathlib.Path(__file__).parent / "results" / "first_result.json"
-    path.write_text(json.dumps(records, indent=1) + "\n")
+    write(records, "first_result")
 
 
 def measure(task: str, rounds: int) -> dict[str, dict[str, float]]:

@@ -1,6 +1,7 @@
 """Many fits as one program, beside scikit-learn, each in a process of its own.
 
-`python -m benchmarks.many` prints, in float64:
+`python -m benchmarks.many` prints, and writes to `benchmarks/results/many.json`, in
+float64:
 
 - the time of 64 restarts over that of one scikit-learn fit from one start, with the
   same number of steps;
@@ -16,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .processes import medians, time_of
+from .record import write
 
 
 SIZES = ((272, 3, 2), (1000, 5, 4), (5000, 8, 8))  # samples, components, features
@@ -118,18 +120,22 @@ def compare(task: str, size: tuple[int, ...] = ()) -> tuple[float, float]:
 
 
 def main() -> None:
+    records = []
     for size in SIZES:
         ours, peer = compare("restarts", size)
+        records.append({"restarts": size, "gmmx_eqx": ours, "sklearn": peer})
         print(
             f"N, K, D = {size}: {N_RESTARTS} restarts {1e3 * ours:.0f} ms, one "
             f"scikit-learn fit {1e3 * peer:.0f} ms, ratio {ours / peer:.2f}",
             flush=True,
         )
     ours, peer = compare("batch")
+    records.append({"sets": (N_SETS, *SET_SHAPE), "gmmx_eqx": ours, "sklearn": peer})
     print(
         f"{N_SETS} sets of {SET_SHAPE}, 2 components: fit_batch {1e3 * ours:.0f} ms, "
         f"scikit-learn {1e3 * peer:.0f} ms, {peer / ours:.0f} times"
     )
+    write(records, "many")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from .__main__ import CENTRE, limit_of, peers, RESULTS, summarise
+from .__main__ import CENTRE, limit_of, peers, summarise
+from .record import RESULTS
 
 
 PICTURE = pathlib.Path(__file__).parents[1] / "docs" / "images" / "speed.png"

@@ -52,6 +52,7 @@ def _as_it_was() -> Iterator[None]:
     x64 = jax.config.jax_enable_x64
     families = unittest.mock.patch.dict(gx.COVARIANCE)
     matplotlib.use("Agg")
+    plt.close("all")
     with contextlib.ExitStack() as stack:
         stack.enter_context(families)
         stack.enter_context(warnings.catch_warnings(action="error"))

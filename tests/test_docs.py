@@ -17,7 +17,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 
-_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# A block, and what it prints if the page says so.
+_BLOCK = re.compile(
+    r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
+)
 _FORMULA = re.compile(r"(\$\$?)([^$]+?)\1")
 _OBJECT = re.compile(r"^::: gmmx_eqx\.([\w.]+)$", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[^)]*)?\)")
@@ -57,13 +60,13 @@ def test_workflows():
 
 @pytest.mark.x32
 def test_readme_is_short():
-    """Some forty lines of text, with the example of the front page, of eight lines."""
+    """Some forty lines, with the example of the front page, of at most eight."""
     text = re.sub(r"^<!--.*-->$", "", _read(README), flags=re.MULTILINE)
     assert len([line for line in text.splitlines() if line.strip()]) <= 50
     example, front = _BLOCK.search(text), _BLOCK.search(_read(DOCS / "index.md"))
     assert example is not None and front is not None
     assert example[0] == front[0] and example[2] is not None
-    assert len([line for line in example[1].splitlines() if line.strip()]) == 8
+    assert len([line for line in example[1].splitlines() if line.strip()]) <= 8
 
 
 @pytest.mark.x32

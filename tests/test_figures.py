@@ -104,7 +104,7 @@ def test_tables(page, n_tables):
         if name == "acceleration":
             _check_acceleration(rows, results["records"])
         elif name == "first_result":
-            _check_first_results(rows, results)
+            _check_first_results(rows, results["records"])
         else:
             for row in rows:
                 _check_step(row, results["records"])
