@@ -79,6 +79,30 @@ def test_moments_agree_with_numpy(name, near, size, dtype):
     check(got.moments.second, np.float64(second))
 
 
+@pytest.mark.parametrize("name", SEPARATE)
+def test_moments_of_many_components(name, dtype):
+    """Those that are taken by residuals do not stand side by side."""
+    x = jnp.asarray(make_data(300, 3), dtype)
+    source = gx.extend.InMemory.from_data(x, None, 300)
+    mixture = about_pivot(make_mixture(name, 19, 3), source)
+    flags = np.arange(19) % 5 == 2
+    is_near = jnp.asarray(flags)[None, :, None, None]
+    got = eqx.filter_jit(expectation_of)(mixture, source, is_near).moments
+    centred = np.float64(source.columns[0]).T
+    resp, _ = responsibilities(mixture, centred)
+    pivot = np.where(flags[:, None], np.float64(mixture.means_numpy), 0)
+    residuals = centred[:, None] - pivot
+    second = mixture.covariances.statistic(
+        jnp.asarray(residuals, dtype)[..., None],
+        jnp.asarray(resp, dtype)[..., None, None],
+    )
+    tol = 1e-11 if dtype == np.float64 else 2e-4
+    check = lambda a, b: np.testing.assert_allclose(a, b, tol, tol * np.abs(b).max())
+    check(got.count[0, :, 0, 0], resp.sum(axis=0))
+    check(got.first[0, :, :, 0], np.einsum("nk,nki->ki", resp, residuals))
+    check(got.second, np.float64(second))
+
+
 @pytest.mark.x64
 def test_statistic_of_large_blocks(dtype):
     """More samples than one block of residuals holds, with a rest."""

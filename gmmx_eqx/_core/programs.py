@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 # Up to so many numbers in its largest arrays a program is hardly optimised. At this
 # size a step of EM takes 0.2 ms longer, and its compilation half a second less. Beyond
 # `_MEDIUM`, programs are compiled as XLA does by default.
-SMALL, _MEDIUM = 2**14, 2**21
+SMALL, _MEDIUM = 2**14, 2**20
 
 _LIGHT = {
     "xla_cpu_use_fusion_emitters": False,
