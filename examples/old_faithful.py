@@ -49,7 +49,7 @@ def main() -> None:
     seconds = time.perf_counter() - begin
     winner = table.best
     print(f"BIC of the best of 64 starts, in {seconds:.0f} s; lower is better\n")
-    print(table, winner.solution.mixture.to_numpy(), sep="\n\n")
+    print(table, winner.solution, sep="\n\n")
     print(f"\nlog-likelihood {winner.log_likelihood:.4f}, BIC {winner.bic:.4f}")
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.8), width_ratios=(1.6, 1))
     plotting.plot_mixture(winner.solution.mixture, x, names=NAMES, ax=left)
