@@ -54,13 +54,13 @@ MAX_LINES = {
 # and lines of StableHLO of all of them.
 MAX_PROGRAMS = {
     "start": (2, 1750),
-    "fit": (1, 1210),
+    "fit": (1, 1050),
     "gradient": (3, 3450),
-    "restarts": (1, 4360),
-    "batch": (2, 5400),
-    "select": (2, 4830),
+    "restarts": (1, 4060),
+    "batch": (2, 5100),
+    "select": (2, 4690),
     "log_prob": (1, 290),
-    "estimator": (3, 3240),
+    "estimator": (3, 3090),
 }
 # Operations in which a device collects what the others have.
 MAX_GATHERS = {"log_prob": 1, "score": 1, "fit": 1}

@@ -32,15 +32,16 @@ from .packings import AbstractPacking, moments, packing, parameters
 _Carry = TypeVar("_Carry", bound=PyTree)
 _Tree = TypeVar("_Tree", bound=PyTree)
 
-# Components that are taken by residuals at a time: products of as many matrices. A CPU
-# takes almost twice as long for one alone, and more do work in vain.
-_GROUP = 4
+# How many components are taken by residuals at a time: as many as have so many means in
+# all their features, and this many at least. A CPU takes twice as long for one alone.
+# More do work in vain, but a program in which all are one group is shorter by a tenth.
+_GROUP_NUMBERS, _GROUP = 40, 4
 # Of more components, those that are taken by residuals are put side by side, so that
 # few groups have them. It makes a program a tenth longer.
 _FEW = 16
 # What their residuals of one block of samples may hold, and fewest samples of a block.
-# With four times as much, 32 features take a third longer on a CPU with 1 MiB of cache
-# per core.
+# With four times as much, 32 features take up to a third longer on a CPU with 1 MiB of
+# cache per core.
 _BLOCK_BYTES, _SMALLEST = 128 * 2**10, 256
 
 
@@ -173,11 +174,12 @@ class _Near(eqx.Module):
         pivot: Pivot,
         is_near: PerComponentFlag | None = None,
     ) -> "_Near":
-        n_groups = -(-mixture.n_components // _GROUP)
+        some = _group_size(mixture.n_components, mixture.n_features)
+        n_groups = -(-mixture.n_components // some)
         if is_near is None:
             return cls(mixture, whitening, pivot, jnp.arange(n_groups), n_groups)
-        padding = n_groups * _GROUP - mixture.n_components
-        flags = jnp.pad(is_near[0, :, 0, 0], (0, padding)).reshape(n_groups, _GROUP)
+        padding = n_groups * some - mixture.n_components
+        flags = jnp.pad(is_near[0, :, 0, 0], (0, padding)).reshape(n_groups, some)
         flags = jnp.any(flags, axis=1)
         return cls(mixture, whitening, pivot, jnp.argsort(~flags), jnp.sum(flags))
 
@@ -230,7 +232,7 @@ class _Near(eqx.Module):
         n_features, n_samples = chunk.columns.shape
         n_components = self.mixture.n_components
         itemsize = chunk.columns.dtype.itemsize
-        some = min(_GROUP, n_components)
+        some = _group_size(n_components, n_features)
         size = chunks.length(some * n_features * itemsize, _BLOCK_BYTES, _SMALLEST)
         size = n_samples if n_samples <= 2 * size else size
         n_blocks = -(-n_samples // size)
@@ -245,6 +247,10 @@ class _Near(eqx.Module):
             return fn(_Part(group, some, n_components), block, carry)
 
         return jax.lax.fori_loop(0, self.number * n_blocks, step, init)
+
+
+def _group_size(n_components: int, n_features: int) -> int:
+    return min(n_components, max(_GROUP, _GROUP_NUMBERS // n_features))
 
 
 class _Part(NamedTuple):
