@@ -50,10 +50,13 @@ class AbstractCovariances(Pickled, eqx.Module):
     - `type`: the name under which the family is registered.
     - `compared`: whether [`gmmx_eqx.select`][] tries the family if it is not told which
         to try.
+    - `shares_parts`: whether components share a part of their covariances that is no
+        field, such as a shape.
     """
 
     type: AbstractClassVar[str]
     compared: ClassVar[bool] = True
+    shares_parts: ClassVar[bool] = False
 
     @classmethod
     @abc.abstractmethod
@@ -120,6 +123,13 @@ class AbstractCovariances(Pickled, eqx.Module):
         Must be finite for a component whose count is zero.
         """
 
+    def estimate_first(
+        self, moments: Moments, reg_covar: PerFeature
+    ) -> "AbstractCovariances":
+        """M-step of a start: the same, but not from these covariances, which only say
+        the family. A family whose `estimate` improves what was before repeats it."""
+        return self.estimate(moments, reg_covar)
+
     def moments(self, residuals: Residuals, resp: PerSample) -> Moments:
         """Weighted sums over samples that the M-step needs.
 
@@ -162,7 +172,7 @@ class AbstractCovariances(Pickled, eqx.Module):
         moments = Moments(count=nk, first=jnp.zeros_like(means), second=second)
         shape = (1, 1, n_features, 1)
         ridge = jnp.broadcast_to(jnp.asarray(reg_covar, dtype=x.dtype), shape)
-        return template.estimate(moments, ridge)
+        return template.estimate_first(moments, ridge)
 
     def log_prob(self, x: Samples, means: Means) -> PerSample:
         r"""Squared Mahalanobis distance $(x - μ_k)^T Σ_k^{-1} (x - μ_k)$.

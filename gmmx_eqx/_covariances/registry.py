@@ -4,11 +4,19 @@ from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 
 from .._core.describe import describe
 from .abstract import AbstractCovariances
+from .axis_parallel import EVICovariances, VEICovariances
+from .common_axes import EVECovariances, VVECovariances
 from .diag import DiagCovariances
 from .factored import AbstractCholesky
 from .fields import fields_of
 from .full import FullCholesky, FullCovariances
 from .low_rank import LowRank, LowRankCovariances, LowRankSphericalCovariances
+from .oriented import (
+    EEVCovariances,
+    EVVCovariances,
+    VEECovariances,
+    VEVCovariances,
+)
 from .spherical import SphericalCovariances
 from .tied import TiedCholesky, TiedCovariances
 from .tied_diag import TiedDiagCovariances
@@ -43,6 +51,21 @@ class CovarianceType(enum.StrEnum):
     tied_spherical = TiedSphericalCovariances.type
     low_rank = LowRankCovariances.type
     low_rank_spherical = LowRankSphericalCovariances.type
+    VEI = VEICovariances.type
+    EVI = EVICovariances.type
+    VEE = VEECovariances.type
+    EVE = EVECovariances.type
+    VVE = VVECovariances.type
+    EEV = EEVCovariances.type
+    VEV = VEVCovariances.type
+    EVV = EVVCovariances.type
+    # mclust's names of those above.
+    EII = TiedSphericalCovariances.type
+    VII = SphericalCovariances.type
+    EEI = TiedDiagCovariances.type
+    VVI = DiagCovariances.type
+    EEE = TiedCovariances.type
+    VVV = FullCovariances.type
 
 
 # The registry imports the families; no family imports the registry.
@@ -57,6 +80,14 @@ COVARIANCE: dict[str, type[AbstractCovariances]] = {
         TiedSphericalCovariances,
         LowRankCovariances,
         LowRankSphericalCovariances,
+        VEICovariances,
+        EVICovariances,
+        VEECovariances,
+        EVECovariances,
+        VVECovariances,
+        EEVCovariances,
+        VEVCovariances,
+        EVVCovariances,
     )
 }
 """The covariance families by name; see [`gmmx_eqx.extend.register_covariance`][]."""

@@ -69,12 +69,12 @@ def estimate(
     weights = moments.count / moments.total
     means = source.pivot + shift + moments.shift
     if not n_pseudo or count.size == 1 or is_tied(template):
-        return weights, means, template.estimate(moments, reg_covar)
+        return weights, means, template.estimate_first(moments, reg_covar)
     pooled = jnp.ones_like(moments.count, bool)
     if pools_few_only:
         pooled = moments.count <= source.n_features
     moments = _shrink(moments, jnp.where(pooled, n_pseudo, 0))
-    return weights, means, template.estimate(moments, reg_covar)
+    return weights, means, template.estimate_first(moments, reg_covar)
 
 
 def _shrink(moments: Moments, n_pseudo: Int[Array, "1 _ 1 1"]) -> Moments:
