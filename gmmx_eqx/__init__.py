@@ -1,4 +1,9 @@
-from . import divergences as divergences, extend as extend, univariate as univariate
+from . import (
+    divergences as divergences,
+    extend as extend,
+    families as families,
+    univariate as univariate,
+)
 from ._core.aliases import check_shape as check_shape
 from ._core.axes import Axis as Axis
 from ._core.cache import cache_programs as cache_programs
@@ -9,8 +14,7 @@ from ._covariances import (
     DiagCovariances as DiagCovariances,
     FullCovariances as FullCovariances,
     LowRank as LowRank,
-    LowRankCovariances as LowRankCovariances,
-    LowRankSphericalCovariances as LowRankSphericalCovariances,
+    MODELS as MODELS,
     SphericalCovariances as SphericalCovariances,
     TiedCovariances as TiedCovariances,
     TiedDiagCovariances as TiedDiagCovariances,
@@ -46,8 +50,8 @@ from ._mixture import (
 from ._ops.affine import affine as affine
 from ._ops.condition import condition as condition
 from ._ops.convolve import convolve as convolve
+from ._ops.decompose import decompose as decompose
 from ._ops.denoise import denoise as denoise
-from ._ops.families import with_variances as with_variances
 from ._ops.features import Features as Features
 from ._ops.marginal import marginal as marginal
 from ._ops.merging import merge as merge

@@ -37,6 +37,7 @@ from ._initialisers import (
 )
 from ._mixture import AbstractGaussianMixture as AbstractGaussianMixture
 from ._moments import Moments as Moments
+from ._ops.families import with_variances as with_variances
 from ._priors import AbstractRidge as AbstractRidge
 from ._sources import (
     AbstractSource as AbstractSource,

@@ -111,6 +111,29 @@ def make_volume(n_components, n_features, seed):
     return VolumeCovariances(jnp.asarray(volume, float), jnp.asarray(shape, float))
 
 
+def make_parsimonious(name, n_components, n_features, seed):
+    rng = np.random.default_rng(seed)
+    factor = rng.normal(size=(1, n_components, n_features, n_features))
+    dense = factor @ factor.swapaxes(2, 3) / n_features + 0.3 * np.eye(n_features)
+    if name.endswith("I"):
+        dense = np.diagonal(dense, axis1=2, axis2=3)[..., None]
+    equal = jnp.full((1, n_components, 1, 1), 1 / n_components)
+    return gx.COVARIANCE[name](jnp.asarray(dense, float)).nearest(equal)
+
+
+def parsimonious(name) -> Family:
+    """One of mclust's families that share a part of the covariances."""
+    form = Values("diag" if name.endswith("I") else "full", tied=False)
+    return Family(
+        name,
+        make=ft.partial(make_parsimonious, name),
+        dense=lambda c, *sizes: form.dense(np.float64(c.values_numpy), *sizes),
+        scaled=lambda c, by: dataclasses.replace(c, values=by**2 * c.values),
+    )
+
+
+PARSIMONIOUS = ("VEI", "EVI", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV")
+
 EVERY = (
     of_values("full", "full", tied=False, of_sklearn=True),
     of_values("tied", "full", tied=True, of_sklearn=True),
@@ -126,6 +149,7 @@ EVERY = (
             c, factors=by * c.factors, noise=by**2 * c.noise
         ),
     ),
+    *map(parsimonious, PARSIMONIOUS),
     # Of two fields, and not of the library.
     Family(
         "volume",

@@ -143,7 +143,7 @@ class OwnCovariances(PlainCovariances):
     type = "own"
 
 
-@gx.with_variances.register(OwnCovariances)
+@gx.extend.with_variances.register(OwnCovariances)
 def _(covariances, variances):
     del covariances
     return OwnCovariances(variances)

@@ -344,7 +344,7 @@ def test_saved_and_estimated(tmp_path, dtype):
     mixture = gx.fit_restarts(x, 2, gx.LowRank(2), 2, key=jr.key(0)).best.mixture
     gx.save(tmp_path / "mixture.safetensors", mixture)
     loaded = gx.load(tmp_path / "mixture.safetensors")
-    assert type(loaded.covariances) is gx.LowRankCovariances
+    assert type(loaded.covariances) is gx.families.LowRankCovariances
     for got, want in zip(leaves(loaded), leaves(mixture), strict=True):
         np.testing.assert_array_equal(got, want)
     estimator = Estimator(2, covariance_type=gx.LowRank(2), random_state=0).fit(x)

@@ -50,7 +50,7 @@ def test_the_ridge_is_the_least_noise():
     solver = gx.EM(1e-14, 20_000)
     fit = fit_one(x, gx.LowRank(1), reg_covar=ridge, solver=solver)
     covariances = fit.mixture.covariances
-    assert isinstance(covariances, gx.LowRankCovariances)
+    assert isinstance(covariances, gx.families.LowRankCovariances)
     np.testing.assert_allclose(np.min(covariances.noise), ridge, rtol=1e-12)
     scatter = np.cov(x.T, bias=True) + ridge * np.eye(3)
 
@@ -75,7 +75,7 @@ def test_without_a_ridge_a_noise_goes_to_zero_and_says_so():
     history = np.asarray(fit.log_likelihoods)[: int(fit.n_steps)]
     assert np.all(np.diff(history) > -1e-9 * np.abs(history).max())
     covariances = fit.mixture.covariances
-    assert isinstance(covariances, gx.LowRankCovariances)
+    assert isinstance(covariances, gx.families.LowRankCovariances)
     assert np.min(covariances.noise) < 1e-3
     assert np.all(np.isfinite(fit.mixture.log_prob(heywood())))
 
@@ -87,7 +87,10 @@ def test_independent_noise_keeps_the_family(noise):
     parts = gx.GaussianMixture.create(2, 3)
     mixture = gx.GaussianMixture(parts.weights, parts.means, covariances)
     dense = np.asarray(covariances.dense(3)[0])
-    for added, own in ((0.5, type(covariances)), ([1, 2, 3], gx.LowRankCovariances)):
+    for added, own in (
+        (0.5, type(covariances)),
+        ([1, 2, 3], gx.families.LowRankCovariances),
+    ):
         got = gx.convolve(mixture, jnp.asarray(added, float))
         assert type(got.covariances) is own
         expected = dense + np.broadcast_to(added, 3) * np.eye(3)

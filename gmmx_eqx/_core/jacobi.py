@@ -69,7 +69,7 @@ def common_axes(
     """Axes in which all the matrices are as nearly diagonal as they can be; or, if not
     `joint`, the axes of each.
 
-    Matrices that commute are diagonal in theirs.
+    Matrices that commute are diagonal in theirs. Axes have no derivative.
 
     **Arguments:**
 
@@ -80,6 +80,7 @@ def common_axes(
         Cardoso, Souloumiac (1996), Jacobi Angles for Simultaneous Diagonalization. SIAM
         Journal on Matrix Analysis and Applications 17(1), 161-164.
     """
+    values = jax.lax.stop_gradient(values)
     # Of unit size: products of four variances can underflow.
     sizes = jnp.sum(linalg.diagonal_of(values), axis=-2, keepdims=True)
     values = jnp.where(share > 0, values / jnp.where(sizes > 0, sizes, 1), 0)
@@ -164,8 +165,8 @@ def diagonal_in(values: Matrices, axes: Axes) -> Column:
     return linalg.transpose(jnp.sum(squares, axis=-2, keepdims=True))
 
 
-def from_axes(diagonal: Column, axes: Axes) -> Matrices:
-    """Matrices from their diagonal in these axes."""
+def from_axes(diagonal: Float[Array, "1 _ d 1"], axes: Axes) -> Matrices:
+    """Matrices from their diagonal in these axes; either can be the same for all."""
     product = linalg.matmul(axes * linalg.transpose(diagonal), linalg.transpose(axes))
     return linalg.symmetrise(product)
 

@@ -1,4 +1,13 @@
+from . import form as form, turning as turning
 from .abstract import AbstractCovariances as AbstractCovariances
+from .axis_parallel import (
+    EVICovariances as EVICovariances,
+    VEICovariances as VEICovariances,
+)
+from .common_axes import (
+    EVECovariances as EVECovariances,
+    VVECovariances as VVECovariances,
+)
 from .components import (
     component_sizes as component_sizes,
     has_features_alike as has_features_alike,
@@ -9,9 +18,14 @@ from .components import (
     tile_components as tile_components,
     where_components as where_components,
 )
+from .decomposition import (
+    decompose_dense as decompose_dense,
+    Decomposition as Decomposition,
+)
 from .deviations import deviations_numpy as deviations_numpy
 from .diag import DiagCovariances as DiagCovariances
 from .extrapolation import (
+    as_member as as_member,
     at_coordinates as at_coordinates,
     coordinates_of as coordinates_of,
 )
@@ -35,6 +49,15 @@ from .low_rank import (
     LowRankSphericalCovariances as LowRankSphericalCovariances,
 )
 from .matrices import AbstractMatrices as AbstractMatrices
+from .oriented import (
+    EEVCovariances as EEVCovariances,
+    EVVCovariances as EVVCovariances,
+    VEECovariances as VEECovariances,
+    VEVCovariances as VEVCovariances,
+)
+from .parsimonious import (
+    AbstractParsimoniousDiagonals as AbstractParsimoniousDiagonals,
+)
 from .parts import moments_about as moments_about
 from .registry import (
     CHOLESKY as CHOLESKY,
@@ -45,6 +68,7 @@ from .registry import (
     Family as Family,
     family_of as family_of,
     FamilyLike as FamilyLike,
+    MODELS as MODELS,
     register_covariance as register_covariance,
     values_class as values_class,
 )

@@ -10,6 +10,7 @@ from .._core import linalg
 from .._core.aliases import FullValues, Values, Weights
 from .._core.axes import Axis
 from .._core.jacobi import (
+    Axes,
     better_axes,
     common_axes,
     diagonal_in,
@@ -41,6 +42,14 @@ class AbstractCommonAxes(AbstractParsimoniousMatrices):
     """
 
     values: FullValues
+
+    @property
+    def axes(self) -> Axes:
+        """The axes that all components share, as columns, in any order."""
+        share = jnp.ones_like(self.values[..., :1, :1])
+        axes = common_axes(self.values, share)
+        turn = _turn(in_axes(self.values, axes), share)
+        return axes + linalg.matmul(axes, turn)
 
     @abc.abstractmethod
     def _variances(self, along: Values, share: Weights) -> Values:

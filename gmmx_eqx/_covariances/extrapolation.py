@@ -8,11 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._core import linalg
+from .._core.aliases import Weights
 from .._core.cholesky import inverse_cholesky
 from .abstract import AbstractCovariances
 from .independent import AbstractIndependent
 from .low_rank import AbstractLowRank
 from .matrices import AbstractMatrices
+from .parsimonious import AbstractParsimoniousMatrices
 
 
 Coordinates = PyTree[Float[Array, "1 _ _ _"]]
@@ -43,6 +45,20 @@ def at_coordinates(
     positive definite where a family has no rule."""
     del like, scale
     return coordinates
+
+
+@ft.singledispatch
+def as_member(
+    covariances: AbstractCovariances, weights: Weights
+) -> AbstractCovariances:
+    """Covariances of the family, from what extrapolation made of them."""
+    del weights
+    return covariances
+
+
+@as_member.register(AbstractParsimoniousMatrices)
+def _(covariances, weights):
+    return covariances.nearest(weights)
 
 
 @coordinates_of.register(AbstractIndependent)

@@ -78,9 +78,7 @@ class AbstractIndependent(AbstractValues):
             total = jnp.expand_dims(total, Axis.components)
         return total
 
-    def estimate(
-        self, moments: Moments, reg_covar: PerFeature
-    ) -> "AbstractIndependent":
+    def estimate(self, moments: Moments, reg_covar: PerFeature) -> AbstractValues:
         axes = fields_of(type(self))["values"]
         between, ridge = moments.shift**2, reg_covar
         n_alike = 1

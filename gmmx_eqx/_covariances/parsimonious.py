@@ -1,5 +1,4 @@
-r"""Families whose components share volume, shape or orientation: the part that they have
-in common."""
+"""What families have in common whose components share volume, shape or orientation."""
 
 import abc
 from typing import Any, ClassVar, TYPE_CHECKING, TypeVar
@@ -36,9 +35,9 @@ else:
 
 _Family = TypeVar("_Family", bound="AbstractParsimonious")
 
-# Of an M-step that begins without covariances before it: how often parts are improved
-# in turn, and how much of that is differentiated.
-_N_CYCLES = 40
+# How often parts are improved in turn, in an M-step without covariances before it, and
+# where covariances that are almost of the family become so.
+_N_FIRST, _N_NEAREST = 30, 2
 
 
 class AbstractParsimonious(AbstractValues):
@@ -96,15 +95,13 @@ class AbstractParsimonious(AbstractValues):
     ) -> _Family:
         return self._most_likely(*self._scatter(moments, reg_covar))
 
-    def nearest(self: _Family, values: Values) -> _Family:
-        """The most likely covariances of the family for samples that have these,
-        whatever they are; to within what a few turns leave."""
-        share = jnp.full((1, values.shape[Axis.components], 1, 1), 1.0, values.dtype)
-        share = share / values.shape[Axis.components]
-        return self._most_likely(values, share, n_cycles=2)
+    def nearest(self: _Family, weights: Weights) -> _Family:
+        """Covariances of the family for these, which need not be of it: the most likely
+        ones, but for what a few turns leave, of samples with these covariances."""
+        return self._most_likely(self.values, weights, _N_NEAREST)
 
     def _most_likely(
-        self: _Family, scatter: Values, share: Weights, n_cycles: int = _N_CYCLES
+        self: _Family, scatter: Values, share: Weights, n_cycles: int = _N_FIRST
     ) -> _Family:
         first = self._with(self._first(scatter, share))
         improve = lambda family, _: (self._with(family._improved(scatter, share)), None)

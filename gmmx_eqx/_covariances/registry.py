@@ -41,6 +41,11 @@ class CovarianceType(enum.StrEnum):
     - `tied_spherical`: one variance.
     - `low_rank`: factors and a noise variance for each feature, for each component.
     - `low_rank_spherical`: factors and one noise variance, for each component.
+    - `VEI`, `EVI`, `VEE`, `EVE`, `VVE`, `EEV`, `VEV`, `EVV`: whether volume, shape and
+        orientation are equal for all components, variable, or the identity.
+
+    mclust's names of the first six are taken for them as well: `VVV` is `full`, `EEE`
+    `tied`, `VVI` `diag`, `VII` `spherical`, `EEI` `tied_diag`, `EII` `tied_spherical`.
     """
 
     full = FullCovariances.type
@@ -92,6 +97,14 @@ COVARIANCE: dict[str, type[AbstractCovariances]] = {
 }
 """The covariance families by name; see [`gmmx_eqx.extend.register_covariance`][]."""
 
+MODELS = (
+    *("EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE"),
+    *("VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV"),
+)
+"""mclust's names of the fourteen families with covariances $λ_k D_k A_k D_k^T$: whether
+volume, shape and orientation are equal (`E`) for all components, variable (`V`), or the
+identity (`I`)."""
+
 # How members of a family are held as factors.
 CHOLESKY: dict[type[AbstractCovariances], type[AbstractCholesky]] = {
     cls.family: cls for cls in (FullCholesky, TiedCholesky)
@@ -132,6 +145,11 @@ Family: TypeAlias = type[AbstractCovariances] | LowRank
 def covariance_class(covariance_type: Any, name: str = "covariance_type") -> Family:
     """The class of a registered name, or a `ValueError` that lists the known ones. A
     [`gmmx_eqx.LowRank`][] is taken as it is."""
+    if isinstance(covariance_type, str):
+        # mclust's name of a family that has a longer one.
+        covariance_type = CovarianceType.__members__.get(
+            covariance_type, covariance_type
+        )
     known = [family for family in COVARIANCE.values() if family is covariance_type]
     if known or isinstance(covariance_type, LowRank):
         return covariance_type

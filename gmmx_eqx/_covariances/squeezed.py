@@ -1,6 +1,7 @@
 """Covariances as users hand them in, without the axes of size one; what cannot be a
 covariance is refused here."""
 
+import functools as ft
 from typing import Any
 
 import jax.numpy as jnp
@@ -32,7 +33,15 @@ def as_family(family: Any, values: Any, name: str) -> Any:
     dense = inputs.concrete(covariances.dense(covariances.n_features))
     if dense is not None:
         _check_positive_definite(dense, name)
+        check_form(covariances, dense, name)
     return covariances
+
+
+@ft.singledispatch
+def check_form(covariances: Any, dense: np.ndarray, name: str) -> None:
+    """Raises a `ValueError` that says what is wrong unless matrices are of the family,
+    where not all are that fit into its arrays."""
+    del covariances, dense, name
 
 
 def from_deviations(family: Any, values: Any, name: str) -> Any:

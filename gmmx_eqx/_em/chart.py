@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._core.aliases import Means, Weights
-from .._covariances import at_coordinates, coordinates_of
+from .._covariances import as_member, at_coordinates, coordinates_of
 from .._mixture import GaussianMixture
 
 
@@ -38,8 +38,10 @@ class Chart(eqx.Module):
         active = like.weights > 0
         top = jnp.max(jnp.where(active, self.logits, -jnp.inf))
         weights = jnp.where(active, jnp.exp(self.logits - top), 0)
+        weights = weights / jnp.sum(weights)
+        covariances = at_coordinates(like.covariances, self.shape, scale)
         return GaussianMixture(
-            weights=weights / jnp.sum(weights),
+            weights=weights,
             means=self.means * scale,
-            covariances=at_coordinates(like.covariances, self.shape, scale),
+            covariances=as_member(covariances, weights),
         )

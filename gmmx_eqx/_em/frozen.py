@@ -29,7 +29,8 @@ class Frozen(eqx.Module):
     - `weights`: components that are not frozen share what the frozen ones leave, in
         proportion to their samples.
     - `means`: a covariance whose mean is frozen is taken about that mean.
-    - `covariances`: one boolean if one covariance serves all components.
+    - `covariances`: one boolean if one covariance serves all components, or if they
+        share a part of it, such as a shape.
     """
 
     weights: Mask
@@ -56,11 +57,13 @@ class Frozen(eqx.Module):
     def check(self, mixture: GaussianMixture) -> None:
         """Raises a `ValueError` unless the masks fit the mixture."""
         k = mixture.n_components
-        one = is_tied(mixture.covariances)
+        tied, shares = is_tied(mixture.covariances), mixture.covariances.shares_parts
         for name, mask in vars(self).items():
-            expected = ((),) if one and name == "covariances" else ((), (k,))
+            one = (tied or shares) and name == "covariances"
+            expected = ((),) if one else ((), (k,))
             if mask.shape not in expected:
-                hint = "one covariance serves all components" if one else ""
+                what = "one covariance serves" if tied else "a part is the same for"
+                hint = f"{what} all components"
                 raise ValueError(
                     f"`Frozen.{name}` must be one boolean"
                     + (f": {hint}" if len(expected) == 1 else f" or {k}, one each")

@@ -9,6 +9,7 @@ from .._core.aliases import SquareValues, Values
 from .._covariances import (
     AbstractCovariances,
     AbstractIndependent,
+    AbstractParsimoniousDiagonals,
     DiagCovariances,
     FullCovariances,
     has_features_alike,
@@ -29,8 +30,8 @@ def with_variances(
     """Covariances of a family of independent features, with other variances; `None` for
     a family that has no rule, which operations then treat as dense matrices.
 
-    Register a rule with `gmmx_eqx.with_variances.register(Family)`, and operations that
-    keep features independent keep the family.
+    Register a rule with `gmmx_eqx.extend.with_variances.register(Family)`, and
+    operations that keep features independent keep the family.
 
     **Arguments:**
 
@@ -46,6 +47,13 @@ def with_variances(
 @with_variances.register(AbstractIndependent)
 def _(covariances, variances):
     return type(covariances)(values=variances)
+
+
+@with_variances.register(AbstractParsimoniousDiagonals)
+def _(covariances, variances):
+    # Any variances need not have the same shape or volume for all components.
+    del covariances
+    return DiagCovariances(values=variances)
 
 
 def is_independent(covariances: AbstractCovariances) -> bool:
