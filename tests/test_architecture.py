@@ -32,7 +32,7 @@ LAYERS = (
     ("_em",),
     ("_fit",),
     ("interop", "plotting"),
-    ("sklearn", "divergences", "extend", "univariate"),
+    ("sklearn", "divergences", "extend", "families", "univariate"),
 )
 
 # Packages that are imported where they are called for.

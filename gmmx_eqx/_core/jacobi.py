@@ -43,7 +43,7 @@ def eigh(values: Matrices) -> tuple[Column, Axes]:
     axes = common_axes(values, jnp.ones_like(values[..., :1, :1]), joint=False)
     eigenvalues = diagonal_in(values, axes)
     order = jnp.argsort(eigenvalues, axis=-2)
-    columns = linalg.transpose(order)
+    columns = jnp.swapaxes(order, -1, -2)
     return (
         jnp.take_along_axis(eigenvalues, order, -2),
         jnp.take_along_axis(axes, columns, -1),
@@ -145,10 +145,9 @@ def better_axes(
         gap = precision_p - precision_q
         difference = _add_components(gap * (p - q))
         across = 2 * _add_components(gap * cross)
-        # Where no angle is better than another one, axes stay as they are.
-        matters = (difference != 0) | (across != 0)
-        difference = jnp.where(matters, -difference, 1)
-        return 0.5 * jnp.arctan2(jnp.where(matters, -across, 0), difference)
+        # What does not vary together stays: the axis that makes their number even, too.
+        turn = 0.5 * jnp.arctan2(-across, -difference)
+        return jnp.where(across == 0, 0, turn)
 
     return _sweep(in_axes(values, axes), axes, precisions, angle)[1]
 

@@ -66,7 +66,8 @@ def _(covariances, dense):
     axes = covariances.axes
     variances = jnp.mean(diagonal_in(dense, axes), Axis.components, keepdims=True)
     order = jnp.argsort(-variances, axis=Axis.features)
-    return jnp.take_along_axis(axes, linalg.transpose(order), Axis.features_covar)
+    columns = jnp.swapaxes(order, Axis.features, Axis.features_covar)
+    return jnp.take_along_axis(axes, columns, Axis.features_covar)
 
 
 def decompose_dense(
