@@ -11,7 +11,6 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from . import linalg
@@ -23,8 +22,11 @@ Axes: TypeAlias = Float[Array, "1 _ d d"]
 Column: TypeAlias = Float[Array, "1 components d 1"]
 _Blocks: TypeAlias = Float[Array, "1 _ pairs 1"]
 # From the elements (p, p), (q, q) and (p, q) of all pairs (p, q), and from a column of
-# numbers that go with p and with q: the angle between old and new axes.
-_Angle: TypeAlias = Callable[[_Blocks, _Blocks, _Blocks, _Blocks, _Blocks], _Blocks]
+# numbers that go with p and with q: a vector at twice the angle between old and new
+# axes.
+_Turn: TypeAlias = Callable[
+    [_Blocks, _Blocks, _Blocks, _Blocks, _Blocks], tuple[_Blocks, _Blocks]
+]
 
 # Six to ten sweeps are enough. Of matrices that do not commute a rest stays.
 _MAX_SWEEPS, _MAX_JOINT_SWEEPS = 20, 8
@@ -86,11 +88,11 @@ def common_axes(
     values = jnp.where(share > 0, values / jnp.where(sizes > 0, sizes, 1), 0)
     add = _add_components if joint else lambda x: x
 
-    def angle(p, q, cross, _, __):
+    def turn(p, q, cross, _, __):
         difference, twice = p - q, 2 * cross
         along = add(share * (difference**2 - twice**2))
         across = add(share * 2 * difference * twice)
-        return 0.5 * jnp.arctan2(across, along + jnp.hypot(along, across))
+        return along + jnp.sqrt(along**2 + across**2), across
 
     first = values[:, :1] if joint else values
     axes = jnp.broadcast_to(jnp.eye(values.shape[-1], dtype=values.dtype), first.shape)
@@ -109,7 +111,7 @@ def common_axes(
     def sweep(carry):
         values, axes, _, number = carry
         before = _largest_off_diagonal(values)
-        values, axes = _sweep(values, axes, nothing, angle)
+        values, axes = _sweep(values, axes, nothing, turn)
         return values, axes, before, number + 1
 
     carry = (values, axes, jnp.full((), jnp.inf, values.dtype), jnp.array(0))
@@ -141,15 +143,12 @@ def better_axes(
     """
     precisions = count / variances
 
-    def angle(p, q, cross, precision_p, precision_q):
+    def turn(p, q, cross, precision_p, precision_q):
         gap = precision_p - precision_q
         difference = _add_components(gap * (p - q))
-        across = 2 * _add_components(gap * cross)
-        # What does not vary together stays: the axis that makes their number even, too.
-        turn = 0.5 * jnp.arctan2(-across, -difference)
-        return jnp.where(across == 0, 0, turn)
+        return -difference, -2 * _add_components(gap * cross)
 
-    return _sweep(in_axes(values, axes), axes, precisions, angle)[1]
+    return _sweep(in_axes(values, axes), axes, precisions, turn)[1]
 
 
 def in_axes(values: Matrices, axes: Axes) -> Matrices:
@@ -171,43 +170,61 @@ def from_axes(diagonal: Float[Array, "1 _ d 1"], axes: Axes) -> Matrices:
 
 
 def _sweep(
-    values: Matrices, axes: Axes, numbers: Column, angle: _Angle
+    values: Matrices, axes: Axes, numbers: Column, turn: _Turn
 ) -> tuple[Matrices, Axes]:
     """Every pair of axes rotated once."""
     d = values.shape[-1]
     if d == 1:
         return values, axes
     n_pairs = (d + 1) // 2
-    extra = [(0, 2 * n_pairs - d)]
-    none = [(0, 0)]
-    # One axis more if their number is odd, in which nothing varies.
-    values = jnp.pad(values, 2 * none + 2 * extra)
-    axes = jnp.pad(axes, 2 * none + 2 * extra)
-    numbers = jnp.pad(numbers, 2 * none + extra + none)
-    # The first stays, the others move on by one place, clockwise.
-    top, bottom = np.arange(n_pairs), np.arange(n_pairs, 2 * n_pairs)
-    order = np.concatenate([top[:1], bottom[:1], top[1:-1], bottom[1:], top[1:][-1:]])
+    if d % 2:
+        # One axis more, in which nothing varies.
+        none, more = (0, 0), (0, 1)
+        values = jnp.pad(values, (none, none, more, more))
+        axes = jnp.pad(axes, (none, none, more, more))
+        numbers = jnp.pad(numbers, (none, none, more, none))
+
+    def join(p, q):
+        # The first stays, the others move on by one place, clockwise.
+        parts = (p[..., :1, :], q[..., :1, :], p[..., 1:-1, :], q[..., 1:, :])
+        return jnp.concatenate([*parts, p[..., 1:, :][..., -1:, :]], axis=-2)
+
+    halves = lambda x: (x[..., :n_pairs, :], x[..., n_pairs:, :])
 
     def rotate(_, carry):
         values, axes, numbers = carry
-        diagonal = linalg.diagonal_of(values)
         cross = linalg.diagonal_of(values[..., :n_pairs, n_pairs:])
-        halves = lambda x: (x[..., :n_pairs, :], x[..., n_pairs:, :])
-        turn = angle(*halves(diagonal), cross, *halves(numbers))
-        cos, sin = jnp.cos(turn), jnp.sin(turn)
+        diagonal = linalg.diagonal_of(values)
+        cos, sin = _half_angle(*turn(*halves(diagonal), cross, *halves(numbers)))
 
-        def rows(x):
-            p, q = halves(x)
-            rotated = (cos * p + sin * q, cos * q - sin * p)
-            return jnp.concatenate(rotated, axis=-2)[..., order, :]
+        def columns(x):
+            p, q = halves(linalg.transpose(x))
+            return join(cos * p + sin * q, cos * q - sin * p)
 
-        both = linalg.transpose(rows(linalg.transpose(rows(values))))
-        axes = linalg.transpose(rows(linalg.transpose(axes)))
-        return both, axes, numbers[..., order, :]
+        rotated = columns(columns(values)), columns(linalg.transpose(axes))
+        return *rotated, join(*halves(numbers))
 
     n_rounds = 2 * n_pairs - 1
-    values, axes, _ = jax.lax.fori_loop(0, n_rounds, rotate, (values, axes, numbers))
-    return values[..., :d, :d], axes[..., :d, :d]
+    carry = (values, linalg.transpose(axes), numbers)
+    values, axes, _ = jax.lax.fori_loop(0, n_rounds, rotate, carry)
+    return values[..., :d, :d], linalg.transpose(axes)[..., :d, :d]
+
+
+def _half_angle(x: _Blocks, y: _Blocks) -> tuple[_Blocks, _Blocks]:
+    """Cosine and sine of half of the angle of a vector. Where there is none across, no
+    rotation."""
+    length = jnp.sqrt(x**2 + y**2)
+    cos = x / jnp.where(length > 0, length, 1)
+    # Without cancellation, whatever the sign.
+    large = jnp.sqrt((1 + jnp.abs(cos)) / 2)
+    small = jnp.abs(y) / jnp.where(length > 0, 2 * length * large, 1)
+    sign = jnp.where(y < 0, -1, 1).astype(y.dtype)
+    still = (y == 0) | (length == 0)
+    one = jnp.ones_like(cos)
+    return (
+        jnp.where(still, one, jnp.where(cos < 0, small, large)),
+        jnp.where(still, 0, sign * jnp.where(cos < 0, large, small)),
+    )
 
 
 def _add_components(x: _Blocks) -> _Blocks:

@@ -6,7 +6,6 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._core import linalg
 from .._core.aliases import FullValues, Means, SquareValues, Weights
 from .._core.axes import Axis
 from .._core.jacobi import diagonal_in, eigh, from_axes
