@@ -157,7 +157,7 @@ MCLUST = {"bic": -2349.4419699337, "icl": -2378.5899844331}
 
 @pytest.mark.x64
 def test_criteria_are_those_of_mclust():
-    """From its parameters, at one optimum of two that EM may reach."""
+    """From its parameters, where a step of EM changes next to nothing."""
     means = [
         [4.1153845706859107, 87.2450911821007793],
         [2.0363124990358608, 54.4776201805624751],
@@ -172,9 +172,10 @@ def test_criteria_are_those_of_mclust():
     weights = [0.089322489192222645, 0.355838988303583181, 0.554838522504193743]
     start = gx.GaussianMixture.from_squeezed(means, covariances, weights)
     x = old_faithful()
-    solution = gx.fit(start, x, reg_covar=0.0, solver=gx.EM(tol=1e-9))
+    solver = gx.EM(tol=0.0, max_steps=1)
+    solution = gx.fit(start, x, reg_covar=0.0, solver=solver, throw=False)
     icl = float(solution.mixture.icl(x))
-    cell = gx.Cell.create("VVV", solution, len(x), icl, 1, 1)
+    cell = gx.Cell.create("VVV", solution, float(len(x)), icl, 1, 1)
     shown = gx.Selection((cell,), "bic")
     for criterion, expected in MCLUST.items():
         frame = shown.by(criterion, larger_is_better=True).to_pandas(wide=True)
