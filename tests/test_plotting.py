@@ -367,7 +367,7 @@ def test_optima(population):
 def table(population):
     """As `select` makes it, of numbers made up here."""
     common = {"n_parameters": 1, "log_likelihood": 0.0, "n_steps": 1}
-    common |= {"n_converged": 1, "n_restarts": 1, "solution": population.best}
+    common |= {"n_converged": 1, "n_restarts": 1, "_solution": population.best}
     bics = {"full": (30.0, 12.0, 40.0), "tied": (35.0, 10.0, 2000.0)}
     return gx.Selection(
         tuple(

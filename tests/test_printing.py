@@ -1,6 +1,7 @@
 """What mixtures and fits print: tables of their numbers, without a program."""
 
 import copy
+import dataclasses
 import html
 import pickle
 import re
@@ -135,6 +136,24 @@ def test_numbers():
 
 
 @pytest.mark.x32
+def test_split():
+    """Each part is no wider than it may be, or has a single column."""
+    head = ("K", *(letter * 8 for letter in "abcde"))
+    whole = Table(("title",), head, (("1", *"12345"), ("2", *"67890")))
+    assert whole.split(200) == (whole,)
+    for most, sizes in ((51, [5]), (50, [3, 2]), (31, [3, 2]), (30, [2, 2, 1])):
+        parts = whole.split(most)
+        assert [len(part.head) - 1 for part in parts] == sizes
+        assert [part.title for part in parts] == [("title",)] + [()] * (len(parts) - 1)
+        assert all(
+            len(part._replace(title=()).text().split("\n")[0]) <= most for part in parts
+        )
+        for i, row in enumerate(("12345", "67890")):
+            assert "".join("".join(part.rows[i][1:]) for part in parts) == row
+    assert [len(part.head) for part in whole.split(3)] == [2] * 5
+
+
+@pytest.mark.x32
 def test_escaped():
     page = Table(("a < b",), ("<i>",), (("&",),)).html()
     for text in ("a < b", "<i>", "&"):
@@ -266,16 +285,94 @@ def test_the_best_lane(population, values, results):
 def test_a_selection(x):
     selection = gx.select(x, [1, 2], ["diag"], 2, key=jr.key(0))
     assert repr(selection) == str(selection)
-    head, *rows, last = str(selection).splitlines()
-    assert head.split() == ["BIC", "diag"] and len(rows) == 2
-    best = selection.best
+    head, *rows, gap, title, first, second = str(selection).splitlines()
+    assert head.split() == ["BIC", "diag"] and len(rows) == 2 and not gap
+    best, other = selection.ranking
     assert rows[best.n_components - 1].endswith(f"{best.bic:.2f}*")
-    assert last.startswith(f"* diag, {best.n_components} components, by ")
+    assert title == "Best two by BIC (lower is better):"
+    value = f"{best.bic:.2f}"
+    assert first == f"* diag, {best.n_components} components  {value}"
+    assert second.split() == ["diag,", "1", "component", f"{other.bic:.2f}"] + [
+        f"+{other.bic - best.bic:.2f}"
+    ]
     assert selection._repr_html_().count("<tr>") == 3
     # One line, without the mixture.
     assert "\n" not in repr(best) and "solution" not in repr(best)
     optimum = gx.fit_restarts(x, 2, n_restarts=2, key=jr.key(0)).optima()[0]
     assert "\n" not in repr(optimum) and "lanes" in repr(optimum)
+
+
+MODELS = "EII VII EEI VEI EVI VVI EEE VEE EVE VVE EEV VEV EVV VVV".split()
+
+
+def made_up(names, counts, bic=lambda i, k: 3000.0 + 7 * i + 100 * k):
+    """Cells of numbers that were not fitted."""
+    rest = {"n_parameters": 1, "status": "successful", "n_steps": 1}
+    rest |= {"n_converged": 1, "n_restarts": 1, "_solution": None}
+    return gx.Selection(
+        tuple(
+            gx.Cell(name, k, log_likelihood=0.0, aic=-k, icl=k, bic=bic(i, k), **rest)
+            for i, name in enumerate(names)
+            for k in counts
+        ),
+        "bic",
+    )
+
+
+@pytest.mark.x32
+@pytest.mark.parametrize("bic", [3000.0, -123456.0, 1e9])
+def test_a_selection_of_many_families(bic):
+    """Blocks as wide as each other, each with the numbers of components, in which
+    every family is once."""
+    table = made_up(MODELS, range(1, 10), lambda i, k: bic + i + k)
+    *blocks, notes = str(table).split("\n\n")
+    assert len(blocks) >= 2
+    heads = [block.splitlines()[0].split() for block in blocks]
+    assert sum((head[1:] for head in heads), []) == MODELS
+    sizes = [len(head) for head in heads]
+    assert max(sizes) - min(sizes) <= 1
+    for block in blocks:
+        lines = block.splitlines()
+        assert max(map(len, lines)) <= 100
+        assert [int(line.split()[0]) for line in lines[1:]] == list(range(1, 10))
+    assert [line.split()[:3] for line in notes.splitlines()[1:]] == [
+        ["*", "EII,", "1"],
+        ["EII,", "2", "components"],
+        ["VII,", "1", "component"],
+    ]
+    page = table._repr_html_()
+    assert page.count("<table>") == len(blocks) and page.count("Best three") == 1
+    assert page.count("<tr>") == 10 * len(blocks)
+
+
+@pytest.mark.x32
+def test_a_selection_with_cells_missing():
+    table = made_up(["VVI", "VVV"], [1, 2, 3])
+    cells = list(table.cells)
+    cells[1] = dataclasses.replace(cells[1], status="component_collapsed")
+    cells[4:] = [gx.Cell.not_fitted("VVV", k, 10 * k) for k in (2, 3)]
+    lines = str(dataclasses.replace(table, cells=tuple(cells))).splitlines()
+    assert lines[2].split() == ["2", "-", "-"]
+    assert lines[3].split() == ["3", "3300.00", "-"]
+    assert (
+        lines[-1] == "- no valid mixture: 2 too_many_parameters, 1 component_collapsed"
+    )
+    lines = str(gx.Selection(tuple(cells[4:]), "bic")).splitlines()
+    assert lines[0].split() == ["BIC", "VVV"] and "Best" not in str(lines)
+    assert lines[-1] == "- no valid mixture: 2 too_many_parameters"
+    # A family that was tried with other numbers of components.
+    assert str(gx.Selection(tuple(cells[:4]), "bic")).splitlines()[3].split() == [
+        *("3", "3300.00")
+    ]
+
+
+@pytest.mark.x32
+def test_a_selection_of_two_ranks():
+    """Both have the name of the family, and a column."""
+    table = made_up(["low_rank", "low_rank"], [1, 2])
+    head, first, *_ = str(table).splitlines()
+    assert head.split() == ["BIC", "low_rank", "low_rank"]
+    assert first.split() == ["1", "3100.00*", "3107.00"]
 
 
 @pytest.mark.x32

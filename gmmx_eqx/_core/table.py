@@ -8,6 +8,8 @@ import numpy as np
 
 
 GAP = "..."
+# Between columns.
+_SPACE = "  "
 # Of numbers in a column, beside a largest one whose digits are all shown.
 _DIGITS = 4
 
@@ -31,22 +33,53 @@ class Table(NamedTuple):
         columns = zip(self.head, *self.rows, strict=True)
         widths = [max(map(len, column)) for column in columns]
         lines = [
-            "  ".join(
+            _SPACE.join(
                 cell.rjust(width) for cell, width in zip(row, widths, strict=True)
-            )
+            ).rstrip()
             for row in (self.head, *self.rows)
         ]
         return "\n".join([*self.title, *lines])
 
+    def split(self, most: int) -> tuple["Table", ...]:
+        """As few tables as are no wider than `most`, and about as wide as each other.
+        Each has the first column, and the first table has the lines."""
+        texts = list(zip(self.head, *self.rows, strict=True))
+        first, *widths = (max(map(len, column)) + len(_SPACE) for column in texts)
+        most -= first - len(_SPACE)
+        n_tables = len(_runs(widths, most))
+        evenly = (_runs(widths, limit) for limit in range(most + 1))
+        runs = next((r for r in evenly if len(r) <= n_tables), _runs(widths, most))
+        part = lambda row, run: (row[0], *(row[1 + i] for i in run))
+        return tuple(
+            Table(
+                () if i else self.title,
+                part(self.head, run),
+                tuple(part(row, run) for row in self.rows),
+            )
+            for i, run in enumerate(runs)
+        )
+
     def html(self) -> str:
         """The same in HTML."""
         title = "<br>".join(map(html.escape, self.title))
+        title = title and f"<p>{title}</p>"
         head = _html_row("th", self.head)
         body = "".join(_html_row("td", row) for row in self.rows)
         return (
-            f"<div><p>{title}</p><table><thead>{head}</thead>"
+            f"<div>{title}<table><thead>{head}</thead>"
             f"<tbody>{body}</tbody></table></div>"
         )
+
+
+def _runs(widths: list[int], most: int) -> list[range]:
+    """Columns that follow each other, as many as fit into each run."""
+    runs, begin, used = [], 0, 0
+    for i, width in enumerate(widths):
+        if i > begin and used + width > most:
+            runs.append(range(begin, i))
+            begin, used = i, 0
+        used += width
+    return [*runs, range(begin, len(widths))]
 
 
 def _html_row(tag: str, cells: Sequence[str]) -> str:

@@ -1,3 +1,4 @@
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -18,7 +19,6 @@ from .._core.threads import map_in_threads
 from .._covariances import (
     COVARIANCE,
     covariance_class,
-    Family,
     FamilyLike,
 )
 from .._em import AbstractEM
@@ -27,12 +27,13 @@ from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
 from .._priors import RidgeLike
 from . import hints
+from .capacity import carries, n_parameters
 from .error import raise_unless_successful
 from .fit_many import fit_lanes
 from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to, Ticket
 from .random_starts import RandomStarts
-from .selection import Cell, Selection
+from .selection import Cell, check_criterion, Selection
 from .solution import in_unit, Solution, take, take_best, with_components
 
 
@@ -69,10 +70,11 @@ def select(
 
     - `x`: the data, shape `(n_samples, n_features)`.
     - `n_components`: the numbers of components to try.
-    - `covariance_types`: the families to try; all that are registered if not given,
-        except those whose rank has to be chosen.
+    - `covariance_types`: the families to try, by the names that the table is to show;
+        all that are registered if not given, except those whose rank has to be chosen.
     - `n_restarts`: how many random starts for each, of which the best counts.
-    - `criterion`: `"bic"`, `"aic"` or `"icl"`; the smallest wins.
+    - `criterion`: `"bic"`, `"aic"` or `"icl"`; the lowest wins. The table shows the
+        others, or the opposite sign, on request: [`gmmx_eqx.Selection.by`][].
     - `key`: a `jax.random` key.
     - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`,
         `resolution`, `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][]. There is
@@ -82,7 +84,8 @@ def select(
 
     **Returns:**
 
-    A [`gmmx_eqx.Selection`][]: a table that prints well.
+    A [`gmmx_eqx.Selection`][]: a table that prints well. Where the data cannot carry
+    the parameters of a mixture, it is not fitted; see [`gmmx_eqx.Cell`][].
 
     **Raises:**
 
@@ -107,11 +110,7 @@ def select(
     counts = tuple(inputs.check_count(n, "n_components") for n in numbers)
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
-    if criterion not in Selection.CRITERIA:
-        raise ValueError(
-            f"`criterion` must be one of {', '.join(map(repr, Selection.CRITERIA))}; "
-            f"got {describe(criterion)}."
-        )
+    check_criterion(criterion)
     key = as_key(key)
     inputs.check_enough_samples(x, weight, max(counts))
     weight, unit = inputs.balance(weight)
@@ -122,6 +121,15 @@ def select(
         names = [name for name, family in COVARIANCE.items() if family.compared]
     names = _as_tuple(names, "covariance_types", "['full', 'diag']")
     families = [covariance_class(name, "covariance_types") for name in names]
+    labels = [
+        str(name if isinstance(name, str) else family.type)
+        for name, family in zip(names, families, strict=True)
+    ]
+    n_counted = len(x) if weight is None else int(np.count_nonzero(weight))
+    carried = [
+        [k for k in counts if carries(n_counted, family, k, x.shape[1])]
+        for family in families
+    ]
     starts = as_initialiser(initialiser)
     options = Options.create(
         x.shape[1],
@@ -130,48 +138,63 @@ def select(
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
     )
-    n_fits = len(counts) * n_restarts
-    n_active = constant(np.repeat(counts, n_restarts))
-    turns = constant(np.tile(np.arange(n_restarts), len(counts)))
-    x, weight = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_fits)
+    n_fits = [len(own) * n_restarts for own in carried]
+    # Before those of each family, and in all.
+    n_before = [0, *itertools.accumulate(n_fits)]
+    n_lanes = max(1, *n_fits)
+    n_features = x.shape[1]
+    x, weight = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_lanes)
 
-    def cells_of(family: Family, ticket: Ticket | None) -> Iterator[Cell]:
+    def fitted(i: int, ticket: Ticket | None) -> Iterator[Cell]:
+        own = carried[i]
         fits = RandomStarts(
-            family, max(counts), starts, options, width=min(width, n_fits)
+            families[i], max(own), starts, options, width=min(width, n_fits[i])
         )
-        used = constant(n_fits)
+        n_active = constant(np.repeat(own, n_restarts))
+        turns = constant(np.tile(np.arange(n_restarts), len(own)))
+        used = constant(n_fits[i])
         lanes, _ = fit_lanes(fits, x, weight, key, n_active, turns, used, None, ticket)
-        best, icl, n_converged = _best(lanes, x, weight, len(counts))
+        best, icl, n_converged = _best(lanes, x, weight, len(own))
         icl, n_converged = np.asarray(icl), np.asarray(n_converged)
         n_largest = best.mixture.n_parameters
-        for i, count in enumerate(counts):
-            solution = in_unit(with_components(take(best, i), count), unit)
+        for j, count in enumerate(own):
+            solution = in_unit(with_components(take(best, j), count), unit)
             excess = n_largest - solution.mixture.n_parameters
-            completed = float(icl[i])
+            completed = float(icl[j])
             if unit != 1:
                 completed -= n_largest * math.log(n_balanced)
                 completed *= float(unit)
                 completed += n_largest * math.log(n_samples)
             yield Cell.create(
+                labels[i],
                 solution,
                 n_samples,
                 icl=completed - excess * math.log(n_samples),
-                n_converged=int(n_converged[i]),
+                n_converged=int(n_converged[j]),
                 n_restarts=n_restarts,
             )
 
+    def column(i: int, ticket: Ticket | None) -> Iterator[Cell]:
+        cells = fitted(i, ticket)
+        for count in counts:
+            if count in carried[i]:
+                yield next(cells)
+            else:
+                size = n_parameters(families[i], count, n_features)
+                yield Cell.not_fitted(labels[i], count, size)
+
     # Most of the time of a small selection is compilation, by one thread.
-    size = min(width, n_fits) * max(counts) * x.size
+    size = min(width, n_lanes) * max(counts) * x.size
     side_by_side = size <= _SMALL and is_on_host(x)
 
     def run(ticket: Ticket | None) -> list[Cell]:
-        after = lambda i: None if ticket is None else ticket.after(i * n_fits)
-        one = lambda i: list(cells_of(families[i], after(i)))
+        after = lambda i: None if ticket is None else ticket.after(n_before[i])
+        one = lambda i: list(column(i, after(i)))
         n_threads = 2 if side_by_side and ticket is None else 1
-        rows = map_in_threads(one, range(len(families)), n_threads)
-        return [cell for row in rows for cell in row]
+        columns = map_in_threads(one, range(len(families)), n_threads)
+        return [cell for cells in columns for cell in cells]
 
-    cells = report_to(progress, "fit", len(families) * n_fits, run)
+    cells = report_to(progress, "fit", n_before[-1], run)
     selection = Selection(tuple(cells), criterion)
     if throw:
         best = selection.best

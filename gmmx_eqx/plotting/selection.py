@@ -1,5 +1,3 @@
-import dataclasses
-
 from matplotlib.axes import Axes
 
 from .._fit import Selection
@@ -35,15 +33,13 @@ def plot_selection(
 
     `ValueError` if there is no such criterion, or no fit ended with a valid mixture.
     """
-    if criterion is not None and criterion not in Selection.CRITERIA:
-        raise ValueError(
-            f"`criterion` must be one of {Selection.CRITERIA}; got {criterion!r}."
-        )
-    table = dataclasses.replace(table, criterion=criterion or table.criterion)
+    table = table.by(criterion)
     best, cells = table.best, table.ranking
     value_of = lambda cell: getattr(cell, table.criterion)
     ax = axes_or_new(ax)
-    families = list(dict.fromkeys(cell.covariance_type for cell in table.cells))
+    families = list(
+        dict.fromkeys(cell.covariance_type for cell in table.cells if cell.is_valid)
+    )
     for i, family in enumerate(families):
         own = [cell for cell in cells if cell.covariance_type == family]
         own.sort(key=lambda cell: cell.n_components)
