@@ -97,9 +97,12 @@ def common_axes(
     first = values[:, :1] if joint else values
     axes = jnp.broadcast_to(jnp.eye(values.shape[-1], dtype=values.dtype), first.shape)
     nothing = jnp.zeros_like(linalg.diagonal_of(values))
-    # The elements off the diagonal that rounding leaves.
-    least = 4 * float(jnp.finfo(values.dtype).eps)
-    max_sweeps = _MAX_JOINT_SWEEPS if joint else _MAX_SWEEPS
+    # Elements off the diagonal that are no longer reduced: what rounding leaves; or, of
+    # several matrices, those whose squares do not matter.
+    eps = float(jnp.finfo(values.dtype).eps)
+    least, max_sweeps = (
+        (eps**0.6, _MAX_JOINT_SWEEPS) if joint else (4 * eps, _MAX_SWEEPS)
+    )
 
     def goes_on(carry):
         values, _, before, sweep = carry

@@ -41,6 +41,7 @@ class EVICovariances(AbstractParsimoniousDiagonals):
 
     values: DiagValues
     type: ClassVar[str] = "EVI"
+    _has_closed_form: ClassVar[bool] = True
 
     def _improved(self, scatter: Values, share: Weights) -> Values:
         volumes, shapes = normalised(scatter)

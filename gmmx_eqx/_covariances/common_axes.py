@@ -99,11 +99,14 @@ class VVECovariances(AbstractCommonAxes):
 
 @jax.custom_jvp
 def _improved(family: AbstractCommonAxes, scatter: Values, share: Weights) -> Values:
-    axes = common_axes(family.values, share)
-    variances = diagonal_in(family.values, axes)
-    for _ in range(_N_SWEEPS):
+    def sweep(_, carry):
+        axes, variances = carry
         axes = better_axes(scatter, axes, share, variances)
-        variances = family._variances(diagonal_in(scatter, axes), share)
+        return axes, family._variances(diagonal_in(scatter, axes), share)
+
+    axes = common_axes(family.values, share)
+    carry = (axes, diagonal_in(family.values, axes))
+    axes, variances = jax.lax.fori_loop(0, _N_SWEEPS, sweep, carry)
     return from_axes(variances, axes)
 
 

@@ -52,6 +52,7 @@ class EVVCovariances(AbstractParsimoniousMatrices):
 
     values: FullValues
     type: ClassVar[str] = "EVV"
+    _has_closed_form: ClassVar[bool] = True
 
     def _improved(self, scatter: Values, share: Weights) -> Values:
         volumes, forms = normalised(scatter)
@@ -69,6 +70,7 @@ class EEVCovariances(AbstractParsimoniousMatrices):
 
     values: FullValues
     type: ClassVar[str] = "EEV"
+    _has_closed_form: ClassVar[bool] = True
 
     def _improved(self, scatter: Values, share: Weights) -> Values:
         variances, axes = eigh(scatter)

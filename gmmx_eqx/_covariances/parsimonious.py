@@ -37,7 +37,7 @@ _Family = TypeVar("_Family", bound="AbstractParsimonious")
 
 # How often parts are improved in turn, in an M-step without covariances before it, and
 # where covariances that are almost of the family become so.
-_N_FIRST, _N_NEAREST = 30, 2
+_N_FIRST, _N_NEAREST = 20, 2
 
 
 class AbstractParsimonious(AbstractValues):
@@ -69,6 +69,8 @@ class AbstractParsimonious(AbstractValues):
     type: AbstractClassVar[str]
     compared: ClassVar[bool] = False
     shares_parts: ClassVar[bool] = True
+    # Whether the most likely values follow from the scatter matrices alone.
+    _has_closed_form: ClassVar[bool] = False
 
     @abc.abstractmethod
     def _improved(self, scatter: Values, share: Weights) -> Values:
@@ -84,7 +86,7 @@ class AbstractParsimonious(AbstractValues):
     def _first(self, scatter: Values, share: Weights) -> Values:
         """Values to begin with, where there are none: any that `_improved` takes."""
         del share
-        return scatter
+        return mean_square(scatter) * jnp.ones_like(scatter)
 
     def estimate(self: _Family, moments: Moments, reg_covar: PerFeature) -> _Family:
         scatter, share = self._scatter(moments, reg_covar)
@@ -103,6 +105,8 @@ class AbstractParsimonious(AbstractValues):
     def _most_likely(
         self: _Family, scatter: Values, share: Weights, n_cycles: int = _N_FIRST
     ) -> _Family:
+        if self._has_closed_form:
+            return self._with(self._improved(scatter, share))
         first = self._with(self._first(scatter, share))
         improve = lambda family, _: (self._with(family._improved(scatter, share)), None)
         return jax.lax.scan(improve, first, length=n_cycles)[0]

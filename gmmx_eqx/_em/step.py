@@ -1,4 +1,4 @@
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import equinox as eqx
 import jax
@@ -151,14 +151,11 @@ class EMStep(eqx.Module):
         # The new means are the best pivots there are.
         finite = jnp.all(jnp.isfinite(new.means))
         pivot = jnp.where(finite, new.means, mixture.means)
-        expectation = self._expect(mixture, before, pivot, is_near, last, done)
-        about = jnp.where(is_near, pivot, 0)
-        moments = expectation.moments
-        attempt = maximise(moments, mixture, about, self.reg_covar, self.frozen)
+        expectation, new = self._update(mixture, before, pivot, is_near, last, done)
         return _Attempt(
             number=last.number + 1,
             done=done,
-            mixture=_where(done, new, attempt),
+            mixture=new,
             whitening=whitening,
             whitening_before=before,
             pivot=pivot,
@@ -166,7 +163,7 @@ class EMStep(eqx.Module):
             expectation=expectation,
         )
 
-    def _expect(
+    def _update(
         self,
         mixture: GaussianMixture,
         whitening: AbstractWhitening,
@@ -174,22 +171,31 @@ class EMStep(eqx.Module):
         is_near: PerComponentFlag,
         last: "_Attempt",
         done: Flag,
-    ) -> Expectation:
-        """E-step, unless the last attempt is done."""
+    ) -> tuple[Expectation, GaussianMixture]:
+        """E-step and M-step, unless the last attempt is done."""
         args = (mixture, whitening, pivot, is_near)
 
-        def run(carry: tuple[Expectation, Flag]) -> tuple[Expectation, Flag]:
+        def run(carry: _Update) -> _Update:
             # Tied to the carry: what does not change XLA computes before the loop, even
             # if the loop then runs zero times.
             _, tied = jax.lax.optimization_barrier((carry, args))
-            return self.e_step.expect(*tied), jnp.array(False)
+            previous, _, pivot, is_near = tied
+            expectation = self.e_step.expect(*tied)
+            about = jnp.where(is_near, pivot, 0)
+            new = maximise(
+                expectation.moments, previous, about, self.reg_covar, self.frozen
+            )
+            return expectation, new, jnp.array(False)
 
         # A loop that runs once or not at all stands for a condition: under `vmap` a
         # condition computes both of its branches, and copies the data, for every lane.
-        found, _ = jax.lax.while_loop(
-            lambda carry: carry[1], run, (last.expectation, ~done)
+        expectation, new, _ = jax.lax.while_loop(
+            lambda carry: carry[2], run, (last.expectation, last.mixture, ~done)
         )
-        return found
+        return expectation, new
+
+
+_Update: TypeAlias = tuple[Expectation, GaussianMixture, Flag]
 
 
 class _Attempt(eqx.Module):
