@@ -134,6 +134,7 @@ def select(
     n_active = constant(np.repeat(counts, n_restarts))
     turns = constant(np.tile(np.arange(n_restarts), len(counts)))
     x, weight = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_fits)
+    starts = starts.prepared(x, weight, key)
 
     def cells_of(family: Family, ticket: Ticket | None) -> Iterator[Cell]:
         fits = RandomStarts(

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from .._core.aliases import ColumnWeights, Columns, Count
+from .._core.aliases import Columns, ColumnWeights, Count
 from .criteria import AbstractCriterion, Centres
 
 

@@ -5,7 +5,7 @@ the number of its first sample.
 """
 
 import abc
-from typing import TypeAlias
+from typing import ClassVar, TYPE_CHECKING, TypeAlias
 
 import equinox as eqx
 import jax
@@ -14,6 +14,12 @@ from jaxtyping import Array, Float
 
 from .._core import linalg
 from .._core.aliases import Count, Flag, Scalar
+
+
+if TYPE_CHECKING:
+    from typing import ClassVar as AbstractClassVar  # pyright #4965
+else:
+    from equinox import AbstractClassVar
 
 
 Positions: TypeAlias = Float[Array, "features clusters"]
@@ -29,7 +35,7 @@ class Centres(eqx.Module):
     mean: Positions
 
     def offsets(self, i: Count) -> tuple[PerCluster, Positions]:
-        """The scatter between cluster `i` and each other one is `share * step stepᵀ`."""
+        """Between cluster `i` and each, whose scatter is `share * step stepᵀ`."""
         count = self.count[i] + self.count
         share = self.count[i] * self.count / count
         return share, self.mean - jnp.take(self.mean, i, axis=1)[:, None]
@@ -50,7 +56,7 @@ class AbstractCriterion(eqx.Module):
 
     centres: eqx.AbstractVar[Centres]
     # Whether a merge changes the costs of other pairs, all of which then grow.
-    moves_others: eqx.AbstractClassVar[bool]
+    moves_others: AbstractClassVar[bool]
 
     @classmethod
     @abc.abstractmethod
@@ -71,7 +77,7 @@ class EII(AbstractCriterion):
     """The trace of the pooled scatter: Ward's criterion."""
 
     centres: Centres
-    moves_others = False
+    moves_others: ClassVar[bool] = False
 
     @classmethod
     def create(cls, centres: Centres) -> "EII":
@@ -92,7 +98,7 @@ class VII(AbstractCriterion):
     trace: PerCluster
     level: PerCluster
     alpha: Scalar
-    moves_others = False
+    moves_others: ClassVar[bool] = False
 
     @classmethod
     def create(cls, centres: Centres) -> "VII":
@@ -128,7 +134,7 @@ class EEE(AbstractCriterion):
     pooled: Square
     metric: Square
     n_samples: Scalar
-    moves_others = True
+    moves_others: ClassVar[bool] = True
 
     @classmethod
     def create(cls, centres: Centres) -> "EEE":
@@ -174,7 +180,7 @@ class VVV(AbstractCriterion):
     level: PerCluster
     alpha: Scalar
     is_flat: Float[Array, " features"]
-    moves_others = False
+    moves_others: ClassVar[bool] = False
 
     @classmethod
     def create(cls, centres: Centres) -> "VVV":
