@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from .._core.aliases import Columns, ColumnWeights, Count
@@ -31,16 +32,32 @@ class Tree(eqx.Module):
     def labels(self, n_clusters: Count) -> Int[Array, " samples"]:
         """The clusters when there were `n_clusters` of them, numbered by their first
         samples; -1 for samples that are not in the tree."""
-        n_samples = len(self.parent)
-        n_merges = jnp.sum(self.is_present) - n_clusters
+        n_samples, dtype = len(self.parent), self.parent.dtype
+        n_merges = jnp.sum(self.is_present, dtype=dtype) - n_clusters.astype(dtype)
         is_first = self.is_present & (self.merge >= n_merges)
-        index = jnp.arange(n_samples, dtype=self.parent.dtype)
+        index = jnp.arange(n_samples, dtype=dtype)
         first = jnp.where(is_first, index, self.parent)
         # Each time twice as many generations up.
         climb = lambda _, first: first[first]
         first = jax.lax.fori_loop(0, n_samples.bit_length(), climb, first)
-        number = jnp.cumsum(is_first) - 1
+        number = jnp.cumsum(is_first, dtype=dtype) - 1
         return jnp.where(self.is_present, number[first], -1)
+
+
+class SampleTree(eqx.Module):
+    """The tree of some of the samples, `None` for all."""
+
+    tree: Tree
+    chosen: Int[Array, " chosen"] | None
+    n_samples: int = eqx.field(static=True)
+
+    def labels(self, n_clusters: Count) -> Int[Array, " samples"]:
+        """Of all samples; -1 for those that are not in the tree."""
+        labels = self.tree.labels(n_clusters)
+        if self.chosen is None:
+            return labels
+        none = jnp.full(self.n_samples, -1, labels.dtype)
+        return none.at[self.chosen].set(labels)
 
 
 class _State(eqx.Module):
@@ -134,7 +151,7 @@ def agglomerate(
         ),
         jnp.zeros((), jnp.int32),
     )
-    n_merges = jnp.sum(is_present) - 1
+    n_merges = jnp.sum(is_present, dtype=jnp.int32) - 1
     unfinished = lambda state: state.n_merges < n_merges
     return jax.lax.while_loop(unfinished, turn, start).tree
 
@@ -159,3 +176,21 @@ def _grown(
         jnp.where(gone, cost, tree.cost),
         tree.is_present,
     )
+
+
+def as_linkage(tree: Tree) -> Float[np.ndarray, "merges 4"]:
+    """The merges in the format of `scipy.cluster.hierarchy`, of samples that are all in
+    the tree but for the last ones."""
+    parent, merge, cost, is_present = (
+        np.asarray(leaf) for leaf in jax.tree.leaves(tree)
+    )
+    n_samples = int(np.sum(is_present))
+    number, size = np.arange(n_samples), np.ones(n_samples)
+    rows = np.zeros((n_samples - 1, 4))
+    for row, j in enumerate(np.argsort(merge, kind="stable")[: n_samples - 1]):
+        i = parent[j]
+        size[i] += size[j]
+        rows[row] = *sorted((number[i], number[j])), max(cost[j], 0), size[i]
+        number[i] = n_samples + row
+    rows[:, 2] = np.maximum.accumulate(rows[:, 2])
+    return rows

@@ -198,7 +198,7 @@ class VVV(AbstractCriterion):
     def costs(self, i: Count) -> PerCluster:
         share, step = self.centres.offsets(i)
         scatter = jnp.take(self.scatter, i, axis=2)[..., None] + self.scatter
-        scatter = scatter + share * step[:, None] * step[None]
+        scatter = scatter + share[None, None] * step[:, None] * step[None]
         count = self.centres.count
         level, trace = self._level(scatter, count[i] + count)
         return _growth(self.centres, self.level, level, i, trace)
@@ -224,7 +224,7 @@ class VVV(AbstractCriterion):
         inner = (trace + self.alpha) / count
         if len(scatter) > 1:
             # Features without variance change no determinant.
-            values = scatter / count + jnp.diag(self.is_flat)[..., None]
+            values = scatter / count[None, None] + jnp.diag(self.is_flat)[..., None]
             is_one = jnp.sum(1 - self.is_flat) <= 1
             inner = inner + jnp.where(is_one, 0, _determinants(values))
         return _safe_log(inner), trace
@@ -236,9 +236,9 @@ def _determinants(values: Scatters) -> PerCluster:
     def eliminate(j, carry):
         values, determinant = carry
         row = jax.lax.dynamic_index_in_dim(values, j, 0, keepdims=False)
-        pivot = jnp.maximum(jax.lax.dynamic_index_in_dim(row, j, 0, False), 0)
+        pivot = jnp.maximum(jax.lax.dynamic_index_in_dim(row, j, 0), 0)
         factor = row * jnp.where(pivot > 0, 1 / jnp.where(pivot > 0, pivot, 1), 0)
-        return values - row[:, None] * factor[None], determinant * pivot
+        return values - row[:, None] * factor[None], determinant * pivot[0]
 
     carry = values, jnp.ones_like(values[0, 0])
     _, determinants = jax.lax.fori_loop(0, len(values), eliminate, carry)
@@ -260,8 +260,8 @@ def _safe_log(x: Array) -> Array:
 
 def _total_scatter(centres: Centres) -> Float[Array, " features"]:
     count = centres.count
-    mean = jnp.sum(count * centres.mean, axis=1) / jnp.sum(count)
-    return jnp.sum(count * (centres.mean - mean[:, None]) ** 2, axis=1)
+    mean = jnp.sum(count[None] * centres.mean, axis=1) / jnp.sum(count)
+    return jnp.sum(count[None] * (centres.mean - mean[:, None]) ** 2, axis=1)
 
 
 def _singleton_trace(centres: Centres) -> Scalar:

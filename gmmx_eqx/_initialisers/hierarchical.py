@@ -1,23 +1,25 @@
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Int
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from .._core import buckets, inputs, linalg
-from .._core.aliases import ColumnWeights, Count, Data, PerSample, Weighting
+from .._core.aliases import ColumnWeights, Count, Data, Weighting
 from .._core.describe import describe
 from .._core.known import constant
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
 from .._core.programs import program
-from .._sources import Chunk, chunk_size, InMemory
-from .abstract import AbstractInitialiser, AbstractPartition
-from .agglomeration import agglomerate, Tree
+from .._sources import chunk_size, InMemory
+from .abstract import AbstractInitialiser
+from .agglomeration import agglomerate, as_linkage, SampleTree
 from .criteria import EEE, EII, VII, VVV
+from .labelled_partition import LabelledPartition
 from .scaling import Scaling, scaling_matrix, ScalingMatrix
 
 
@@ -41,47 +43,6 @@ def as_scaling_of_tree(scaling: str) -> Scaling:
             f"{describe(scaling)}."
         )
     return scalings[scaling]
-
-
-class LabelledPartition(AbstractPartition):
-    """Samples divided by labels, of which -1 is that of no component.
-
-    **Attributes:**
-
-    - `labels`: shape `(chunks, batch)`.
-    - `n_components`: how many components there are.
-    """
-
-    labels: Int[Array, "chunks batch"]
-    n_components: int = eqx.field(static=True)
-    # A cluster has cost what its own covariance makes likely.
-    pools_few_only: ClassVar[bool] = True
-
-    @property
-    def extras(self) -> tuple[Int[Array, "chunks batch"]]:
-        return (self.labels,)
-
-    def __call__(self, chunk: Chunk, *extras: Any) -> PerSample:
-        (labels,) = extras
-        numbers = jnp.arange(self.n_components, dtype=labels.dtype)
-        is_own = labels[:, None] == numbers[None]
-        return is_own.astype(chunk.columns.dtype)[..., None, None]
-
-
-class SampleTree(eqx.Module):
-    """The tree of some of the samples, `None` for all."""
-
-    tree: Tree
-    chosen: Int[Array, " chosen"] | None
-    n_samples: int = eqx.field(static=True)
-
-    def labels(self, n_clusters: Count) -> Int[Array, " samples"]:
-        """Of all samples; -1 for those that are not in the tree."""
-        labels = self.tree.labels(n_clusters)
-        if self.chosen is None:
-            return labels
-        none = jnp.full(self.n_samples, -1, labels.dtype)
-        return none.at[self.chosen].set(labels)
 
 
 class Hierarchical(AbstractInitialiser):
@@ -218,14 +179,58 @@ class Hierarchical(AbstractInitialiser):
         ```
         """
         x, weight = inputs.as_data(x, sample_weight, fits=True)
-        several = isinstance(n_components, Iterable)
-        numbers = list(n_components) if several else [n_components]
+        given: Any = n_components
+        several = np.ndim(given) > 0
+        numbers = given if several else [given]
         counts = [inputs.check_count(n, "n_components") for n in numbers]
         if not counts:
-            raise ValueError(
-                "`n_components` must hold at least one number; it is empty."
-            )
+            raise ValueError("`n_components` must hold at least one; it is empty.")
         inputs.check_enough_samples(x, weight, max(counts))
+        tree = self._of_all(x, weight)
+        labels = buckets.cut(_labels(tree, constant(counts)), len(x))
+        return labels if several else labels[:, 0]
+
+    def linkage(self, x: DataLike) -> Float[np.ndarray, "merges 4"]:
+        """The tree in the format of `scipy.cluster.hierarchy.linkage`, which
+        `scipy.cluster.hierarchy.dendrogram` draws.
+
+        The height of a merge is its cost, or that of the costliest merge before it if
+        that is more, and at least zero: costs of `VVV` and `VII` can fall from one
+        merge to the next, and be negative. Costs of `EII` are half of the squares of
+        scipy's heights for `"ward"`.
+
+        **Arguments:**
+
+        - `x`: the data, shape `(n_samples, n_features)`, with no more than
+            `max_samples` samples.
+
+        **Returns:**
+
+        For each merge the numbers of the two clusters, its height and how many samples
+        the new cluster has, shape `(n_samples - 1, 4)`. The n samples are the clusters
+        0 ... n - 1, and n + i is what merge i makes.
+
+        **Raises:**
+
+        As `labels`.
+
+        **Example:**
+
+        ```python
+        initialiser = gx.Hierarchical("EII", scaling="none")
+        print(initialiser.linkage([[0.0], [9.0], [1.0]])[:, [0, 1, 3]])
+        ```
+
+        ```text
+        [[0. 2. 2.]
+         [1. 3. 3.]]
+        ```
+        """
+        x, weight = inputs.as_data(x, fits=True)
+        return as_linkage(self._of_all(x, weight).tree)
+
+    def _of_all(self, x: Data, weight: Weighting) -> SampleTree:
+        """The tree of data that must all be in it."""
         n_samples = len(x)
         if n_samples > self.max_samples:
             raise ValueError(
@@ -234,10 +239,7 @@ class Hierarchical(AbstractInitialiser):
                 "Use a larger `max_samples`, or a part of the data."
             )
         weight, _ = inputs.balance(weight)
-        x, weight = buckets.fill(x, weight)
-        tree = _tree_of(self, x, weight, None)
-        labels = buckets.cut(_labels(tree, constant(counts)), n_samples)
-        return labels if several else labels[:, 0]
+        return _tree_of(self, *buckets.fill(x, weight), None)
 
 
 def _n_costs(initialiser: Hierarchical, x: Data, *_: Any) -> int:
@@ -275,5 +277,5 @@ def _choose(weights: ColumnWeights, n_chosen: int, key: Any) -> Int[Array, " cho
     """Samples of positive weight, if there are enough, in the order of the data;
     without a key the first ones."""
     turn = jnp.zeros_like(weights) if key is None else jr.uniform(key, weights.shape)
-    turn = jnp.where(weights > 0, turn, 2).astype(jnp.float32)
+    turn = jnp.where(weights > 0, turn, 2)
     return jnp.sort(jnp.argsort(turn)[:n_chosen])
