@@ -242,8 +242,13 @@ class Hierarchical(AbstractInitialiser):
         return _tree_of(self, *buckets.fill(x, weight), None)
 
 
+# Numbers of more costs than a program of medium size has: XLA's default options double
+# the time to compile and gain nothing.
+_MOST = 2**20
+
+
 def _n_costs(initialiser: Hierarchical, x: Data, *_: Any) -> int:
-    return min(len(x), initialiser.max_samples) ** 2
+    return min(min(len(x), initialiser.max_samples) ** 2, _MOST)
 
 
 @program(_n_costs)
