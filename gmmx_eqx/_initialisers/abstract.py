@@ -52,6 +52,8 @@ class Partition(AbstractPartition):
     - `centres`: scaled and about the source's pivot, shape `(components, features)`.
     - `softness`: the variance of the Gaussian weights around each centre, in scaled
         units; zero, or none, gives each sample to its nearest centre alone.
+    - `pools_few_only`: no: every component begins with a part of the covariance within
+        all.
     """
 
     scaling: ScalingMatrix
