@@ -35,6 +35,7 @@ from ._fit import (
     Solution as Solution,
 )
 from ._initialisers import (
+    Hierarchical as Hierarchical,
     KMeans as KMeans,
     KMeansPlusPlus as KMeansPlusPlus,
     Mixed as Mixed,

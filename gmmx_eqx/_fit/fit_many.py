@@ -1,5 +1,6 @@
 """Fits from random starts, as one program."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from .._core import inputs
 from .._core.aliases import Count, Data, Weighting
 from .._core.programs import program
 from .._em import AbstractEMState, EMStep
+from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture
 from .._sources import InMemory
 from .driver import drive, drive_lanes, map_groups, pinned, Race
@@ -76,7 +78,7 @@ def fit_keys(
 ) -> tuple[Solution, Int[Array, ""]]:
     """As `fit_lanes`, with one key for each, and inside of a program."""
     fits, x = _common_dtype(fits, x)
-    data = _Data.create(fits, x, weight)
+    data = _Data.create(fits, x, weight, keys[0])
     return _fit(fits, lambda lane: data, keys, n_active, turns, ticket, n_lanes, race)
 
 
@@ -97,7 +99,8 @@ def fit_sets(
     n_sets = len(xs)
     # A set's keys do not depend on how many sets there are.
     keys = jr.split(key, (n_sets, n_restarts))
-    data = eqx.filter_vmap(lambda *one: _Data.create(fits, *one))(xs, weights)
+    create = lambda *one: _Data.create(fits, *one)
+    data = eqx.filter_vmap(create)(xs, weights, keys[:, 0])
     arrays, static = eqx.partition(data, eqx.is_array)
 
     def of_lane(lane):
@@ -122,21 +125,26 @@ def fit_one(
     fits: RandomStarts, x: Data, weight: Weighting, key: Any, n_active: Count
 ) -> Solution:
     """One fit from a random start, inside of a program."""
-    data = _Data.create(fits, x, weight)
+    data = _Data.create(fits, x, weight, key)
     start = data.start(fits, key, n_active, jnp.array(0))
     end = drive(data.step, fits.options.solver, start, None)
     return data.solution(fits, *end, n_active)
 
 
 class _Data(eqx.Module):
-    """What the fit of a lane is to: one data set and the step of EM for it."""
+    """What the fit of a lane is to: one data set, the step of EM for it, and how to
+    start."""
 
     step: EMStep
     weight: Weighting
+    initialiser: AbstractInitialiser
 
     @classmethod
-    def create(cls, fits: RandomStarts, x: Data, weight: Weighting) -> "_Data":
-        return cls(fits.step(fits.source(x, weight)), weight)
+    def create(
+        cls, fits: RandomStarts, x: Data, weight: Weighting, key: Any
+    ) -> "_Data":
+        initialiser = fits.initialiser.prepared(x, weight, key)
+        return cls(fits.step(fits.source(x, weight)), weight, initialiser)
 
     @property
     def source(self) -> InMemory:
@@ -148,6 +156,7 @@ class _Data(eqx.Module):
         self, fits: RandomStarts, key: Any, n_active: Count, turn: Count
     ) -> GaussianMixture:
         """A random start, about the source's pivot."""
+        fits = dataclasses.replace(fits, initialiser=self.initialiser)
         start = fits.start(self.source, key, n_active, turn)
         return moved(start, -self.source.pivot)
 

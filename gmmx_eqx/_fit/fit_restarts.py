@@ -127,13 +127,14 @@ def fit_restarts(
     )
     # In the second heat no more than `keep` lanes run.
     width = min(width, n_lanes, keep or n_lanes)
+    starts = as_initialiser(initialiser).prepared(x, weight, key)
     n_padded = n_components
     if frozen is None and not is_inside_program():
         n_padded = padding.padded_size(n_components, numbers_of_lanes(x.size, n_lanes))
     fits = RandomStarts(
         covariance_class(covariance_type),
         n_padded,
-        as_initialiser(initialiser),
+        starts,
         options,
         width=width,
         frozen_at=check_frozen_at(

@@ -11,7 +11,12 @@ from .._core.aliases import Count, Data, Means, PerFeature, Weighting, Weights
 from .._core.axes import Axis
 from .._covariances import AbstractCovariances, take_components
 from .._em import EMStep, Frozen
-from .._initialisers import AbstractInitialiser, in_turn, Partition
+from .._initialisers import (
+    AbstractInitialiser,
+    AbstractPartition,
+    in_turn,
+    Partition,
+)
 from .._mixture import as_plain_mixture, GaussianMixture
 from .._mixture.estimate import estimate
 from .._sources import InMemory
@@ -78,13 +83,15 @@ class RandomStarts(eqx.Module):
     ) -> GaussianMixture:
         """A start in the units of the data. Components beyond `n_active` are empty.
         `turn` counts the starts of one data set."""
+        partition = self._partition(source, key, n_active, turn)
         parameters = estimate(
             self.family,
             source,
-            self._partition(source, key, n_active, turn),
+            partition,
+            *partition.extras,
             reg_covar=self.options.ridge.resolve(source.variances),
             n_pseudo=source.n_features + 1,
-            pools_few_only=self.pools_few_only,
+            pools_few_only=self.pools_few_only or partition.pools_few_only,
         )
         start = self.given.replace(GaussianMixture(*parameters))
         frozen, at = self.options.frozen, self.frozen_at
@@ -94,7 +101,7 @@ class RandomStarts(eqx.Module):
 
     def _partition(
         self, source: InMemory, key: Any, n_active: Count, turn: Count
-    ) -> Partition:
+    ) -> AbstractPartition:
         if self.n_components > 1:
             initialiser = in_turn(self.initialiser, turn)
             return initialiser.partition(

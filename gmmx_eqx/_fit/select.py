@@ -144,6 +144,7 @@ def select(
     n_lanes = max(1, *n_fits)
     n_features = x.shape[1]
     x, weight = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_lanes)
+    starts = starts.prepared(x, weight, key)
 
     def fitted(i: int, ticket: Ticket | None) -> Iterator[Cell]:
         own = carried[i]

@@ -1,4 +1,9 @@
-from .abstract import AbstractInitialiser as AbstractInitialiser, Partition as Partition
+from .abstract import (
+    AbstractInitialiser as AbstractInitialiser,
+    AbstractPartition as AbstractPartition,
+    Partition as Partition,
+)
+from .hierarchical import Hierarchical as Hierarchical
 from .k_means import KMeans as KMeans
 from .k_means_plus_plus import KMeansPlusPlus as KMeansPlusPlus
 from .mixed import in_turn as in_turn, Mixed as Mixed

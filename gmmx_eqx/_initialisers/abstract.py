@@ -1,4 +1,5 @@
 import abc
+from typing import Any, ClassVar, TYPE_CHECKING
 
 import equinox as eqx
 import jax
@@ -6,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import Count, PerSample, Rows, Scalar
+from .._core.aliases import Count, Data, PerSample, Rows, Scalar, Weighting
 from .._core.axes import as_columns
 from .._core.likes import KeyLike
 from .._sources import Chunk, InMemory
@@ -14,7 +15,34 @@ from .scaling import Scaling, scaling_matrix, ScalingMatrix
 from .seeding import squared_distances
 
 
-class Partition(eqx.Module):
+if TYPE_CHECKING:
+    from typing import ClassVar as AbstractClassVar  # pyright #4965
+else:
+    from equinox import AbstractClassVar
+
+
+class AbstractPartition(eqx.Module):
+    """A rule that divides samples among components.
+
+    **Attributes:**
+
+    - `pools_few_only`: whether only components with few samples begin with a part of
+        the covariance within all.
+    """
+
+    pools_few_only: AbstractClassVar[bool]
+
+    @property
+    @abc.abstractmethod
+    def extras(self) -> tuple[Array, ...]:
+        """What the rule needs beside a chunk of samples, split like the samples."""
+
+    @abc.abstractmethod
+    def __call__(self, chunk: Chunk, *extras: Any) -> PerSample:
+        """Responsibilities of one chunk, shape `(batch, components, 1, 1)`."""
+
+
+class Partition(AbstractPartition):
     """A rule that divides samples among components by their distance to centres.
 
     **Attributes:**
@@ -24,14 +52,23 @@ class Partition(eqx.Module):
     - `centres`: scaled and about the source's pivot, shape `(components, features)`.
     - `softness`: the variance of the Gaussian weights around each centre, in scaled
         units; zero, or none, gives each sample to its nearest centre alone.
+    - `pools_few_only`: no: every component begins with a part of the covariance within
+        all.
     """
 
     scaling: ScalingMatrix
     centres: Float[Array, "components features"]
     softness: Scalar | None = None
+    pools_few_only: ClassVar[bool] = False
 
-    def __call__(self, chunk: Chunk) -> PerSample:
+    @property
+    def extras(self) -> tuple[()]:
+        """Nothing."""
+        return ()
+
+    def __call__(self, chunk: Chunk, *extras: Any) -> PerSample:
         """Responsibilities of one chunk, shape `(batch, components, 1, 1)`."""
+        del extras
         points = linalg.matmul(self.scaling, chunk.columns)
         distances = squared_distances(points, self.centres)
         resp = nearest(distances)
@@ -53,6 +90,14 @@ class AbstractInitialiser(eqx.Module):
 
     scaling: eqx.AbstractVar[Scaling]
 
+    def prepared(
+        self, x: Data, weight: Weighting, key: KeyLike
+    ) -> "AbstractInitialiser":
+        """The initialiser with what all starts of one data set have in common. It is
+        asked for once, and is the initialiser itself if there is nothing."""
+        del x, weight, key
+        return self
+
     @abc.abstractmethod
     def partition_scaled(
         self,
@@ -61,7 +106,7 @@ class AbstractInitialiser(eqx.Module):
         n_components: int,
         n_active: Count,
         key: KeyLike,
-    ) -> Partition:
+    ) -> AbstractPartition:
         """A random partition by distances after `scaling`. The centres from number
         `n_active` on are at infinity, so that no sample is near them."""
 
@@ -72,7 +117,7 @@ class AbstractInitialiser(eqx.Module):
         *,
         key: KeyLike,
         n_active: Count | None = None,
-    ) -> Partition:
+    ) -> AbstractPartition:
         """A random partition, the same for the same `key`.
 
         **Arguments:**
@@ -106,28 +151,28 @@ class AbstractInitialiser(eqx.Module):
 
 
 def _log_det_within(
-    partition: Partition, source: InMemory, standard: ScalingMatrix
+    partition: AbstractPartition, source: InMemory, standard: ScalingMatrix
 ) -> Scalar:
     """The log-determinant of the covariance within components, of standardised
     features."""
 
-    def resp_of(chunk: Chunk) -> Rows:
-        return as_columns(partition(chunk))[0, :, 0]
+    def resp_of(chunk: Chunk, *extras: Any) -> Rows:
+        return as_columns(partition(chunk, *extras))[0, :, 0]
 
-    def totals(chunk: Chunk):
-        weighted = resp_of(chunk) * chunk.weights[None]
+    def totals(chunk: Chunk, *extras: Any):
+        weighted = resp_of(chunk, *extras) * chunk.weights[None]
         return jnp.sum(weighted, axis=1), linalg.matmul(chunk.columns, weighted.T)
 
-    count, first = source.reduce(totals)
+    count, first = source.reduce(totals, *partition.extras)
     means = linalg.safe_divide(first, count[None])
 
-    def scatter(chunk: Chunk):
+    def scatter(chunk: Chunk, *extras: Any):
         # About the mean of each sample's own component, so that it is one product and
         # not one for each component.
-        residuals = chunk.columns - linalg.matmul(means, resp_of(chunk))
+        residuals = chunk.columns - linalg.matmul(means, resp_of(chunk, *extras))
         return linalg.matmul(residuals * chunk.weights[None], residuals.T)
 
-    within = source.reduce(scatter) / source.total
+    within = source.reduce(scatter, *partition.extras) / source.total
     within = linalg.matmul(linalg.matmul(standard, within), standard)
     # Features without variance are zero after scaling, for both attempts.
     floor = within.shape[0] * float(jnp.finfo(within.dtype).eps)

@@ -20,12 +20,16 @@ class Scaling(enum.StrEnum):
     - `none`: one common factor, so that units do not matter but their ratios do.
     - `standard`: every feature divided by its standard deviation.
     - `whiten`: the data's covariance turned into the identity.
+    - `svd`: half-way between these two: principal components of standardised features,
+        each divided by the square root of its singular value, as in Scrucca, Raftery
+        (2015), Adv. Data Anal. Classif. 9(4), 447-460.
     """
 
     auto = "auto"
     none = "none"
     standard = "standard"
     whiten = "whiten"
+    svd = "svd"
 
 
 def as_scaling(scaling: str) -> Scaling:
@@ -40,7 +44,7 @@ def scaling_matrix(source: InMemory, scaling: Scaling) -> ScalingMatrix:
     # A constant feature is a rounding error away from a variance of zero.
     constant = variances <= source.resolution[0, 0, :, 0]
     standard = jnp.diag(jnp.where(constant, 0, linalg.inverse_sqrt(variances)))
-    if scaling != Scaling.whiten:
+    if scaling not in (Scaling.whiten, Scaling.svd):
         return standard
 
     def scatter(chunk: Chunk):
@@ -53,4 +57,8 @@ def scaling_matrix(source: InMemory, scaling: Scaling) -> ScalingMatrix:
     eps = jnp.finfo(eigenvalues.dtype).eps
     floor = eps * eigenvalues.size * jnp.max(eigenvalues)
     factor = jnp.where(eigenvalues > floor, linalg.inverse_sqrt(eigenvalues), 0)
+    if scaling == Scaling.svd:
+        # Deviations are those of n - 1 samples there, and the sum of n squares.
+        n = source.total.astype(factor.dtype)
+        factor = jnp.sqrt(factor * jnp.sqrt(jnp.maximum(n - 1, n / 2)) / n)
     return linalg.matmul(factor[:, None] * eigenvectors.T, standard)

@@ -96,6 +96,7 @@ def from_initialiser(
     ridge = as_ridge(reg_covar)
     weight, _ = inputs.balance(weight)
     x, weight = buckets.fill(x, weight, key, ridge, initialiser)
+    initialiser = initialiser.prepared(x, weight, key)
     return _from_initialiser(initialiser, family, x, n_components, key, ridge, weight)
 
 
@@ -110,12 +111,15 @@ def _from_initialiser(
     weight: Weighting,
 ) -> Parameters:
     source = _source(x, weight)
+    partition = initialiser.partition(source, n_components, key=key)
     return estimate(
         family,
         source,
-        initialiser.partition(source, n_components, key=key),
+        partition,
+        *partition.extras,
         reg_covar=ridge.resolve(source.variances),
         n_pseudo=x.shape[1] + 1,
+        pools_few_only=partition.pools_few_only,
     )
 
 

@@ -202,8 +202,8 @@ class GaussianMixture(AbstractGaussianMixture):
         **Arguments:**
 
         - `initialiser`: [`gmmx_eqx.KMeans`][], [`gmmx_eqx.KMeansPlusPlus`][],
-            [`gmmx_eqx.RandomPoints`][], [`gmmx_eqx.RandomResponsibilities`][] or
-            [`gmmx_eqx.Mixed`][].
+            [`gmmx_eqx.RandomPoints`][], [`gmmx_eqx.RandomResponsibilities`][],
+            [`gmmx_eqx.Mixed`][] or [`gmmx_eqx.Hierarchical`][].
         - `x`: the data, shape `(n_samples, n_features)`.
         - `key`: a `jax.random` key.
         - `reg_covar`: added to the diagonal of the covariances, as in

@@ -3,7 +3,7 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree, Real
 
 from .._core import buckets, chunks, sums
 from .._core.aliases import Data, PerFeature, Scalar, Weighting
@@ -86,7 +86,7 @@ class InMemory(AbstractSource):
             total=total,
         )
 
-    def split(self, x: Float[Array, "n ..."]) -> Float[Array, "chunks batch ..."]:
+    def split(self, x: Real[Array, "n ..."]) -> Real[Array, "chunks batch ..."]:
         """An array with one row per sample, padded and split like the samples."""
         chunks, size = self.weights.shape
         padding = [(0, chunks * size - x.shape[0])] + [(0, 0)] * (x.ndim - 1)
