@@ -79,6 +79,26 @@ def test_degrees_of_freedom(model, n_components, n_features):
 
 
 @pytest.mark.x64
+@every_model
+def test_many_mixtures_have_the_parameters_of_one(model):
+    mixture = gx.GaussianMixture.create(3, 4, model)
+    assert gx.stack([mixture] * 2).n_parameters == mixture.n_parameters
+
+
+@pytest.mark.x64
+def test_icl_of_a_selection():
+    """That of the mixture, and never better than BIC."""
+    starts = gx.Hierarchical()
+    table = gx.select(
+        IRIS, [2, 3], ["VEV"], 1, initialiser=starts, key=jax.random.key(0)
+    )
+    for cell in table.cells:
+        mixture = cell.solution.mixture
+        np.testing.assert_allclose(cell.icl, mixture.icl(IRIS), rtol=1e-12)
+        assert cell.icl > cell.bic
+
+
+@pytest.mark.x64
 @every_parsimonious
 def test_dimension_of_the_family(model):
     """By the rank of a derivative."""

@@ -134,7 +134,7 @@ class AbstractParsimonious(AbstractValues):
 
     @property
     def n_parameters(self) -> int:
-        return n_parameters(self.type, *self.values.shape[1:3])
+        return n_parameters(self.type, self.n_components, self.n_features)
 
 
 class AbstractParsimoniousDiagonals(AbstractParsimonious, AbstractIndependent):
