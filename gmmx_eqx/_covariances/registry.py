@@ -43,9 +43,12 @@ class CovarianceType(enum.StrEnum):
     - `low_rank_spherical`: factors and one noise variance, for each component.
     - `VEI`, `EVI`, `VEE`, `EVE`, `VVE`, `EEV`, `VEV`, `EVV`: whether volume, shape and
         orientation are equal for all components, variable, or the identity.
-
-    mclust's names of the first six are taken for them as well: `VVV` is `full`, `EEE`
-    `tied`, `VVI` `diag`, `VII` `spherical`, `EEI` `tied_diag`, `EII` `tied_spherical`.
+    - `EII`: mclust's name of `tied_spherical`.
+    - `VII`: mclust's name of `spherical`.
+    - `EEI`: mclust's name of `tied_diag`.
+    - `VVI`: mclust's name of `diag`.
+    - `EEE`: mclust's name of `tied`.
+    - `VVV`: mclust's name of `full`.
     """
 
     full = FullCovariances.type
