@@ -27,8 +27,22 @@ def advance(
     pivot = jax.lax.stop_gradient(mixture.means)
     whitening = mixture.covariances.whitening(mixture.n_features)
     expectation = step.e_step.expect(mixture, whitening, pivot)
-    new = maximise(expectation.moments, mixture, pivot, step.reg_covar, held)
+    new = maximise(
+        expectation.moments, mixture, pivot, step.reg_covar, held, step.equal_weights
+    )
     return new, expectation.log_likelihood
+
+
+def weighted_by_samples(step: EMStep, mixture: GaussianMixture) -> GaussianMixture:
+    """A fixed point of EM with each component's share of the samples for a weight: the
+    mixture itself, unless weights are equal. It has the metric of the step."""
+    if not step.equal_weights:
+        return mixture
+    step, mixture = jax.lax.stop_gradient((step, mixture))
+    whitening = mixture.covariances.whitening(mixture.n_features)
+    moments = step.e_step.expect(mixture, whitening, mixture.means).moments
+    weights = moments.count / moments.total
+    return GaussianMixture(weights, mixture.means, mixture.covariances)
 
 
 @eqx.filter_custom_jvp
@@ -86,9 +100,10 @@ def _(primals: Any, tangents: Any) -> Any:
     anchor = 0 * jax.tree.leaves(moving)[0].ravel()[0]
     direct = jax.tree.map(lambda d: d + anchor.astype(d.dtype), direct)
     space = jax.eval_shape(lambda: end)
+    shared = weighted_by_samples(step, end)
 
     def solve(residual, b, inverse):
-        metric = Metric.create(jax.lax.stop_gradient(end), inverse)
+        metric = Metric.create(jax.lax.stop_gradient(shared), inverse)
         operator, metric = (
             lx.FunctionLinearOperator(fn, space) for fn in (residual, metric)
         )

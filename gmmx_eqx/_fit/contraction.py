@@ -7,12 +7,13 @@ from .._core.aliases import Data, Scalar, Weighting
 from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
 from .._core.programs import program
-from .._em import Complete, EMStep, Frozen
-from .._em.implicit import advance
+from .._em import Complete, EMStep, Frozen, with_equal_weights
+from .._em.implicit import advance, weighted_by_samples
 from .._em.metric import inner, Metric
 from .._mixture import as_plain_mixture, GaussianMixture
 from .._priors import AbstractRidge, as_ridge, RidgeLike
 from .._sources import chunk_size, InMemory
+from .options import check_equal_weights
 from .solution import moved
 
 
@@ -25,6 +26,7 @@ def contraction_rate(
     *,
     sample_weight: SampleWeightLike | None = None,
     reg_covar: RidgeLike = None,
+    equal_weights: bool = False,
     frozen: Frozen | None = None,
 ) -> Scalar:
     r"""By how much a step of EM shrinks the slowest of all small errors: the largest
@@ -55,9 +57,10 @@ def contraction_rate(
     frozen = Frozen() if frozen is None else frozen
     check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
     frozen.check(mixture)
+    check_equal_weights(equal_weights, frozen)
     ridge = as_ridge(reg_covar)
     x, weight = buckets.fill(x, weight, mixture, ridge)
-    return _contraction_rate(mixture, x, weight, ridge, frozen)
+    return _contraction_rate(mixture, x, weight, ridge, equal_weights, frozen)
 
 
 @program()
@@ -66,15 +69,22 @@ def _contraction_rate(
     x: Data,
     weight: Weighting,
     ridge: AbstractRidge,
+    equal_weights: bool,
     frozen: Frozen,
 ) -> Scalar:
     mixture, x = inputs.common_dtype(mixture, x)
     source = InMemory.from_data(x, weight, chunk_size(x))
-    step = EMStep(Complete(source, None), ridge.resolve(source.variances))
+    step = EMStep(
+        Complete(source, None),
+        ridge.resolve(source.variances),
+        equal_weights=equal_weights,
+    )
+    mixture = with_equal_weights(mixture) if equal_weights else mixture
     mixture = moved(mixture, -source.pivot)
     held = frozen.or_empty(mixture)
     _, times = jax.linearize(lambda y: advance(step, mixture, y, held)[0], mixture)
-    metric = Metric.create(mixture)
+    shared = weighted_by_samples(step, mixture)
+    metric = Metric.create(shared)
     eps = float(jnp.finfo(x.dtype).eps)
 
     def unfinished(carry):
@@ -99,7 +109,7 @@ def _contraction_rate(
     ]
     infinity = jnp.asarray(jnp.inf, x.dtype)
     # One step of EM makes any change one of a mixture, in the units of the data.
-    scaled = Metric.create(mixture, inverse=True)(jax.tree.unflatten(treedef, noise))
+    scaled = Metric.create(shared, inverse=True)(jax.tree.unflatten(treedef, noise))
     carry = (times(scaled), jnp.zeros_like(infinity), infinity, jnp.array(0))
     _, rate, _, _ = jax.lax.while_loop(unfinished, again, carry)
     return rate
