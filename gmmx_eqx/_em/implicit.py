@@ -33,18 +33,6 @@ def advance(
     return new, expectation.log_likelihood
 
 
-def weighted_by_samples(step: EMStep, mixture: GaussianMixture) -> GaussianMixture:
-    """A fixed point of EM with each component's share of the samples for a weight: the
-    mixture itself, unless weights are equal. It has the metric of the step."""
-    if not step.equal_weights:
-        return mixture
-    step, mixture = jax.lax.stop_gradient((step, mixture))
-    whitening = mixture.covariances.whitening(mixture.n_features)
-    moments = step.e_step.expect(mixture, whitening, mixture.means).moments
-    weights = moments.count / moments.total
-    return GaussianMixture(weights, mixture.means, mixture.covariances)
-
-
 @eqx.filter_custom_jvp
 def with_derivatives(
     step: EMStep,
@@ -100,10 +88,9 @@ def _(primals: Any, tangents: Any) -> Any:
     anchor = 0 * jax.tree.leaves(moving)[0].ravel()[0]
     direct = jax.tree.map(lambda d: d + anchor.astype(d.dtype), direct)
     space = jax.eval_shape(lambda: end)
-    shared = weighted_by_samples(step, end)
 
     def solve(residual, b, inverse):
-        metric = Metric.create(jax.lax.stop_gradient(shared), inverse)
+        metric = Metric.create(jax.lax.stop_gradient(end), inverse)
         operator, metric = (
             lx.FunctionLinearOperator(fn, space) for fn in (residual, metric)
         )

@@ -8,7 +8,7 @@ from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
 from .._core.programs import program
 from .._em import Complete, EMStep, Frozen, with_equal_weights
-from .._em.implicit import advance, weighted_by_samples
+from .._em.implicit import advance
 from .._em.metric import inner, Metric
 from .._mixture import as_plain_mixture, GaussianMixture
 from .._priors import AbstractRidge, as_ridge, RidgeLike
@@ -83,8 +83,7 @@ def _contraction_rate(
     mixture = moved(mixture, -source.pivot)
     held = frozen.or_empty(mixture)
     _, times = jax.linearize(lambda y: advance(step, mixture, y, held)[0], mixture)
-    shared = weighted_by_samples(step, mixture)
-    metric = Metric.create(shared)
+    metric = Metric.create(mixture)
     eps = float(jnp.finfo(x.dtype).eps)
 
     def unfinished(carry):
@@ -109,7 +108,7 @@ def _contraction_rate(
     ]
     infinity = jnp.asarray(jnp.inf, x.dtype)
     # One step of EM makes any change one of a mixture, in the units of the data.
-    scaled = Metric.create(shared, inverse=True)(jax.tree.unflatten(treedef, noise))
+    scaled = Metric.create(mixture, inverse=True)(jax.tree.unflatten(treedef, noise))
     carry = (times(scaled), jnp.zeros_like(infinity), infinity, jnp.array(0))
     _, rate, _, _ = jax.lax.while_loop(unfinished, again, carry)
     return rate
