@@ -114,6 +114,8 @@ MISTAKES: dict[str, list[Mistake]] = {
         Mistake("a tolerance that is not one", "gx.EM(tol=-1.0)", "tol", "at least zero", "-1.0"),
         Mistake("steps that cannot be counted", "gx.EM(max_steps=1e3)", "max_steps", "integer", "1000.0"),
         Mistake("a resolution for other features", "gx.fit(mixture, x, resolution=[1.0, 1.0])", "resolution", "3, one for each", "(2,)"),
+        Mistake("a weight for all components", "gx.fit(mixture, x, equal_weights=0.5)", "equal_weights", "`True` or `False`", "got 0.5"),
+        Mistake("equal weights, and frozen ones", "gx.fit(mixture, x, equal_weights=True, frozen=gx.Frozen(weights=True))", "Frozen.weights", "`equal_weights`", "Leave one of them out"),
         Mistake("names of what is frozen", "gx.fit(mixture, x, frozen='means')", "frozen", "gmmx_eqx.Frozen(means=True)", "'means'"),
         Mistake("a mask for other components", "gx.fit(mixture, x, frozen=gx.Frozen(means=[True] * 3))", "Frozen.means", "2", "(3,)"),
     ],

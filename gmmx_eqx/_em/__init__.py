@@ -5,7 +5,10 @@ from .e_step import (
 )
 from .em import EM as EM, EMState as EMState
 from .frozen import Frozen as Frozen
-from .maximisation import maximise as maximise
+from .maximisation import (
+    maximise as maximise,
+    with_equal_weights as with_equal_weights,
+)
 from .packings import AbstractPacking as AbstractPacking, packing as packing
 from .solver import (
     AbstractEM as AbstractEM,

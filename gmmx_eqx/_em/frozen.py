@@ -54,6 +54,15 @@ class Frozen(eqx.Module):
         self.means = _as_mask(means, "means")
         self.covariances = _as_mask(covariances, "covariances")
 
+    def check_free_weights(self) -> None:
+        """Raises a `ValueError` if a weight is known to be frozen."""
+        mask = inputs.concrete(self.weights)
+        if mask is not None and mask.any():
+            raise ValueError(
+                "`Frozen.weights` cannot be given together with `equal_weights`, which "
+                "says what all weights are. Leave one of them out."
+            )
+
     def check(self, mixture: GaussianMixture) -> None:
         """Raises a `ValueError` unless the masks fit the mixture."""
         k = mixture.n_components

@@ -27,7 +27,9 @@ def advance(
     pivot = jax.lax.stop_gradient(mixture.means)
     whitening = mixture.covariances.whitening(mixture.n_features)
     expectation = step.e_step.expect(mixture, whitening, pivot)
-    new = maximise(expectation.moments, mixture, pivot, step.reg_covar, held)
+    new = maximise(
+        expectation.moments, mixture, pivot, step.reg_covar, held, step.equal_weights
+    )
     return new, expectation.log_likelihood
 
 

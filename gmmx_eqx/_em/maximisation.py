@@ -15,6 +15,7 @@ def maximise(
     pivot: Pivot,
     reg_covar: PerFeature,
     frozen: Frozen | None = None,
+    equal_weights: bool = False,
 ) -> GaussianMixture:
     """The M-step: the most likely mixture given its moments. It never sees data.
 
@@ -27,6 +28,8 @@ def maximise(
     - `reg_covar`: added to the diagonal, shape `(1, 1, features, 1)`, in squared data
         units.
     - `frozen`: what to keep from `previous`. The rest is the most likely given that.
+    - `equal_weights`: whether all components that samples belong to get the same
+        weight.
     """
     occupied = moments.count > 0
     if frozen is not None:
@@ -44,7 +47,16 @@ def maximise(
         means=jnp.where(occupied, pivot + moments.shift, previous.means),
         covariances=covariances,
     )
-    return mixture if frozen is None else frozen.pin(mixture, previous)
+    mixture = mixture if frozen is None else frozen.pin(mixture, previous)
+    return with_equal_weights(mixture) if equal_weights else mixture
+
+
+def with_equal_weights(mixture: GaussianMixture) -> GaussianMixture:
+    """The mixture with the same weight for every component whose weight is not
+    zero."""
+    active = (mixture.weights > 0).astype(mixture.weights.dtype)
+    weights = active / jnp.sum(active, axis=Axis.components, keepdims=True)
+    return GaussianMixture(weights, mixture.means, mixture.covariances)
 
 
 def has_collapsed(

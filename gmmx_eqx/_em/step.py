@@ -56,11 +56,19 @@ class EMStep(eqx.Module):
         are about the pivot of its source.
     - `reg_covar`: added to the diagonal, shape `(1, 1, features, 1)`.
     - `frozen`: which parameters stay as they are, or `None`.
+    - `equal_weights`: whether all components of the new mixture get the same weight,
+        but for those that are empty. The likelihood never falls from a mixture that
+        has equal weights, too.
     """
 
     e_step: AbstractEStep
     reg_covar: PerFeature
     frozen: Frozen | None = None
+    equal_weights: bool = eqx.field(static=True, default=False)
+
+    def __check_init__(self) -> None:
+        if self.equal_weights and self.frozen is not None:
+            self.frozen.check_free_weights()
 
     @classmethod
     def create(
@@ -69,6 +77,7 @@ class EMStep(eqx.Module):
         source: AbstractSource,
         ridge: AbstractRidge,
         frozen: Frozen | None = None,
+        equal_weights: bool = False,
     ) -> "EMStep":
         """Step for a family and its data.
 
@@ -78,9 +87,10 @@ class EMStep(eqx.Module):
         - `source`: the data.
         - `ridge`: a [`gmmx_eqx.extend.AbstractRidge`][].
         - `frozen`: a [`gmmx_eqx.Frozen`][].
+        - `equal_weights`: see the attribute.
         """
         e_step = Complete.create(source, covariances)
-        return cls(e_step, ridge.resolve(source.variances), frozen)
+        return cls(e_step, ridge.resolve(source.variances), frozen, equal_weights)
 
     @property
     def source(self) -> AbstractSource:
@@ -183,7 +193,12 @@ class EMStep(eqx.Module):
             expectation = self.e_step.expect(*tied)
             about = jnp.where(is_near, pivot, 0)
             new = maximise(
-                expectation.moments, previous, about, self.reg_covar, self.frozen
+                expectation.moments,
+                previous,
+                about,
+                self.reg_covar,
+                self.frozen,
+                self.equal_weights,
             )
             return expectation, new, jnp.array(False)
 

@@ -7,13 +7,22 @@ import equinox as eqx
 from .._covariances import Family
 
 
-def n_parameters(family: Family, n_components: int, n_features: int) -> int:
+def n_parameters(
+    family: Family, n_components: int, n_features: int, equal_weights: bool
+) -> int:
     """The number of free parameters of a mixture, which needs no arrays."""
-    own = n_components - 1 + n_components * n_features
+    of_weights = 0 if equal_weights else n_components - 1
+    own = of_weights + n_components * n_features
     return own + _of_covariances(family, n_components, n_features)
 
 
-def carries(n_samples: int, family: Family, n_components: int, n_features: int) -> bool:
+def carries(
+    n_samples: int,
+    family: Family,
+    n_components: int,
+    n_features: int,
+    equal_weights: bool,
+) -> bool:
     """Whether so many samples have as many numbers as a mixture has free parameters,
     and determine its covariances.
 
@@ -22,7 +31,8 @@ def carries(n_samples: int, family: Family, n_components: int, n_features: int) 
     by one for each mean. With fewer still, the likelihood of a full or tied family has
     no bound, and what it comes to is up to the ridge.
     """
-    if n_parameters(family, n_components, n_features) > n_samples * n_features:
+    size = n_parameters(family, n_components, n_features, equal_weights)
+    if size > n_samples * n_features:
         return False
     n_determined = (n_samples - n_components) * (n_features + 1) / 2
     return _of_covariances(family, n_components, n_features) <= n_determined

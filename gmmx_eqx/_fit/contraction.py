@@ -7,12 +7,13 @@ from .._core.aliases import Data, Scalar, Weighting
 from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
 from .._core.programs import program
-from .._em import Complete, EMStep, Frozen
+from .._em import Complete, EMStep, Frozen, with_equal_weights
 from .._em.implicit import advance
 from .._em.metric import inner, Metric
 from .._mixture import as_plain_mixture, GaussianMixture
 from .._priors import AbstractRidge, as_ridge, RidgeLike
 from .._sources import chunk_size, InMemory
+from .options import check_equal_weights
 from .solution import moved
 
 
@@ -25,6 +26,7 @@ def contraction_rate(
     *,
     sample_weight: SampleWeightLike | None = None,
     reg_covar: RidgeLike = None,
+    equal_weights: bool = False,
     frozen: Frozen | None = None,
 ) -> Scalar:
     r"""By how much a step of EM shrinks the slowest of all small errors: the largest
@@ -55,9 +57,10 @@ def contraction_rate(
     frozen = Frozen() if frozen is None else frozen
     check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
     frozen.check(mixture)
+    check_equal_weights(equal_weights, frozen)
     ridge = as_ridge(reg_covar)
     x, weight = buckets.fill(x, weight, mixture, ridge)
-    return _contraction_rate(mixture, x, weight, ridge, frozen)
+    return _contraction_rate(mixture, x, weight, ridge, equal_weights, frozen)
 
 
 @program()
@@ -66,11 +69,17 @@ def _contraction_rate(
     x: Data,
     weight: Weighting,
     ridge: AbstractRidge,
+    equal_weights: bool,
     frozen: Frozen,
 ) -> Scalar:
     mixture, x = inputs.common_dtype(mixture, x)
     source = InMemory.from_data(x, weight, chunk_size(x))
-    step = EMStep(Complete(source, None), ridge.resolve(source.variances))
+    step = EMStep(
+        Complete(source, None),
+        ridge.resolve(source.variances),
+        equal_weights=equal_weights,
+    )
+    mixture = with_equal_weights(mixture) if equal_weights else mixture
     mixture = moved(mixture, -source.pivot)
     held = frozen.or_empty(mixture)
     _, times = jax.linearize(lambda y: advance(step, mixture, y, held)[0], mixture)

@@ -33,6 +33,7 @@ def fit(
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
+    equal_weights: bool = False,
     frozen: Frozen | None = None,
     throw: bool = True,
     progress: AbstractProgress | bool = False,
@@ -54,6 +55,9 @@ def fit(
         or one per feature. Rounding gives numbers in steps of h a variance of h² / 12:
         a fit in which a component is narrower than that in a feature, given the others,
         ends with the status `component_unresolved`.
+    - `equal_weights`: whether all components have the same weight, which then is no
+        parameter; the start's are made equal first. Components that begin with a
+        weight of zero keep it.
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are.
     - `throw`: whether to raise if the fit does not converge. If not, look at `result`.
         Must be `False` under `vmap`, where one lane's end is not the other lanes'.
@@ -103,6 +107,7 @@ def fit(
         solver=solver,
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
+        equal_weights=equal_weights,
         frozen=frozen,
     )
     if frozen is not None:
@@ -127,6 +132,7 @@ def _fit(
     ticket: Ticket | None,
 ) -> Solution:
     mixture, x = inputs.common_dtype(mixture, x)
+    mixture = options.as_start(mixture)
     source = options.source(x, weight, of_lanes=False)
     step = options.step(source, mixture.covariances)
     start = moved(mixture, -source.pivot)

@@ -37,6 +37,7 @@ def fit_batch(
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
+    equal_weights: bool = False,
     frozen: Frozen | None = None,
     frozen_at: GaussianMixture | None = None,
     width: int = 64,
@@ -54,7 +55,8 @@ def fit_batch(
     - `key`: a `jax.random` key.
     - `sample_weight`: shape `(n_sets, n_samples)`, or a sequence like `xs`.
     - `initialiser`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`,
-        `frozen`, `frozen_at`, `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][].
+        `equal_weights`, `frozen`, `frozen_at`, `width`, `progress`: as in
+        [`gmmx_eqx.fit_restarts`][].
     - `throw`: whether to raise if the fit of any data set has not converged.
 
     **Returns:**
@@ -98,6 +100,7 @@ def fit_batch(
         solver=solver,
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
+        equal_weights=equal_weights,
         frozen=frozen,
     )
     at = check_frozen_at(frozen_at, frozen, n_components, xs.shape[2], covariance_type)

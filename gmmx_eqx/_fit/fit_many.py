@@ -208,4 +208,4 @@ def _common_dtype(fits: RandomStarts, x: Array) -> tuple[RandomStarts, Array]:
     if fits.frozen_at is None:
         return fits, x
     at, x = inputs.common_dtype(fits.frozen_at, x)
-    return eqx.tree_at(lambda f: f.frozen_at, fits, at), x
+    return eqx.tree_at(lambda f: f.frozen_at, fits, fits.options.as_start(at)), x

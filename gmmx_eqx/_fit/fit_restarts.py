@@ -38,6 +38,7 @@ def fit_restarts(
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
+    equal_weights: bool = False,
     frozen: Frozen | None = None,
     frozen_at: GaussianMixture | None = None,
     keep: int | None = None,
@@ -56,8 +57,8 @@ def fit_restarts(
     - `key`: a `jax.random` key; every start gets its own from it.
     - `initialiser`: how to start; [`gmmx_eqx.Mixed`][] if not given, whose first start
         is by k-means.
-    - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`: as in
-        [`gmmx_eqx.fit`][].
+    - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`,
+        `equal_weights`: as in [`gmmx_eqx.fit`][].
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are in
         `frozen_at`, in every fit.
     - `frozen_at`: a mixture like those that are fitted, with the values of what is
@@ -119,6 +120,7 @@ def fit_restarts(
         solver=solver,
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
+        equal_weights=equal_weights,
         frozen=frozen,
     )
     n_lanes = buckets.size(n_restarts) if n_restarts > 8 else n_restarts

@@ -8,10 +8,10 @@ from jaxtyping import Array, Float
 
 from .._core import inputs
 from .._core.aliases import Data, Flag, Weighting
-from .._core.describe import check_instance
+from .._core.describe import check_instance, describe
 from .._core.likes import AmountLike
 from .._covariances import AbstractCovariances
-from .._em import AbstractEM, EM, EMStep, Frozen
+from .._em import AbstractEM, EM, EMStep, Frozen, with_equal_weights
 from .._initialisers import AbstractInitialiser, Mixed
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge, RidgeLike
@@ -33,6 +33,7 @@ class Options(eqx.Module):
     - `samples_per_chunk`: how many samples to hold intermediate results of at once, or
         `None` for as many as are quick.
     - `resolution`: the step in which each feature was recorded, or `None`.
+    - `equal_weights`: whether all components have the same weight.
     - `frozen`: which parameters stay as they are, or `None`.
     """
 
@@ -40,6 +41,7 @@ class Options(eqx.Module):
     solver: AbstractEM
     samples_per_chunk: int | None = eqx.field(static=True)
     resolution: Float[Array, "..."] | None
+    equal_weights: bool = eqx.field(static=True)
     frozen: Frozen | None
 
     # Public functions have these names, annotations and defaults, which a test holds.
@@ -52,6 +54,7 @@ class Options(eqx.Module):
         solver: AbstractEM | None = None,
         samples_per_chunk: int | None = None,
         resolution: AmountLike | None = None,
+        equal_weights: bool = False,
         frozen: Frozen | None = None,
     ) -> "Options":
         """From what users hand in.
@@ -75,8 +78,13 @@ class Options(eqx.Module):
                 )
         if frozen is not None:
             check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
+        check_equal_weights(equal_weights, frozen)
         ridge = as_ridge(reg_covar)
-        return cls(ridge, solver, samples_per_chunk, resolution, frozen)
+        return cls(ridge, solver, samples_per_chunk, resolution, equal_weights, frozen)
+
+    def as_start(self, mixture: GaussianMixture) -> GaussianMixture:
+        """The mixture with such weights as a fit keeps."""
+        return with_equal_weights(mixture) if self.equal_weights else mixture
 
     def is_resolved(self, mixture: GaussianMixture) -> Flag:
         """Whether every component is wider than rounding alone would make it.
@@ -101,7 +109,20 @@ class Options(eqx.Module):
 
     def step(self, source: AbstractSource, covariances: AbstractCovariances) -> EMStep:
         """A step of EM; of `covariances` only the family counts."""
-        return EMStep.create(covariances, source, self.ridge, self.frozen)
+        return EMStep.create(
+            covariances, source, self.ridge, self.frozen, self.equal_weights
+        )
+
+
+def check_equal_weights(equal_weights: Any, frozen: Frozen | None) -> None:
+    """Raises a `ValueError` unless it is `True` or `False`, not an array of it, which
+    could not choose a program; and if weights are frozen, too."""
+    if not isinstance(equal_weights, bool):
+        raise ValueError(
+            f"`equal_weights` must be `True` or `False`; got {describe(equal_weights)}."
+        )
+    if equal_weights and frozen is not None:
+        frozen.check_free_weights()
 
 
 def _check_solver(solver: Any) -> None:

@@ -94,6 +94,7 @@ class RandomStarts(eqx.Module):
             pools_few_only=self.pools_few_only or partition.pools_few_only,
         )
         start = self.given.replace(GaussianMixture(*parameters))
+        start = self.options.as_start(start)
         frozen, at = self.options.frozen, self.frozen_at
         if frozen is None or at is None:
             return start

@@ -57,6 +57,7 @@ def select(
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
+    equal_weights: bool = False,
     width: int = 64,
     throw: bool = False,
     progress: AbstractProgress | bool = False,
@@ -77,9 +78,10 @@ def select(
         others, or the opposite sign, on request: [`gmmx_eqx.Selection.by`][].
     - `key`: a `jax.random` key.
     - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`,
-        `resolution`, `width`, `progress`: as in [`gmmx_eqx.fit_restarts`][]. There is
-        no `frozen`, whose masks and values are for one number of components of one
-        family.
+        `resolution`, `equal_weights`, `width`, `progress`: as in
+        [`gmmx_eqx.fit_restarts`][]. Criteria do not count equal weights as parameters.
+        There is no `frozen`, whose masks and values are for one number of components of
+        one family.
     - `throw`: whether to raise if the fit that wins has not converged.
 
     **Returns:**
@@ -127,7 +129,7 @@ def select(
     ]
     n_counted = len(x) if weight is None else int(np.count_nonzero(weight))
     carried = [
-        [k for k in counts if carries(n_counted, family, k, x.shape[1])]
+        [k for k in counts if carries(n_counted, family, k, x.shape[1], equal_weights)]
         for family in families
     ]
     starts = as_initialiser(initialiser)
@@ -137,6 +139,7 @@ def select(
         solver=solver,
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
+        equal_weights=equal_weights,
     )
     n_fits = [len(own) * n_restarts for own in carried]
     # Before those of each family, and in all.
@@ -160,7 +163,8 @@ def select(
         n_largest = best.mixture.n_parameters
         for j, count in enumerate(own):
             solution = in_unit(with_components(take(best, j), count), unit)
-            excess = n_largest - solution.mixture.n_parameters
+            size = n_parameters(families[i], count, n_features, equal_weights)
+            excess = n_largest - size
             completed = float(icl[j])
             if unit != 1:
                 completed -= n_largest * math.log(n_balanced)
@@ -173,6 +177,7 @@ def select(
                 icl=completed - excess * math.log(n_samples),
                 n_converged=int(n_converged[j]),
                 n_restarts=n_restarts,
+                equal_weights=equal_weights,
             )
 
     def column(i: int, ticket: Ticket | None) -> Iterator[Cell]:
@@ -181,7 +186,7 @@ def select(
             if count in carried[i]:
                 yield next(cells)
             else:
-                size = n_parameters(families[i], count, n_features)
+                size = n_parameters(families[i], count, n_features, equal_weights)
                 yield Cell.not_fitted(labels[i], count, size)
 
     # Most of the time of a small selection is compilation, by one thread.

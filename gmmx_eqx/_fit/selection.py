@@ -33,7 +33,8 @@ class Cell:
     - `covariance_type`: the name of the family, as it was given to
         [`gmmx_eqx.select`][].
     - `n_components`: the number of components, $K$.
-    - `n_parameters`: the number of free parameters, $p$.
+    - `n_parameters`: the number of free parameters, $p$. Weights are not among them
+        if they were fitted as equal.
     - `log_likelihood`: $\log L$ in nats, summed over samples.
     - `bic`: $-2 \log L + p \log N$; lower is better.
     - `aic`: $-2 \log L + 2 p$; lower is better.
@@ -68,11 +69,14 @@ class Cell:
         icl: float,
         n_converged: int,
         n_restarts: int,
+        equal_weights: bool = False,
     ) -> "Cell":
-        """The cell of a solution; criteria follow from it and the number of samples."""
+        """The cell of a solution; criteria follow from it and the number of samples.
+        The ICL is taken as it is, the others do not count equal weights."""
         mixture = solution.mixture
         log_likelihood = float(solution.log_likelihood)
-        n_parameters = mixture.n_parameters
+        n_fixed = mixture.n_components - 1 if equal_weights else 0
+        n_parameters = mixture.n_parameters - n_fixed
         return cls(
             covariance_type=covariance_type,
             n_components=mixture.n_components,

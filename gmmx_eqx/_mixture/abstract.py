@@ -93,7 +93,12 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
 
     @property
     def n_parameters(self) -> int:
-        """The number of free parameters: the weights sum to one."""
+        r"""The number of free parameters: the weights sum to one.
+
+        A mixture does not know how it was fitted. After a fit with `equal_weights` it
+        has $K - 1$ parameters fewer: `aic` is too high by $2 (K - 1)$, and `bic` and
+        `icl` by $(K - 1) \log n$. The table of [`gmmx_eqx.select`][] is right.
+        """
         own = self.n_components - 1 + self.n_components * self.n_features
         return own + self.covariances.n_parameters
 
