@@ -82,13 +82,16 @@ class Checkpoint:
                 f"`{self._path}` is not whole: it was cut off or changed. Delete it, "
                 "and the fit begins again."
             )
-        what = {"data": "`x`", "start": "`mixture`", "options": "the options"}
-        for name, described in what.items():
+        other = {
+            "data": "other data, or the data has changed since",
+            "start": "another start",
+            "options": "other options",
+        }
+        for name, described in other.items():
             if header.get(name) != self._of[name]:
                 raise ValueError(
-                    f"`{self._path}` is the checkpoint of another fit: {described} of "
-                    "that one differs, or has changed since. Delete it, or give "
-                    "another folder."
+                    f"`{self._path}` is the checkpoint of a fit with {described}. "
+                    "Delete it, or give another folder."
                 )
         with np.load(io.BytesIO(body)) as arrays:
             leaves = [jnp.asarray(arrays[name]) for name in arrays.files]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from .._core.aliases import Data, Means, PerComponentFlag, PerFeature, Scalar
+from .._core.aliases import Data, Means, PerComponentFlag, PerFeature, Pivot, Scalar
 from .._core.programs import program
 from .._covariances import AbstractWhitening
 from .._em import AbstractEM, AbstractEMState, Complete, EMStep, Expectation, StepInfo
@@ -43,13 +43,15 @@ class Facts(AbstractSource):
             mean = mean + gap * (own / total)
             count = total
         largest = np.maximum(np.abs(low), np.abs(high))
-        facts = (
-            mean,
-            square / count,
-            (0.5 * float(jnp.finfo(dtype).eps) * largest) ** 2,
+        eps = float(jnp.finfo(dtype).eps)
+        resolution = (0.5 * eps * largest) ** 2
+        as_feature = lambda row: jnp.asarray(row[None, None, :, None], dtype)
+        return cls(
+            as_feature(mean),
+            as_feature(square / count),
+            as_feature(resolution),
+            jnp.asarray(count, dtype),
         )
-        shaped = (np.asarray(fact, dtype)[None, None, :, None] for fact in facts)
-        return cls(*map(jnp.asarray, shaped), jnp.asarray(count, dtype))
 
     def reduce(self, fn: Callable[..., Any], *extras: Any) -> Any:
         raise NotImplementedError("Blocks are read by the host, not by a program.")
@@ -83,7 +85,13 @@ class Elsewhere(AbstractEStep):
     def is_exact(self) -> bool:
         return not self.is_packed
 
-    def expect(self, *args: Any) -> Expectation:
+    def expect(
+        self,
+        mixture: GaussianMixture,
+        whitening: AbstractWhitening,
+        pivot: Pivot,
+        is_near: PerComponentFlag | None = None,
+    ) -> Expectation:
         raise NotImplementedError("Blocks are read by the host, not by a program.")
 
 
@@ -91,8 +99,9 @@ class BlockStep:
     """A step of EM over blocks, on the host: the same as [`gmmx_eqx.extend.EMStep`][]'s
     over data in memory, but for rounding. Sums over blocks are in float64."""
 
-    def __init__(self, step: EMStep, data: Blocks):
+    def __init__(self, step: EMStep, facts: Facts, data: Blocks):
         self._step = step
+        self._facts = facts
         self._data = data
 
     def __call__(self, mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
@@ -106,7 +115,7 @@ class BlockStep:
         return looked.mixture, _info(step, mixture, looked)
 
     def _expect(self, *args: Any) -> Expectation:
-        facts = self._step.source
+        facts = self._facts
 
         def of_block(block: Block) -> Expectation:
             return _expect(facts, *block.arrays, *args)
@@ -122,7 +131,8 @@ def step_over(
     """The step of EM of a family over blocks."""
     is_packed = _is_packed(mixture, facts)
     reg_covar = ridge.resolve(facts.variances)
-    return BlockStep(EMStep(Elsewhere(facts, is_packed), reg_covar, frozen), data)
+    step = EMStep(Elsewhere(facts, is_packed), reg_covar, frozen)
+    return BlockStep(step, facts, data)
 
 
 def _is_packed(mixture: GaussianMixture, facts: Facts) -> bool:

@@ -75,6 +75,14 @@ class Blocks:
             f"{len(self)} blocks of {self.rows}"
         )
 
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise ValueError(
+            "Blocks are taken by `gmmx_eqx.fit`, by starts such as `from_k_means`, and "
+            "by `score`, `aic`, `bic` and `icl` of a mixture. Elsewhere use "
+            "`gmmx_eqx.map_blocks(fn, blocks)`, or a draw of the samples: "
+            "`x, weight = blocks.draw(10_000, key)`."
+        )
+
     def __len__(self) -> int:
         """How many blocks there are."""
         return -(-self.shape[0] // self.rows)
