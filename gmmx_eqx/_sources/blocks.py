@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TYPE_CHECKING, TypeAlias
 
 import jax
 import jax.random as jr
@@ -23,6 +23,13 @@ _BLOCK_BYTES = 32 * 2**20
 _AHEAD = 2
 # Of a random draw, from which fits start.
 DRAWN = 2**15
+
+
+# What is taken for blocks. Checked by hand: see `likes`.
+if TYPE_CHECKING:
+    BlocksLike: TypeAlias = "Blocks"
+else:
+    BlocksLike = Annotated[Any, ""]
 
 
 class Block(NamedTuple):
@@ -214,7 +221,7 @@ def _add(total: PyTree, term: PyTree) -> PyTree:
 
 
 def map_blocks(
-    fn: Callable[[Data], Any], data: Blocks, out: Any = None
+    fn: Callable[[Data], Any], data: BlocksLike, out: Any = None
 ) -> np.ndarray | None:
     """`fn` of every block, such as `mixture.predict` or `mixture.log_prob`.
 

@@ -173,8 +173,8 @@ def _as_frame(x: Any) -> Any:
         import narwhals
     except ImportError as error:
         raise ImportError(
-            "Blocks of a data frame need narwhals: `pip install narwhals`. Or give "
-            "`frame.to_numpy()`."
+            "Blocks of a data frame need narwhals: `pip install "
+            "'gmmx_eqx[blocks]'`. Or give `frame.to_numpy()`."
         ) from error
     return narwhals.from_native(x, eager_only=True)
 
