@@ -33,6 +33,8 @@ class Facts(AbstractSource):
         for block in data:
             found = jax.tree.map(np.float64, _facts(*block.arrays))
             own, own_mean, own_square, own_low, own_high = found
+            if not np.all(np.isfinite(own_square)):
+                data.check_finite(block)
             low, high = np.minimum(low, own_low), np.maximum(high, own_high)
             if own == 0:
                 continue

@@ -311,6 +311,9 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
             return weighted_sum(self, x, weight, fn)
 
         total, n_samples = total_of(of_block, data)
+        if not np.isfinite(total):
+            for block in data:
+                data.check_finite(block)
         dtype = self.means.dtype
         return jnp.asarray(total, dtype), jnp.asarray(n_samples, dtype)
 
