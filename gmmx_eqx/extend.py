@@ -41,6 +41,8 @@ from ._ops.families import with_variances as with_variances
 from ._priors import AbstractRidge as AbstractRidge
 from ._sources import (
     AbstractSource as AbstractSource,
+    Block as Block,
+    Blocks as Blocks,
     Chunk as Chunk,
     InMemory as InMemory,
 )

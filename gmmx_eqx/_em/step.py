@@ -26,6 +26,7 @@ from .maximisation import has_collapsed, maximise
 
 
 _Tree = TypeVar("_Tree", bound=PyTree)
+_Carry: TypeAlias = tuple[Expectation, GaussianMixture, Flag]
 
 # Packed features first, then residuals about means before the step, which can be far
 # from the new ones; about those the next are within rounding.
@@ -110,29 +111,34 @@ class EMStep(eqx.Module):
         end = jax.lax.while_loop(
             lambda attempt: ~attempt.done,
             lambda attempt: self._try(mixture, attempt),
-            self._begin(mixture),
+            self.begin(mixture),
         )
+        return end.mixture, self.info(mixture, end)
+
+    def info(self, mixture: GaussianMixture, end: "Attempt") -> StepInfo:
+        """What the step from `mixture` found out."""
         total = self.source.total
-        info = StepInfo(
+        collapsed = has_collapsed(
+            end.mixture, end.whitening, mixture, self.source.resolution, self.frozen
+        )
+        return StepInfo(
             # Of no samples at all nothing is known.
             log_likelihood=jnp.where(
                 total != 0, end.expectation.log_likelihood, jnp.nan
             ),
             total_weight=total,
-            collapsed=has_collapsed(
-                end.mixture, end.whitening, mixture, self.source.resolution, self.frozen
-            ),
+            collapsed=collapsed,
         )
-        return end.mixture, info
 
-    def _begin(self, mixture: GaussianMixture) -> "_Attempt":
+    def begin(self, mixture: GaussianMixture) -> "Attempt":
+        """Before the first attempt of a step from `mixture`."""
         make = lambda: mixture.covariances.whitening(mixture.n_features)
         unknown = _zeros(eqx.filter_eval_shape(make))
         # Not the shapes of an E-step, which would be traced once more for them.
         moments = mixture.covariances.moments
         moments = eqx.filter_eval_shape(moments, mixture.means, mixture.weights)
         log_likelihood = jnp.zeros((), mixture.means.dtype)
-        return _Attempt(
+        return Attempt(
             number=jnp.array(0),
             done=jnp.array(False),
             mixture=mixture,
@@ -143,12 +149,33 @@ class EMStep(eqx.Module):
             expectation=Expectation(_zeros(moments), log_likelihood),
         )
 
-    def _try(self, mixture: GaussianMixture, last: "_Attempt") -> "_Attempt":
+    def _try(self, mixture: GaussianMixture, last: "Attempt") -> "Attempt":
         """Looks at the last attempt and, if it is not accurate, makes another one."""
+        looked = self.look(mixture, last)
+        args = (mixture, looked.whitening_before, looked.pivot, looked.is_near)
+
+        def run(carry: _Carry) -> _Carry:
+            # Tied to the carry: what does not change XLA computes before the loop, even
+            # if the loop then runs zero times.
+            _, tied = jax.lax.optimization_barrier((carry, args))
+            previous, _, pivot, is_near = tied
+            expectation = self.e_step.expect(*tied)
+            new = self.maximise(previous, pivot, is_near, expectation)
+            return expectation, new, jnp.array(False)
+
+        # A loop that runs once or not at all stands for a condition: under `vmap` a
+        # condition computes both of its branches, and copies the data, for every lane.
+        expectation, new, _ = jax.lax.while_loop(
+            lambda carry: carry[2], run, (last.expectation, last.mixture, ~looked.done)
+        )
+        return looked.after(expectation, new)
+
+    def look(self, mixture: GaussianMixture, last: "Attempt") -> "Attempt":
+        """The last attempt, factorised: whether it is `done`, and what the next one is
+        about otherwise."""
         is_first = last.number == 0
         new = last.mixture
         whitening = new.covariances.whitening(new.n_features)
-        before = _where(is_first, whitening, last.whitening_before)
         errors = Amplification.of(new, whitening, last.pivot)
         is_good = jnp.where(
             last.is_near, errors.is_near_accurate, errors.is_far_accurate
@@ -157,63 +184,41 @@ class EMStep(eqx.Module):
         if is_tied(mixture.covariances):
             worst = jnp.any(is_near, axis=Axis.components, keepdims=True)
             is_near = jnp.broadcast_to(worst, is_near.shape)
-        done = ~is_first & (jnp.all(is_good) | (last.number >= _MAX_ATTEMPTS))
         # The new means are the best pivots there are.
         finite = jnp.all(jnp.isfinite(new.means))
-        pivot = jnp.where(finite, new.means, mixture.means)
-        expectation, new = self._update(mixture, before, pivot, is_near, last, done)
-        return _Attempt(
+        return Attempt(
             number=last.number + 1,
-            done=done,
+            done=~is_first & (jnp.all(is_good) | (last.number >= _MAX_ATTEMPTS)),
             mixture=new,
             whitening=whitening,
-            whitening_before=before,
-            pivot=pivot,
+            whitening_before=_where(is_first, whitening, last.whitening_before),
+            pivot=jnp.where(finite, new.means, mixture.means),
             is_near=is_near,
-            expectation=expectation,
+            expectation=last.expectation,
         )
 
-    def _update(
+    def maximise(
         self,
         mixture: GaussianMixture,
-        whitening: AbstractWhitening,
         pivot: Means,
         is_near: PerComponentFlag,
-        last: "_Attempt",
-        done: Flag,
-    ) -> tuple[Expectation, GaussianMixture]:
-        """E-step and M-step, unless the last attempt is done."""
-        args = (mixture, whitening, pivot, is_near)
-
-        def run(carry: _Update) -> _Update:
-            # Tied to the carry: what does not change XLA computes before the loop, even
-            # if the loop then runs zero times.
-            _, tied = jax.lax.optimization_barrier((carry, args))
-            previous, _, pivot, is_near = tied
-            expectation = self.e_step.expect(*tied)
-            about = jnp.where(is_near, pivot, 0)
-            new = maximise(
-                expectation.moments,
-                previous,
-                about,
-                self.reg_covar,
-                self.frozen,
-                self.equal_weights,
-            )
-            return expectation, new, jnp.array(False)
-
-        # A loop that runs once or not at all stands for a condition: under `vmap` a
-        # condition computes both of its branches, and copies the data, for every lane.
-        expectation, new, _ = jax.lax.while_loop(
-            lambda carry: carry[2], run, (last.expectation, last.mixture, ~done)
+        expectation: Expectation,
+    ) -> GaussianMixture:
+        """The M-step, of moments about `pivot` of near components."""
+        about = jnp.where(is_near, pivot, 0)
+        return maximise(
+            expectation.moments,
+            mixture,
+            about,
+            self.reg_covar,
+            self.frozen,
+            self.equal_weights,
         )
-        return expectation, new
 
 
-_Update: TypeAlias = tuple[Expectation, GaussianMixture, Flag]
+class Attempt(eqx.Module):
+    """An attempt at a step; see `EMStep`."""
 
-
-class _Attempt(eqx.Module):
     # How many attempts were made.
     number: Count
     done: Flag
@@ -225,6 +230,11 @@ class _Attempt(eqx.Module):
     pivot: Means
     is_near: PerComponentFlag
     expectation: Expectation
+
+    def after(self, expectation: Expectation, new: GaussianMixture) -> "Attempt":
+        """With the outcome of an E-step and an M-step."""
+        own = lambda attempt: (attempt.expectation, attempt.mixture)
+        return eqx.tree_at(own, self, (expectation, new))
 
 
 def _where(flag: Flag, yes: _Tree, no: _Tree) -> _Tree:

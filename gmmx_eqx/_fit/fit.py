@@ -1,4 +1,5 @@
 import functools as ft
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -15,9 +16,11 @@ from .._em import AbstractEM, Frozen
 from .._em.implicit import with_derivatives
 from .._mixture import as_plain_mixture, GaussianMixture, padding
 from .._priors import RidgeLike
+from .._sources import Blocks, check_blocks
 from . import hints
 from .driver import drive, pinned
 from .error import raise_unless_successful
+from .fit_blocks import check_enough, fit_blocks
 from .options import Options
 from .progress import AbstractProgress, report_to, Ticket
 from .solution import ending, in_unit, moved, Solution, with_components
@@ -26,7 +29,7 @@ from .solution import ending, in_unit, moved, Solution, with_components
 @hinted(hints.ONE)
 def fit(
     mixture: GaussianMixture,
-    x: DataLike,
+    x: DataLike | Blocks,
     *,
     sample_weight: SampleWeightLike | None = None,
     reg_covar: RidgeLike = None,
@@ -37,13 +40,15 @@ def fit(
     frozen: Frozen | None = None,
     throw: bool = True,
     progress: AbstractProgress | bool = False,
+    checkpoint: str | Path | None = None,
 ) -> Solution:
     """Fits a mixture to data by expectation-maximisation.
 
     **Arguments:**
 
     - `mixture`: where to start; it also says which covariance family to fit.
-    - `x`: the data, shape `(n_samples, n_features)`.
+    - `x`: the data, shape `(n_samples, n_features)`; or [`gmmx_eqx.blocks`][] of it,
+        which hold their own weights: each step is then a pass over them.
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
         feature, in squared data units, or a [`gmmx_eqx.extend.AbstractRidge`][]. A
@@ -64,12 +69,15 @@ def fit(
     - `progress`: whether to show a bar, which needs the extra `progress`, or a
         [`gmmx_eqx.extend.AbstractProgress`][] to be told of every step. Under `vmap` it
         is told of the lane that has taken the most.
+    - `checkpoint`: of a fit to blocks, the folder where every step is saved. The same
+        call goes on from there to the end that it would have had.
 
     **Returns:**
 
     A [`gmmx_eqx.Solution`][]. Its mixture and log-likelihood have derivatives in `x`,
     `sample_weight`, `reg_covar` and what is frozen, as the fixed point of EM: the
-    tighter `tol`, the better. Without convergence they are NaN.
+    tighter `tol`, the better. Without convergence they are NaN. Of blocks there are
+    none.
 
     **Raises:**
 
@@ -96,11 +104,6 @@ def fit(
         EM Algorithm. JRSS B 39(1), 1-38.
     """
     mixture = all_on_automatic_mesh(as_plain_mixture(mixture), "mixture")
-    x, weight = inputs.as_data(
-        x, sample_weight, n_features=mixture.n_features, like=mixture, fits=True
-    )
-    inputs.check_enough_samples(x, weight, mixture.n_components)
-    weight, unit = inputs.balance(weight)
     options = Options.create(
         mixture.n_features,
         reg_covar=reg_covar,
@@ -112,6 +115,22 @@ def fit(
     )
     if frozen is not None:
         frozen.check(mixture)
+    if isinstance(x, Blocks):
+        check_blocks(x, mixture.n_features, sample_weight)
+        check_enough(x, mixture.n_components)
+        run = ft.partial(fit_blocks, mixture, x, options, checkpoint)
+        solution = report_to(progress, "step", None, run)
+        return raise_unless_successful(solution, solution) if throw else solution
+    if checkpoint is not None:
+        raise ValueError(
+            "`checkpoint` is for `gmmx_eqx.blocks`: a fit to data in memory is one "
+            "program, which cannot be interrupted."
+        )
+    x, weight = inputs.as_data(
+        x, sample_weight, n_features=mixture.n_features, like=mixture, fits=True
+    )
+    inputs.check_enough_samples(x, weight, mixture.n_components)
+    weight, unit = inputs.balance(weight)
     x, weight = buckets.fill(x, weight, mixture, options)
     n_components = mixture.n_components
     if frozen is None and is_known(weight, options):

@@ -30,6 +30,7 @@ from .._core.processes import check_process
 from .._core.programs import program
 from .._core.weights import log_unit, unbalance, Unit
 from .._covariances import AbstractCovariances, log_density
+from .._sources import Block, Blocks, check_blocks, total_of
 from . import densities, padding, sampling
 from .hints import ATTRIBUTES
 
@@ -195,23 +196,30 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         return self._evaluate(x, densities.predict_proba)
 
     def score(
-        self, x: DataLike, sample_weight: SampleWeightLike | None = None
+        self, x: DataLike | Blocks, sample_weight: SampleWeightLike | None = None
     ) -> Scalar:
-        """The mean log-density of the samples, weighted with `sample_weight`."""
+        """The mean log-density of the samples, weighted with `sample_weight`; of
+        [`gmmx_eqx.blocks`][], too, as `aic`, `bic` and `icl`."""
         total, n_samples, _ = self._totals(x, sample_weight, densities.log_prob)
         return total / n_samples
 
-    def aic(self, x: DataLike, sample_weight: SampleWeightLike | None = None) -> Scalar:
+    def aic(
+        self, x: DataLike | Blocks, sample_weight: SampleWeightLike | None = None
+    ) -> Scalar:
         r"""Akaike's information criterion, $-2 \log L + 2 p$; lower is better."""
         total, _, unit = self._totals(x, sample_weight, densities.log_prob)
         return -2 * unbalance(total, unit) + 2 * self.n_parameters
 
-    def bic(self, x: DataLike, sample_weight: SampleWeightLike | None = None) -> Scalar:
+    def bic(
+        self, x: DataLike | Blocks, sample_weight: SampleWeightLike | None = None
+    ) -> Scalar:
         r"""The Bayesian information criterion, $-2 \log L + p \log n$ (Schwarz 1978);
         lower is better. $n$ is the sum of `sample_weight`."""
         return self._bayesian(*self._totals(x, sample_weight, densities.log_prob))
 
-    def icl(self, x: DataLike, sample_weight: SampleWeightLike | None = None) -> Scalar:
+    def icl(
+        self, x: DataLike | Blocks, sample_weight: SampleWeightLike | None = None
+    ) -> Scalar:
         """The integrated completed likelihood: BIC with every sample given to its most
         probable component, so that it also asks for separate clusters; lower is better.
 
@@ -277,12 +285,15 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
 
     def _totals(
         self,
-        x: DataLike,
+        x: DataLike | Blocks,
         sample_weight: SampleWeightLike | None,
         fn: Callable[..., PerDatum],
     ) -> tuple[Scalar, Scalar, Unit]:
         """The sums of log-densities and of weights, and the weights' unit."""
         self.check_one()
+        if isinstance(x, Blocks):
+            totals = self._totals_of_blocks(x, sample_weight, fn)
+            return *totals, inputs.balance(None)[1]
         x, weight = inputs.as_data(
             x, sample_weight, n_features=self.n_features, like=self
         )
@@ -291,6 +302,25 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         x, weight = buckets.fill(x, weight, mixture)
         mixture = padding.pad(mixture, x)
         return *weighted_sum(mixture, x, weight, fn), unit
+
+    def _totals_of_blocks(
+        self,
+        data: Blocks,
+        sample_weight: SampleWeightLike | None,
+        fn: Callable[..., PerDatum],
+    ) -> tuple[Scalar, Scalar]:
+        check_blocks(data, self.n_features, sample_weight)
+
+        def of_block(block: Block) -> tuple[Scalar, Scalar]:
+            x, weight = block.arrays
+            return weighted_sum(self, x, weight, fn)
+
+        total, n_samples = total_of(of_block, data)
+        if not np.isfinite(total):
+            for block in data:
+                data.check_finite(block)
+        dtype = self.means.dtype
+        return jnp.asarray(total, dtype), jnp.asarray(n_samples, dtype)
 
     def _bayesian(self, total: Scalar, n_samples: Scalar, unit: Unit) -> Scalar:
         # Arrays, so that it is one program for all mixtures.

@@ -19,7 +19,7 @@ from .._covariances import (
 )
 from .._initialisers import AbstractInitialiser
 from .._priors import AbstractRidge, as_ridge
-from .._sources import chunk_size, InMemory
+from .._sources import Blocks, check_blocks, chunk_size, DRAWN, InMemory
 from .estimate import estimate
 
 
@@ -89,6 +89,9 @@ def from_initialiser(
     sample_weight: Any,
 ) -> Parameters:
     check_instance(initialiser, AbstractInitialiser, "initialiser", "KMeans()")
+    if isinstance(x, Blocks):
+        check_blocks(x, x.shape[1], sample_weight)
+        x, sample_weight = x.draw(DRAWN, key)
     x, weight = inputs.as_data(x, sample_weight, fits=True)
     n_components = inputs.check_count(n_components, "n_components")
     key = as_key(key)

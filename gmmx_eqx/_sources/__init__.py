@@ -1,4 +1,13 @@
 from .abstract import AbstractSource as AbstractSource, Chunk as Chunk
+from .blocks import (
+    Block as Block,
+    Blocks as Blocks,
+    blocks as blocks,
+    check_blocks as check_blocks,
+    DRAWN as DRAWN,
+    map_blocks as map_blocks,
+    total_of as total_of,
+)
 from .memory import (
     chunk_size as chunk_size,
     InMemory as InMemory,

@@ -72,17 +72,40 @@ class InMemory(AbstractSource):
         largest = jnp.abs(pivot) + _fold(jnp.max, distance, x, weight)
         resolution = (0.5 * jnp.finfo(x.dtype).eps * largest) ** 2
 
+        per_feature = lambda row: jnp.expand_dims(row.T, (Axis.batch, Axis.components))
+        return cls.about(
+            x,
+            weight,
+            size,
+            per_feature(pivot),
+            per_feature(variances),
+            per_feature(resolution),
+            total,
+        )
+
+    @classmethod
+    def about(
+        cls,
+        x: Data,
+        weight: Float[Array, " batch"],
+        size: int,
+        pivot: PerFeature,
+        variances: PerFeature,
+        resolution: PerFeature,
+        total: Scalar,
+    ) -> "InMemory":
+        """Samples, of which those facts are known, about `pivot`."""
+        n_samples, n_features = x.shape
         padding = -n_samples % size
         weights = jnp.pad(weight, (0, padding)).reshape(-1, 1, size)
         rows = jnp.pad(x, ((0, padding), (0, 0))).reshape(-1, size, n_features)
-        columns = jnp.swapaxes(rows, 1, 2) - pivot.T[None]
-        per_feature = lambda row: jnp.expand_dims(row.T, (Axis.batch, Axis.components))
+        columns = jnp.swapaxes(rows, 1, 2) - pivot[0]
         return cls(
             columns=jnp.where(weights > 0, columns, 0),
             weights=weights[:, 0],
-            pivot=per_feature(pivot),
-            variances=per_feature(variances),
-            resolution=per_feature(resolution),
+            pivot=pivot,
+            variances=variances,
+            resolution=resolution,
             total=total,
         )
 

@@ -1,0 +1,81 @@
+"""Fits to blocks: the loop is on the host, and drives the solvers of any other fit."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._core import inputs
+from .._core.programs import program
+from .._em import AbstractEM, AbstractEMState
+from .._mixture import GaussianMixture
+from .._sources import Blocks
+from .checkpoint import Checkpoint
+from .driver import begin
+from .options import Options
+from .passes import Facts, step_over, turn
+from .progress import Ticket
+from .solution import ending, moved, Solution
+
+
+def fit_blocks(
+    mixture: GaussianMixture,
+    data: Blocks,
+    options: Options,
+    folder: str | Path | None,
+    ticket: Ticket | None,
+) -> Solution:
+    """A fit from a start, by a pass over the data for each step."""
+    dtype = inputs.widest([mixture.means, np.zeros(1, data.dtype)])
+    mixture = jax.tree.map(lambda leaf: leaf.astype(dtype), mixture)
+    mixture = options.as_start(mixture)
+    checkpoint = None
+    if folder is not None:
+        checkpoint = Checkpoint(Path(folder), mixture, data, options)
+    facts = Facts.of(data, dtype)
+    frozen, solver = options.frozen, options.solver
+    start = moved(mixture, -facts.pivot)
+    step = step_over(data, facts, start, options)
+    carry = start, _first_state(solver, start)
+    if checkpoint is not None:
+        carry = checkpoint.load(carry)
+    current, state = carry
+    while not bool(state.record.stop):
+        n_steps = state.record.n_steps
+        new, info = step(current if frozen is None else frozen.pin(current, start))
+        current, state = turn(solver, current, state, new, info)
+        if checkpoint is not None:
+            checkpoint.save((current, state))
+        if ticket is not None:
+            ticket.report(n_steps, state.record.log_likelihood)
+    return _solution(mixture, current, state, facts, options)
+
+
+@program()
+def _first_state(solver: AbstractEM, start: GaussianMixture) -> AbstractEMState:
+    return begin(solver, start)
+
+
+@program()
+def _solution(
+    start: GaussianMixture,
+    end: GaussianMixture,
+    state: AbstractEMState,
+    facts: Facts,
+    options: Options,
+) -> Solution:
+    count = jnp.asarray(start.n_components)
+    resolved = options.is_resolved(end)
+    result = ending(state, facts, None, count, resolved)
+    solution = Solution.from_state(end, state, facts, result)
+    return solution.pinned(options.frozen, start)
+
+
+def check_enough(data: Blocks, n_components: int) -> None:
+    """Raises a `ValueError` if there are fewer samples than components."""
+    if data.n_present < n_components:
+        raise ValueError(
+            f"{n_components} components need at least as many samples of positive "
+            f"weight; got {data.n_present}."
+        )

@@ -1,0 +1,357 @@
+"""Data on the host, or beyond it, read one block at a time."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any, NamedTuple, TYPE_CHECKING, TypeAlias
+
+import jax
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from .._core import inputs
+from .._core.aliases import Data
+from .._core.describe import as_key, describe
+from .._core.likes import KeyLike, SampleWeightLike
+from .readers import AbstractReader, reader_of
+
+
+# Of one block. As many samples as make a pass over it long enough to hide its start.
+_BLOCK_BYTES = 32 * 2**20
+# Of memory that JAX can use as it is.
+_ALIGNMENT = 64
+# How many blocks are read ahead.
+_AHEAD = 2
+# Of a random draw, from which fits start.
+DRAWN = 2**15
+
+
+# What is taken for blocks. Checked by hand: see `likes`.
+if TYPE_CHECKING:
+    BlocksLike: TypeAlias = "Blocks"
+else:
+    BlocksLike = Annotated[Any, ""]
+
+
+class Block(NamedTuple):
+    """Some of the samples, padded to the number that every block has.
+
+    **Attributes:**
+
+    - `number`: which block it is.
+    - `x`: shape `(rows, n_features)`; rows that are no samples are zero.
+    - `weight`: shape `(rows,)`; zero for rows that are no samples.
+    - `n_samples`: how many rows are samples, the first ones.
+    """
+
+    number: int
+    x: np.ndarray
+    weight: np.ndarray
+    n_samples: int
+
+    @property
+    def arrays(self) -> tuple[Data, Float[Array, " rows"]]:
+        """`x` and `weight` as JAX arrays."""
+        return jax.device_put((self.x, self.weight))
+
+
+class Blocks:
+    """Data that is read one block at a time, as often as it is needed; made by
+    [`gmmx_eqx.blocks`][].
+
+    Nothing but a few blocks is held in memory: the one that is computed with and those
+    that a thread reads ahead.
+
+    **Attributes:**
+
+    - `shape`: `(n_samples, n_features)`.
+    - `dtype`: the type that blocks are computed in.
+    - `rows`: how many samples each block has; the last one may have fewer.
+    """
+
+    def __init__(self, reader: AbstractReader, rows: int, weight: np.ndarray | None):
+        self._reader = reader
+        self._weight = weight
+        self.shape = reader.shape
+        self.dtype = np.dtype(reader.dtype)
+        self.rows = rows
+
+    def __repr__(self) -> str:
+        n_samples, n_features = self.shape
+        return (
+            f"Blocks: {n_samples} samples, {n_features} features, {self.dtype.name}, "
+            f"{len(self)} blocks of {self.rows}"
+        )
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        raise ValueError(
+            "Blocks are taken by `gmmx_eqx.fit`, by starts such as `from_k_means`, and "
+            "by `score`, `aic`, `bic` and `icl` of a mixture. Elsewhere use "
+            "`gmmx_eqx.map_blocks(fn, blocks)`, or a draw of the samples: "
+            "`x, weight = blocks.draw(10_000, key)`."
+        )
+
+    def __len__(self) -> int:
+        """How many blocks there are."""
+        return -(-self.shape[0] // self.rows)
+
+    @property
+    def n_present(self) -> int:
+        """How many samples have a positive weight."""
+        if self._weight is None:
+            return self.shape[0]
+        return int(np.count_nonzero(self._weight > 0))
+
+    def load(self, number: int) -> Block:
+        """One block, read now.
+
+        **Raises:**
+
+        `ValueError` if it does not have the shape it should, or holds no numbers.
+        """
+        n_samples, n_features = self.shape
+        if not 0 <= number < len(self):
+            raise IndexError(f"Block {number} of {len(self)}.")
+        start = number * self.rows
+        stop = min(start + self.rows, n_samples)
+        read = np.asarray(self._reader.read(start, stop))
+        if read.shape != (stop - start, n_features):
+            raise ValueError(
+                f"Block {number}, the samples {start} to {stop - 1}, has shape "
+                f"{read.shape}; expected {(stop - start, n_features)}."
+            )
+        if read.dtype.kind not in "fiub":
+            raise ValueError(f"Block {number} must hold numbers; got {read.dtype}.")
+        x = _aligned((self.rows, n_features), self.dtype)
+        with np.errstate(over="ignore"):
+            x[: stop - start] = read
+        x[stop - start :] = 0
+        weight = _aligned((self.rows,), self.dtype)
+        weight[: stop - start] = 1 if self._weight is None else self._weight[start:stop]
+        weight[stop - start :] = 0
+        return Block(number, x, weight, stop - start)
+
+    def check_finite(self, block: Block) -> None:
+        """Raises a `ValueError` that says where a sample of positive weight holds NaN
+        or infinity."""
+        bad = np.argwhere(~np.isfinite(block.x) & (block.weight > 0)[:, None])
+        if len(bad):
+            row, feature = bad[0].tolist()
+            sample = block.number * self.rows + row
+            raise ValueError(
+                f"Block {block.number} holds NaN or infinity: feature {feature} of its "
+                f"row {row}, which is sample {sample}. Drop or impute such samples, or "
+                "give them a weight of zero."
+            )
+
+    def __iter__(self) -> Iterator[Block]:
+        return self.ahead(_AHEAD)
+
+    def ahead(self, depth: int) -> Iterator[Block]:
+        """All blocks in order, `depth` of them read ahead by a thread."""
+        n_blocks = len(self)
+        # A thread, never a fork: JAX has threads of its own.
+        with ThreadPoolExecutor(1, "gmmx_eqx-blocks") as pool:
+            waiting = [pool.submit(self.load, i) for i in range(min(depth, n_blocks))]
+            for i in range(n_blocks):
+                if i + depth < n_blocks:
+                    waiting.append(pool.submit(self.load, i + depth))
+                yield waiting.pop(0).result() if waiting else self.load(i)
+
+    def draw(self, n_samples: int, key: KeyLike) -> tuple[np.ndarray, np.ndarray]:
+        """Random samples without replacement, in the order of the data, and their
+        weights: all of them if there are no more.
+
+        **Arguments:**
+
+        - `key`: a `jax.random` key.
+        """
+        total = self.shape[0]
+        seed = np.asarray(jr.key_data(as_key(key)), np.uint32)
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
+        if n_samples >= total:
+            chosen = np.arange(total)
+        else:
+            chosen = np.sort(rng.choice(total, n_samples, replace=False))
+        numbers, positions = np.divmod(chosen, self.rows)
+        xs, weights = [], []
+        for number in np.unique(numbers):
+            block = self.load(int(number))
+            own = positions[numbers == number]
+            xs.append(block.x[own])
+            weights.append(block.weight[own])
+        return np.concatenate(xs), np.concatenate(weights)
+
+    def fingerprint(self) -> str:
+        """A number that tells other data, and other blocks of the same data: of sizes
+        and of samples spread over all blocks, not of every number."""
+        digest = hashlib.sha256(repr((self.shape, self.dtype.str, self.rows)).encode())
+        n_samples = self.shape[0]
+        for start in np.unique(np.linspace(0, max(n_samples - 4, 0), 64).astype(int)):
+            read = np.asarray(
+                self._reader.read(int(start), min(int(start) + 4, n_samples))
+            )
+            digest.update(np.ascontiguousarray(read).tobytes())
+        if self._weight is not None:
+            digest.update(np.ascontiguousarray(self._weight).tobytes())
+        return digest.hexdigest()[:32]
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An empty array that JAX takes without a copy on a CPU."""
+    n_bytes = int(np.prod(shape)) * dtype.itemsize
+    buffer = np.empty(n_bytes + _ALIGNMENT, np.uint8)
+    offset = -buffer.ctypes.data % _ALIGNMENT
+    return buffer[offset : offset + n_bytes].view(dtype).reshape(shape)
+
+
+def total_of(fn: Callable[[Block], PyTree], data: Blocks) -> PyTree:
+    """The sum of `fn(block)` over all blocks, in float64: NumPy arrays."""
+    total = waiting = None
+    for block in data:
+        # The next block is computed while the last result is added.
+        found = fn(block)
+        if waiting is not None:
+            total = _add(total, waiting)
+        waiting = found
+    return _add(total, waiting)
+
+
+def _add(total: PyTree, term: PyTree) -> PyTree:
+    term = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), term)
+    return term if total is None else jax.tree.map(np.add, total, term)
+
+
+def map_blocks(
+    fn: Callable[[Data], Any], data: BlocksLike, out: Any = None
+) -> np.ndarray | None:
+    """`fn` of every block, such as `mixture.predict` or `mixture.log_prob`.
+
+    **Arguments:**
+
+    - `fn`: from samples, shape `(rows, n_features)`, to an array with a row for each.
+    - `data`: [`gmmx_eqx.blocks`][] of the samples.
+    - `out`: what the rows are written to, block by block, as `out[start:stop] = rows`:
+        a NumPy array or memory map, a data set of h5py or zarr.
+
+    **Returns:**
+
+    All rows as one NumPy array; `None` if `out` is given.
+
+    **Raises:**
+
+    `ValueError` if `data` is not blocks, or `out` or what `fn` returns has another
+    number of rows.
+
+    **Example:**
+
+    ```python
+    mixture = gx.GaussianMixture.create(n_components=2, n_features=3)
+    data = gx.blocks(np.zeros((10, 3)), rows=4)
+    print(gx.map_blocks(mixture.predict, data).shape)
+    ```
+
+    ```text
+    (10,)
+    ```
+    """
+    if not isinstance(data, Blocks):
+        raise ValueError(
+            f"`data` must be `gmmx_eqx.blocks(...)`; got {describe(data)}."
+        )
+    n_samples = data.shape[0]
+    if out is not None and out.shape[0] != n_samples:
+        raise ValueError(
+            f"`out` must have one row per sample, {n_samples}; got shape {out.shape}."
+        )
+    found = []
+    for block in data:
+        rows = np.asarray(fn(block.arrays[0]))
+        if rows.ndim == 0 or rows.shape[0] != data.rows:
+            raise ValueError(
+                "`fn` must return one row per sample; of samples of shape "
+                f"{block.x.shape} it returned shape {rows.shape}."
+            )
+        rows = rows[: block.n_samples]
+        if out is None:
+            found.append(rows)
+        else:
+            start = block.number * data.rows
+            out[start : start + block.n_samples] = rows
+    return np.concatenate(found) if out is None else None
+
+
+def blocks(
+    x: Any,
+    rows: int | None = None,
+    *,
+    sample_weight: SampleWeightLike | None = None,
+) -> Blocks:
+    """Data of any size, of which fits and mixtures read one block at a time.
+
+    **Arguments:**
+
+    - `x`: anything with a `shape` of `(n_samples, n_features)`, a `dtype` and slices of
+        samples: a `numpy.memmap`, a data set of h5py, zarr or netCDF, an array of dask;
+        or a data frame; or a `pyarrow.parquet.ParquetFile`. Or a list of such parts.
+    - `rows`: how many samples to take at a time; as many as have 32 MiB if not given.
+        Memory is that of about four blocks.
+    - `sample_weight`: shape `(n_samples,)`, in memory.
+
+    **Returns:**
+
+    A [`gmmx_eqx.extend.Blocks`][].
+
+    **Raises:**
+
+    `ValueError` if the data is not of two axes, is empty, can be read only once, or
+    does not know how many samples it has; if the weights do not fit.
+
+    **Example:**
+
+    ```python
+    x = np.random.default_rng(0).normal(size=(1000, 2))
+    print(gx.blocks(x, rows=300))
+    ```
+
+    ```text
+    Blocks: 1000 samples, 2 features, float32, 4 blocks of 300
+    ```
+    """
+    reader = reader_of(x)
+    n_samples, n_features = reader.shape
+    if n_samples == 0 or n_features == 0:
+        raise ValueError(f"`x` is empty: its shape is {reader.shape}.")
+    if rows is None:
+        size = n_features * np.dtype(reader.dtype).itemsize
+        rows = reader.rows or max(_BLOCK_BYTES // size, 1)
+    rows = min(inputs.check_count(rows, "rows"), n_samples)
+    weight = None
+    if sample_weight is not None:
+        weight = np.asarray(inputs.as_numbers(sample_weight, "sample_weight"))
+        if weight.shape != (n_samples,):
+            raise ValueError(
+                f"`sample_weight` must have one number per sample, shape "
+                f"{(n_samples,)}; got {weight.shape}."
+            )
+        weight = weight.astype(reader.dtype)
+        if not (np.all(np.isfinite(weight)) and np.all(weight >= 0)):
+            raise ValueError("`sample_weight` must be finite and not negative.")
+        if not np.any(weight > 0):
+            raise ValueError("`sample_weight` must not be zero for all samples.")
+    return Blocks(reader, rows, weight)
+
+
+def check_blocks(data: Blocks, n_features: int, sample_weight: Any) -> None:
+    """Raises a `ValueError` unless blocks have as many features as a mixture, and no
+    weights are given beside them."""
+    if sample_weight is not None:
+        raise ValueError(
+            "Blocks hold their own weights: `gmmx_eqx.blocks(x, sample_weight=...)`."
+        )
+    if data.shape[1] != n_features:
+        raise ValueError(
+            f"The blocks have {data.shape[1]} features, but the mixture has "
+            f"{n_features}."
+        )

@@ -1,0 +1,199 @@
+"""Ways to read some samples of data that need not be in memory."""
+
+import abc
+import bisect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from .._core.describe import describe
+
+
+class AbstractReader(abc.ABC):
+    """Samples that can be read in any order, and again.
+
+    **Attributes:**
+
+    - `shape`: `(n_samples, n_features)`.
+    - `dtype`: the type that they are computed in.
+    - `rows`: how many samples it is natural to read at once, or `None`.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype
+    rows: int | None = None
+
+    @abc.abstractmethod
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """The samples from `start` to before `stop`."""
+
+
+class _Slices(AbstractReader):
+    """An object with `shape`, `dtype` and slices."""
+
+    def __init__(self, x: Any):
+        self._x = x
+        self.shape = _checked_shape(x.shape)
+        self.dtype = _float_of(x.dtype)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return np.asarray(self._x[start:stop])
+
+
+class _Dask(_Slices):
+    """A dask array, which computes what is asked for."""
+
+    def __init__(self, x: Any):
+        super().__init__(x)
+        self.rows = max(x.chunks[0])
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return np.asarray(self._x[start:stop].compute())
+
+
+class _Frame(AbstractReader):
+    """A data frame that narwhals knows."""
+
+    def __init__(self, frame: Any):
+        self._frame = frame
+        self.shape = _checked_shape(frame.shape)
+        self.dtype = _float_of(np.asarray(frame[:1].to_numpy()).dtype)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return np.asarray(self._frame[start:stop].to_numpy())
+
+
+class _Parquet(AbstractReader):
+    """A `pyarrow.parquet.ParquetFile`, by its row groups."""
+
+    def __init__(self, file: Any):
+        self._file = file
+        sizes = [
+            file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)
+        ]
+        self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
+        self.shape = (int(self._starts[-1]), len(file.schema_arrow.names))
+        kinds = [kind.to_pandas_dtype() for kind in file.schema_arrow.types]
+        self.dtype = max(map(_float_of, kinds), key=lambda kind: kind.itemsize)
+        self._last: tuple[int, np.ndarray] | None = None
+
+    def _group(self, number: int) -> np.ndarray:
+        # Blocks that are read in order ask for a group several times.
+        if self._last is None or self._last[0] != number:
+            table = self._file.read_row_group(number)
+            columns = [column.to_numpy() for column in table.columns]
+            self._last = number, np.stack(columns, axis=1)
+        return self._last[1]
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        first = bisect.bisect_right(self._starts, start) - 1
+        parts = []
+        while start < stop:
+            end = min(stop, int(self._starts[first + 1]))
+            offset = int(self._starts[first])
+            parts.append(self._group(first)[start - offset : end - offset])
+            start, first = end, first + 1
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class _Parts(AbstractReader):
+    """Several readers, one after the other."""
+
+    def __init__(self, readers: Sequence[AbstractReader]):
+        self._readers = readers
+        if not readers:
+            raise ValueError("`x` must have at least one part; it is empty.")
+        widths = {reader.shape[1] for reader in readers}
+        if len(widths) != 1:
+            raise ValueError(
+                "All parts must have as many features; got "
+                f"{', '.join(str(reader.shape[1]) for reader in readers[:6])}."
+            )
+        sizes = [reader.shape[0] for reader in readers]
+        self._starts = [0, *np.cumsum(sizes).tolist()]
+        self.shape = (self._starts[-1], widths.pop())
+        self.dtype = max((r.dtype for r in readers), key=lambda kind: kind.itemsize)
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return np.concatenate(list(self._parts(start, stop)))
+
+    def _parts(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        number = bisect.bisect_right(self._starts, start) - 1
+        while start < stop:
+            end = min(stop, self._starts[number + 1])
+            offset = self._starts[number]
+            if end > start:
+                yield self._readers[number].read(start - offset, end - offset)
+            start, number = end, number + 1
+
+
+def reader_of(x: Any) -> AbstractReader:
+    """A way to read data of any supported kind.
+
+    **Raises:**
+
+    `ValueError` for what cannot be read in any order.
+    """
+    if isinstance(x, list | tuple):
+        return _Parts([reader_of(part) for part in x])
+    module = type(x).__module__.partition(".")[0]
+    if module == "pyarrow" and hasattr(x, "read_row_group"):
+        return _Parquet(x)
+    if module == "dask" and hasattr(x, "chunks"):
+        if any(np.isnan(size) for size in x.chunks[0]):
+            raise ValueError(
+                "The sizes of the dask array's chunks are not known. Use "
+                "`x.compute_chunk_sizes()` first."
+            )
+        return _Dask(x)
+    frame = _as_frame(x)
+    if frame is not None:
+        return _Frame(frame)
+    if isinstance(x, jax.Array | np.ndarray) or (
+        hasattr(x, "shape") and hasattr(x, "dtype") and hasattr(x, "__getitem__")
+    ):
+        return _Slices(x)
+    if isinstance(x, Iterator):
+        raise ValueError(
+            "`x` can be read only once, but a fit takes several passes. Give an object "
+            "with `shape`, `dtype` and slices, or a list of arrays."
+        )
+    raise ValueError(
+        "`x` must be an object with `shape`, `dtype` and slices, a data frame, a "
+        f"`pyarrow.parquet.ParquetFile`, or a list of such parts; got {describe(x)}."
+    )
+
+
+def _as_frame(x: Any) -> Any:
+    if not (hasattr(x, "columns") and hasattr(x, "shape")):
+        return None
+    try:
+        import narwhals
+    except ImportError as error:
+        raise ImportError(
+            "Blocks of a data frame need narwhals: `pip install "
+            "'gmmx_eqx[blocks]'`. Or give `frame.to_numpy()`."
+        ) from error
+    return narwhals.from_native(x, eager_only=True)
+
+
+def _checked_shape(shape: Any) -> tuple[int, int]:
+    if len(shape) != 2:
+        raise ValueError(
+            f"`x` must have shape (n_samples, n_features); got {tuple(shape)}."
+        )
+    return int(shape[0]), int(shape[1])
+
+
+def _float_of(dtype: Any) -> np.dtype:
+    """float32 and float64 as they are, as far as JAX's x64 mode lets it; float16 as
+    float32; other numbers as JAX's default float."""
+    dtype = np.dtype(dtype)
+    if dtype.kind not in "fiub":
+        raise ValueError(f"`x` must hold numbers; its dtype is {dtype}.")
+    if dtype.kind != "f":
+        return np.dtype(jax.dtypes.canonicalize_dtype(float))
+    wide = np.float64 if dtype.itemsize >= 8 else np.float32
+    return np.dtype(jax.dtypes.canonicalize_dtype(wide))
