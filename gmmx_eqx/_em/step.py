@@ -58,8 +58,8 @@ class EMStep(eqx.Module):
     - `reg_covar`: added to the diagonal, shape `(1, 1, features, 1)`.
     - `frozen`: which parameters stay as they are, or `None`.
     - `equal_weights`: whether all components of the new mixture get the same weight,
-        but for those that are empty. The likelihood never falls from a mixture that
-        has equal weights, too.
+        but for those that are empty. The likelihood never falls if the mixture before
+        the step has equal weights, too.
     """
 
     e_step: AbstractEStep

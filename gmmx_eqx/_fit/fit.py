@@ -62,7 +62,7 @@ def fit(
         ends with the status `component_unresolved`.
     - `equal_weights`: whether all components have the same weight, which then is no
         parameter; the start's are made equal first. Components that begin with a
-        weight of zero keep it.
+        weight of zero keep it. Not together with `Frozen.weights`.
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are.
     - `throw`: whether to raise if the fit does not converge. If not, look at `result`.
         Must be `False` under `vmap`, where one lane's end is not the other lanes'.
