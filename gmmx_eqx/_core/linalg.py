@@ -25,6 +25,28 @@ def transpose(x: Float[Array, "... i j"]) -> Float[Array, "... j i"]:
     return jnp.swapaxes(x, -1, -2)
 
 
+@jax.custom_jvp
+def residuals(
+    columns: Float[Array, "*_lead d n"], means: Float[Array, "*_more d one=1"]
+) -> Float[Array, "*_both d n"]:
+    """`columns - means`.
+
+    Its derivative is written out as an array of its own: where a product of several
+    matrices has a broadcast operand, which the change of the means alone would be,
+    jaxlib 0.10.2 reads beyond its end on a CPU.
+    """
+    return columns - means
+
+
+@residuals.defjvp
+def _residuals_jvp(primals, tangents):
+    columns, means = primals
+    d_columns, d_means = tangents
+    out = columns - means
+    # Not folded away: zero times a number that is not finite is not zero.
+    return out, 0 * out + (d_columns - d_means)
+
+
 def symmetrise(values: Float[Array, "... d d"]) -> Float[Array, "... d d"]:
     # (r x) xᵀ rounds its two triangles differently.
     return 0.5 * (values + transpose(values))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .._core import sums
+from .._core import linalg, sums
 from .._core.aliases import Columns, Pivot, Rows
 from .._core.axes import as_columns, Axis
 from .._moments import Moments
@@ -35,7 +35,7 @@ def moments_about(
 
     def whole(columns: Columns, resp: Rows) -> Moments:
         # Arithmetic on columns, which fill the vector units.
-        residuals = as_columns(columns[None, None] - pivot)
+        residuals = as_columns(linalg.residuals(columns[None, None], pivot))
         return covariances.moments(residuals, as_columns(resp[None, :, None]))
 
     n_features, n_samples = columns.shape
@@ -50,7 +50,7 @@ def moments_about(
     # Samples are put in order before they are copied for every component.
     by_part = jnp.swapaxes(sums.split(columns, parts), 0, 1)
     about = jnp.broadcast_to(pivot[0], (n_components, n_features, 1))
-    residuals = by_part[None] - about[:, None]
+    residuals = linalg.residuals(by_part[None], about[:, None])
     residuals = residuals.reshape(1, n_components * parts, n_features, -1)
     resp_by_part = sums.split(resp, parts).reshape(1, n_components * parts, 1, -1)
     found = repeat_components(covariances, parts).moments(

@@ -94,7 +94,7 @@ class Triangular(AbstractWhitening):
         # The residual first, the product after: the difference of two products would
         # lose the digits of far-away means.
         if x.shape[Axis.features] < _MANY:
-            return _sum_of_squares(self.whiten(as_columns(x) - means))
+            return _sum_of_squares(self.whiten(linalg.residuals(as_columns(x), means)))
         rows = x[None, None, :, 0, :, 0] - linalg.transpose(means)
         whitened = linalg.matmul(rows, self.upper)
         return linalg.transpose(jnp.sum(whitened**2, axis=-1, keepdims=True))
@@ -141,7 +141,7 @@ class Diagonal(AbstractWhitening):
         return self.scale * (self.scale * columns)
 
     def squared_distance(self, x: Samples, means: Means) -> PerColumn:
-        return _sum_of_squares(self.whiten(as_columns(x) - means))
+        return _sum_of_squares(self.whiten(linalg.residuals(as_columns(x), means)))
 
     @property
     def log_det(self) -> LogDet:
@@ -186,7 +186,7 @@ class Substitution(AbstractWhitening):
         return jnp.flip(solve_lower(mirrored, whitened), -2)
 
     def squared_distance(self, x: Samples, means: Means) -> PerColumn:
-        return _sum_of_squares(self.whiten(as_columns(x) - means))
+        return _sum_of_squares(self.whiten(linalg.residuals(as_columns(x), means)))
 
     @property
     def log_det(self) -> LogDet:

@@ -192,7 +192,7 @@ class _Near(eqx.Module):
 
         def put(some: _Part, block: _Part, joint: Rows) -> Rows:
             columns = block.take(chunk.columns, 1)[None, None]
-            residuals = columns - some.of(mixture.means)
+            residuals = linalg.residuals(columns, some.of(mixture.means))
             whitened = some.of(self.whitening).whiten(residuals)
             distance = jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
             rows = (some.of(constants) - 0.5 * distance)[0, :, 0]

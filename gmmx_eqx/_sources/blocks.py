@@ -1,9 +1,10 @@
 """Data on the host, or beyond it, read one block at a time."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, NamedTuple, TYPE_CHECKING, TypeAlias
+from typing import Annotated, Any, TYPE_CHECKING, TypeAlias
 
 import jax
 import jax.random as jr
@@ -34,7 +35,8 @@ else:
     BlocksLike = Annotated[Any, ""]
 
 
-class Block(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Block:
     """Some of the samples, padded to the number that every block has.
 
     **Attributes:**
