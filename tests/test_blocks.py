@@ -204,7 +204,7 @@ def test_how_far_ahead_does_not_matter():
     x = make_x()
     data = gx.blocks(x, rows=ROWS)
     for depth in (1, 2, 50):
-        found = [block.x.copy() for block in data.ahead(depth)]
+        found = [block.x.copy() for block in data.ahead(data.load, depth)]
         assert len(found) == len(data)
         for number, block in enumerate(found):
             np.testing.assert_array_equal(block, data.load(number).x)

@@ -15,7 +15,7 @@ from .._em import AbstractEM, AbstractEMState, Complete, EMStep, Expectation, St
 from .._em.e_step import AbstractEStep
 from .._em.step import Attempt
 from .._mixture import GaussianMixture
-from .._sources import AbstractSource, Block, Blocks, chunk_size, InMemory, total_of
+from .._sources import AbstractSource, Blocks, InMemory, size_of_chunks, total_of
 from .options import Options
 
 
@@ -54,6 +54,12 @@ class Facts(AbstractSource):
             as_feature(square / count),
             as_feature(resolution),
             jnp.asarray(count, dtype),
+        )
+
+    def source(self, columns: Array, weights: Array) -> InMemory:
+        """One block of the samples, of which the rest is known."""
+        return InMemory(
+            columns, weights, self.pivot, self.variances, self.resolution, self.total
         )
 
     def reduce(self, fn: Callable[..., Any], *extras: Any) -> Any:
@@ -102,7 +108,7 @@ class BlockStep:
     """A step of EM over blocks, on the host: the same as [`gmmx_eqx.extend.EMStep`][]'s
     over data in memory, but for rounding. Sums over blocks are in float64."""
 
-    def __init__(self, step: EMStep, facts: Facts, data: Blocks, size: int | None):
+    def __init__(self, step: EMStep, facts: Facts, data: Blocks, size: int):
         self._step = step
         self._facts = facts
         self._data = data
@@ -120,13 +126,15 @@ class BlockStep:
         return looked.mixture, _info(step, mixture, looked)
 
     def _expect(self, *args: Any) -> Expectation:
-        facts = self._facts
+        facts, data = self._facts, self._data
 
-        def of_block(block: Block) -> Expectation:
-            return _expect(self._size, facts, *block.arrays, *args)
+        def of_block(block: tuple[np.ndarray, np.ndarray]) -> Expectation:
+            columns, weights = jax.device_put(block)
+            return _expect(facts.source(columns, weights), *args)
 
+        load = lambda number: data.columns(number, facts.pivot, self._size)
+        total = total_of(of_block, data.ahead(load))
         dtype = facts.pivot.dtype
-        total = total_of(of_block, self._data)
         return jax.tree.map(lambda leaf: jnp.asarray(leaf.astype(dtype)), total)
 
 
@@ -140,42 +148,30 @@ def step_over(
         options.frozen,
         options.equal_weights,
     )
-    return BlockStep(step, facts, data, options.samples_per_chunk)
+    size = options.samples_per_chunk or _size(data)
+    return BlockStep(step, facts, data, min(size, data.rows))
+
+
+def _size(data: Blocks) -> int:
+    """How many samples of a block to take at once, as in memory."""
+    return size_of_chunks(data.rows, data.shape[1], data.dtype.itemsize)
 
 
 def _is_packed(mixture: GaussianMixture, facts: Facts) -> bool:
-    nothing = jnp.zeros((1, facts.n_features), facts.pivot.dtype)
-    source = _source(facts, nothing, jnp.ones_like(nothing[:, 0]))
+    nothing = jnp.zeros((1, facts.n_features, 1), facts.pivot.dtype)
+    source = facts.source(nothing, nothing[:, 0])
     return Complete.create(source, mixture.covariances).packing is not None
 
 
-def _source(
-    facts: Facts, x: Data, weight: Float[Array, " batch"], size: int | None = None
-) -> InMemory:
-    dtype = facts.pivot.dtype
-    return InMemory.about(
-        x.astype(dtype),
-        weight.astype(dtype),
-        chunk_size(x) if size is None else size,
-        facts.pivot,
-        facts.variances,
-        facts.resolution,
-        facts.total,
-    )
-
-
-@program(lambda size, facts, x, weight, mixture, *_: mixture.n_components * x.size)
+@program(lambda source, mixture, *_: mixture.n_components * source.columns.size)
 def _expect(
-    size: int | None,
-    facts: Facts,
-    x: Data,
-    weight: Float[Array, " batch"],
+    source: InMemory,
     mixture: GaussianMixture,
     whitening: AbstractWhitening,
     pivot: Means,
     is_near: PerComponentFlag,
 ) -> Expectation:
-    e_step = Complete.create(_source(facts, x, weight, size), mixture.covariances)
+    e_step = Complete.create(source, mixture.covariances)
     return e_step.expect(mixture, whitening, pivot, is_near)
 
 

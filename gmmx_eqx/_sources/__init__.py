@@ -12,4 +12,5 @@ from .memory import (
     chunk_size as chunk_size,
     InMemory as InMemory,
     reduce_parts as reduce_parts,
+    size_of_chunks as size_of_chunks,
 )

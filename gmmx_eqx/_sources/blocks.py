@@ -2,9 +2,9 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, TYPE_CHECKING, TypeAlias
+from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 
 import jax
 import jax.random as jr
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from .._core import inputs
-from .._core.aliases import Data
+from .._core.aliases import Data, PerFeature
 from .._core.describe import as_key, describe
 from .._core.likes import KeyLike, SampleWeightLike
 from .readers import AbstractReader, reader_of
@@ -27,6 +27,10 @@ _AHEAD = 2
 # Of a random draw, from which fits start.
 DRAWN = 2**15
 
+
+_Loaded = TypeVar("_Loaded")
+# Samples and weights of a block.
+Columns: TypeAlias = tuple[np.ndarray, np.ndarray]
 
 # What is taken for blocks. Checked by hand: see `likes`.
 if TYPE_CHECKING:
@@ -112,6 +116,54 @@ class Blocks:
 
         `ValueError` if it does not have the shape it should, or holds no numbers.
         """
+        read, own = self._read(number)
+        n_read = len(read)
+        x = _aligned((self.rows, self.shape[1]), self.dtype)
+        with np.errstate(over="ignore"):
+            x[:n_read] = read
+        x[n_read:] = 0
+        weight = _aligned((self.rows,), self.dtype)
+        weight[:n_read] = own
+        weight[n_read:] = 0
+        return Block(number, x, weight, n_read)
+
+    def columns(self, number: int, pivot: PerFeature, size: int) -> Columns:
+        """One block in the layout of [`gmmx_eqx.extend.InMemory`][]: NumPy arrays of
+        shapes `(chunks, features, size)`, about `pivot` and in its type, and `(chunks,
+        size)`.
+
+        On a CPU, XLA takes three times as long for this change of the layout.
+        """
+        read, own = self._read(number)
+        n_read, n_features = read.shape
+        dtype = np.dtype(pivot.dtype)
+        n_chunks = -(-self.rows // size)
+        columns = _aligned((n_chunks, n_features, size), dtype)
+        weights = _aligned((n_chunks, size), dtype)
+        flat = weights.reshape(-1)
+        flat[:n_read] = own
+        flat[n_read:] = 0
+        about = np.asarray(pivot).reshape(n_features, 1)
+        whole = n_read // size
+        with np.errstate(over="ignore", invalid="ignore"):
+            chunks = read[: whole * size].reshape(whole, size, n_features)
+            np.subtract(
+                chunks.swapaxes(1, 2), about, out=columns[:whole], casting="unsafe"
+            )
+            rest = read[whole * size :].T
+            columns[whole:] = 0
+            if rest.size:
+                n_rest = rest.shape[1]
+                np.subtract(
+                    rest, about, out=columns[whole, :, :n_rest], casting="unsafe"
+                )
+        if self._weight is not None:
+            columns *= (weights > 0)[:, None]
+            np.nan_to_num(columns, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        return columns, weights
+
+    def _read(self, number: int) -> tuple[np.ndarray, Any]:
+        """The samples of a block as they are, and their weights."""
         n_samples, n_features = self.shape
         if not 0 <= number < len(self):
             raise IndexError(f"Block {number} of {len(self)}.")
@@ -125,14 +177,7 @@ class Blocks:
             )
         if read.dtype.kind not in "fiub":
             raise ValueError(f"Block {number} must hold numbers; got {read.dtype}.")
-        x = _aligned((self.rows, n_features), self.dtype)
-        with np.errstate(over="ignore"):
-            x[: stop - start] = read
-        x[stop - start :] = 0
-        weight = _aligned((self.rows,), self.dtype)
-        weight[: stop - start] = 1 if self._weight is None else self._weight[start:stop]
-        weight[stop - start :] = 0
-        return Block(number, x, weight, stop - start)
+        return read, 1 if self._weight is None else self._weight[start:stop]
 
     def check_finite(self, block: Block) -> None:
         """Raises a `ValueError` that says where a sample of positive weight holds NaN
@@ -148,18 +193,21 @@ class Blocks:
             )
 
     def __iter__(self) -> Iterator[Block]:
-        return self.ahead(_AHEAD)
+        return self.ahead(self.load)
 
-    def ahead(self, depth: int) -> Iterator[Block]:
-        """All blocks in order, `depth` of them read ahead by a thread."""
+    def ahead(
+        self, load: Callable[[int], _Loaded], depth: int = _AHEAD
+    ) -> Iterator[_Loaded]:
+        """`load` of the number of every block in order, by a thread that is `depth`
+        blocks ahead."""
         n_blocks = len(self)
         # A thread, never a fork: JAX has threads of its own.
         with ThreadPoolExecutor(1, "gmmx_eqx-blocks") as pool:
-            waiting = [pool.submit(self.load, i) for i in range(min(depth, n_blocks))]
+            waiting = [pool.submit(load, i) for i in range(min(depth, n_blocks))]
             for i in range(n_blocks):
                 if i + depth < n_blocks:
-                    waiting.append(pool.submit(self.load, i + depth))
-                yield waiting.pop(0).result() if waiting else self.load(i)
+                    waiting.append(pool.submit(load, i + depth))
+                yield waiting.pop(0).result() if waiting else load(i)
 
     def draw(self, n_samples: int, key: KeyLike) -> tuple[np.ndarray, np.ndarray]:
         """Random samples without replacement, in the order of the data, and their
@@ -208,10 +256,10 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return buffer[offset : offset + n_bytes].view(dtype).reshape(shape)
 
 
-def total_of(fn: Callable[[Block], PyTree], data: Blocks) -> PyTree:
+def total_of(fn: Callable[[_Loaded], PyTree], loaded: Iterable[_Loaded]) -> PyTree:
     """The sum of `fn(block)` over all blocks, in float64: NumPy arrays."""
     total = waiting = None
-    for block in data:
+    for block in loaded:
         # The next block is computed while the last result is added.
         found = fn(block)
         if waiting is not None:

@@ -72,40 +72,17 @@ class InMemory(AbstractSource):
         largest = jnp.abs(pivot) + _fold(jnp.max, distance, x, weight)
         resolution = (0.5 * jnp.finfo(x.dtype).eps * largest) ** 2
 
-        per_feature = lambda row: jnp.expand_dims(row.T, (Axis.batch, Axis.components))
-        return cls.about(
-            x,
-            weight,
-            size,
-            per_feature(pivot),
-            per_feature(variances),
-            per_feature(resolution),
-            total,
-        )
-
-    @classmethod
-    def about(
-        cls,
-        x: Data,
-        weight: Float[Array, " batch"],
-        size: int,
-        pivot: PerFeature,
-        variances: PerFeature,
-        resolution: PerFeature,
-        total: Scalar,
-    ) -> "InMemory":
-        """Samples, of which those facts are known, about `pivot`."""
-        n_samples, n_features = x.shape
         padding = -n_samples % size
         weights = jnp.pad(weight, (0, padding)).reshape(-1, 1, size)
         rows = jnp.pad(x, ((0, padding), (0, 0))).reshape(-1, size, n_features)
-        columns = jnp.swapaxes(rows, 1, 2) - pivot[0]
+        columns = jnp.swapaxes(rows, 1, 2) - pivot.T[None]
+        per_feature = lambda row: jnp.expand_dims(row.T, (Axis.batch, Axis.components))
         return cls(
             columns=jnp.where(weights > 0, columns, 0),
             weights=weights[:, 0],
-            pivot=pivot,
-            variances=variances,
-            resolution=resolution,
+            pivot=per_feature(pivot),
+            variances=per_feature(variances),
+            resolution=per_feature(resolution),
             total=total,
         )
 
@@ -192,9 +169,15 @@ def _take(tree: PyTree, index: int) -> PyTree:
 
 def chunk_size(x: Data, largest: int = _LARGEST) -> int:
     """How many samples to take at once: a power of two, or all of a small data set."""
-    n_samples, n_features = x.shape
+    return size_of_chunks(*x.shape, x.dtype.itemsize, largest)
+
+
+def size_of_chunks(
+    n_samples: int, n_features: int, itemsize: int, largest: int = _LARGEST
+) -> int:
+    """The same, of data of that size."""
     packed_length = n_features * (n_features + 1) // 2 + n_features + 1
-    bytes_per_sample = packed_length * x.dtype.itemsize
+    bytes_per_sample = packed_length * itemsize
     size = chunks.length(bytes_per_sample, _CHUNK_BYTES, _SMALLEST, largest)
     # One chunk is cheapest: up to twice the size, do not split.
     return n_samples if n_samples <= 2 * size else size
