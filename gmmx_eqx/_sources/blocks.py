@@ -79,9 +79,9 @@ class Blocks:
     def __init__(self, reader: AbstractReader, rows: int, weight: np.ndarray | None):
         self._reader = reader
         self._weight = weight
-        self.shape = reader.shape
-        self.dtype = np.dtype(reader.dtype)
-        self.rows = rows
+        self.shape: tuple[int, int] = reader.shape
+        self.dtype: np.dtype[Any] = np.dtype(reader.dtype)
+        self.rows: int = rows
 
     def __repr__(self) -> str:
         n_samples, n_features = self.shape

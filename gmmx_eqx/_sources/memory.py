@@ -169,7 +169,8 @@ def _take(tree: PyTree, index: int) -> PyTree:
 
 def chunk_size(x: Data, largest: int = _LARGEST) -> int:
     """How many samples to take at once: a power of two, or all of a small data set."""
-    return size_of_chunks(*x.shape, x.dtype.itemsize, largest)
+    n_samples, n_features = x.shape
+    return size_of_chunks(n_samples, n_features, x.dtype.itemsize, largest)
 
 
 def size_of_chunks(
