@@ -326,3 +326,26 @@ def test_squarem_ends_in_the_family(model):
     assert abs(end.log_likelihood - ENDS[model][1]) < (1e-5 if exact else 2e-3)
     covariances = end.mixture.covariances
     type(covariances).from_squeezed(covariances.values_squeezed)
+
+
+@pytest.mark.x64
+@pytest.mark.parametrize("model", ["VVE", "EEV"])
+def test_second_derivatives(model):
+    """Of a fit, against differences of the first ones."""
+    x = jnp.asarray(make_data(90, 2, seed=1))
+    labels = gx.GaussianMixture.from_k_means(x, 3, key=jax.random.key(0)).predict(x)
+    start = gx.GaussianMixture.from_labels(
+        x, np.asarray(labels), 3, covariance_type=model
+    )
+    change = jnp.asarray(np.random.default_rng(0).normal(size=x.shape))
+    solver = gx.EM(tol=1e-13, max_steps=20_000)
+
+    def fn(t):
+        mixture = gx.fit(start, x + t * change, solver=solver).mixture
+        return jnp.sum(jnp.sin(mixture.covariances.dense(2)))
+
+    slope = jax.grad(fn)
+    got = float(jax.jvp(slope, (0.0,), (1.0,))[1])
+    h = 1e-4
+    expected = float(slope(h) - slope(-h)) / (2 * h)
+    assert abs(got - expected) < 1e-3 * abs(expected)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from . import linalg
+from .cholesky import inverse_cholesky
 
 
 Matrices: TypeAlias = Float[Array, "1 components d d"]
@@ -170,6 +171,16 @@ def from_axes(diagonal: Float[Array, "1 _ d 1"], axes: Axes) -> Matrices:
     """Matrices from their diagonal in these axes; either can be the same for all."""
     product = linalg.matmul(axes * linalg.transpose(diagonal), linalg.transpose(axes))
     return linalg.symmetrise(product)
+
+
+def rotation(angles: Axes) -> Axes:
+    r"""Cayley's $(1 - X/2)^{-1} (1 + X/2)$ of an antisymmetric matrix, about $1 + X$:
+    orthogonal, with all its derivatives."""
+    half = 0.5 * angles
+    eye = jnp.eye(half.shape[-1], dtype=half.dtype)[None, None]
+    u = inverse_cholesky(eye - linalg.matmul(half, half))
+    inverse = linalg.matmul(u, linalg.transpose(u))
+    return linalg.matmul(linalg.matmul(eye + half, eye + half), inverse)
 
 
 def _sweep(

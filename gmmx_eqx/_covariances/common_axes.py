@@ -17,6 +17,7 @@ from .._core.jacobi import (
     eigh,
     from_axes,
     in_axes,
+    rotation,
 )
 from .parsimonious import (
     AbstractParsimoniousMatrices,
@@ -48,8 +49,7 @@ class AbstractCommonAxes(AbstractParsimoniousMatrices):
         """The axes that all components share, as columns, in any order."""
         share = jnp.ones_like(self.values[..., :1, :1])
         axes = common_axes(self.values, share)
-        turn = _turn(in_axes(self.values, axes), share)
-        return axes + linalg.matmul(axes, turn)
+        return linalg.matmul(axes, _diagonalising(in_axes(self.values, axes), share))
 
     @abc.abstractmethod
     def _variances(self, along: Values, share: Weights) -> Values:
@@ -112,29 +112,29 @@ def _improved(family: AbstractCommonAxes, scatter: Values, share: Weights) -> Va
 
 @_improved.defjvp
 def _(primals, tangents):
-    """That of one step of Newton's method in every plane of two axes, which has the
+    """Those of one step of Newton's method in every plane of two axes, which has the
     same fixed points."""
     family, _, share = primals
     axes = common_axes(family.values, share)
 
     def smooth(family, scatter, share):
-        before = in_axes(family.values, axes)
-        turn = _turn(before, share)
-        before, scatter = _turned(before, turn), _turned(in_axes(scatter, axes), turn)
-        more = _towards(scatter, linalg.diagonal_of(before), share)
-        along = linalg.diagonal_of(_turned(scatter, more))
-        variances = linalg.diagonal(family._variances(along, share))
-        back = -(turn + more)
-        return in_axes(_turned(variances, back), linalg.transpose(axes))
+        before, scatter = in_axes(family.values, axes), in_axes(scatter, axes)
+        turn = _diagonalising(before, share)
+        scatter = in_axes(scatter, turn)
+        more = rotation(_towards(scatter, diagonal_in(before, turn), share))
+        variances = family._variances(diagonal_in(scatter, more), share)
+        turn = linalg.matmul(turn, more)
+        return from_axes(variances, linalg.matmul(axes, turn))
 
     _, change = jax.jvp(smooth, primals, tangents)
     return _improved(*primals), change
 
 
-def _turned(values: Values, turn: Values) -> Values:
-    """Matrices in axes turned by small angles, an antisymmetric matrix."""
-    product = linalg.matmul(values, turn)
-    return values + product + linalg.transpose(product)
+def _diagonalising(values: Values, share: Weights) -> Axes:
+    """The rotation to the axes in which matrices that commute are diagonal, and that
+    nearly are so: to third order, so that its derivatives are right."""
+    first = rotation(_turn(values, share))
+    return linalg.matmul(first, rotation(_turn(in_axes(values, first), share)))
 
 
 def _turn(values: Values, share: Weights) -> Values:

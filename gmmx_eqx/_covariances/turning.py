@@ -16,7 +16,15 @@ from .._core import linalg
 from .._core.aliases import Values
 from .._core.axes import Axis
 from .._core.cholesky import inverse_cholesky
-from .._core.jacobi import Axes, common_axes, diagonal_in, eigh, from_axes, in_axes
+from .._core.jacobi import (
+    Axes,
+    common_axes,
+    diagonal_in,
+    eigh,
+    from_axes,
+    in_axes,
+    rotation,
+)
 from .common_axes import AbstractCommonAxes
 from .oriented import VEECovariances
 from .parsimonious import (
@@ -82,7 +90,7 @@ def _(reference, coordinates):
         return type(reference)(values=volume * shape)
     if d > 1:
         antisymmetric = _antisymmetric(angles, d) / _stiffness(shape_0, axes)
-        axes = linalg.matmul(axes, _rotation(antisymmetric))
+        axes = linalg.matmul(axes, rotation(antisymmetric))
     return type(reference)(values=from_axes(volume * shape, axes))
 
 
@@ -136,22 +144,13 @@ def _antisymmetric(above: _Logarithms, d: int) -> Axes:
     return upper - linalg.transpose(upper)
 
 
-def _rotation(antisymmetric: Axes) -> Axes:
-    r"""Cayley's $(1 - X/2)^{-1} (1 + X/2)$, which is about $1 + X$."""
-    half = 0.5 * antisymmetric
-    eye = jnp.eye(half.shape[-1], dtype=half.dtype)[None, None]
-    u = inverse_cholesky(eye - linalg.matmul(half, half))
-    inverse = linalg.matmul(u, linalg.transpose(u))
-    return linalg.matmul(linalg.matmul(eye + half, eye + half), inverse)
-
-
 def _angles(axes: Axes) -> Axes:
     """The antisymmetric matrix of a rotation, or of axes whose signs are free."""
-    rotation = axes * linalg.transpose(_signs(axes))
-    eye = jnp.eye(rotation.shape[-1], dtype=rotation.dtype)[None, None]
-    u = inverse_cholesky(2 * eye + rotation + linalg.transpose(rotation), True)
-    inverse = linalg.matmul(u, linalg.transpose(u))
-    return 2 * linalg.matmul(rotation - linalg.transpose(rotation), inverse)
+    turned = axes * linalg.transpose(_signs(axes))
+    back = linalg.transpose(turned)
+    eye = jnp.eye(turned.shape[-1], dtype=turned.dtype)[None, None]
+    u = inverse_cholesky(2 * eye + turned + back, True)
+    return 2 * linalg.matmul(turned - back, linalg.matmul(u, linalg.transpose(u)))
 
 
 def _signs(axes: Axes) -> Float[Array, "1 _ d 1"]:

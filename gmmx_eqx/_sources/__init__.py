@@ -3,8 +3,10 @@ from .blocks import (
     Block as Block,
     Blocks as Blocks,
     blocks as blocks,
-    check_blocks as check_blocks,
     DRAWN as DRAWN,
+)
+from .every_block import (
+    check_blocks as check_blocks,
     map_blocks as map_blocks,
     total_of as total_of,
 )

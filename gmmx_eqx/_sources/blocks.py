@@ -2,18 +2,18 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from .._core import inputs
 from .._core.aliases import Data, PerFeature
-from .._core.describe import as_key, describe
+from .._core.describe import as_key
 from .._core.likes import KeyLike, SampleWeightLike
 from .readers import AbstractReader, reader_of
 
@@ -31,12 +31,6 @@ DRAWN = 2**15
 _Loaded = TypeVar("_Loaded")
 # Samples and weights of a block.
 Columns: TypeAlias = tuple[np.ndarray, np.ndarray]
-
-# What is taken for blocks. Checked by hand: see `likes`.
-if TYPE_CHECKING:
-    BlocksLike: TypeAlias = "Blocks"
-else:
-    BlocksLike = Annotated[Any, ""]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,82 +250,6 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return buffer[offset : offset + n_bytes].view(dtype).reshape(shape)
 
 
-def total_of(fn: Callable[[_Loaded], PyTree], loaded: Iterable[_Loaded]) -> PyTree:
-    """The sum of `fn(block)` over all blocks, in float64: NumPy arrays."""
-    total = waiting = None
-    for block in loaded:
-        # The next block is computed while the last result is added.
-        found = fn(block)
-        if waiting is not None:
-            total = _add(total, waiting)
-        waiting = found
-    return _add(total, waiting)
-
-
-def _add(total: PyTree, term: PyTree) -> PyTree:
-    term = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), term)
-    return term if total is None else jax.tree.map(np.add, total, term)
-
-
-def map_blocks(
-    fn: Callable[[Data], Any], data: BlocksLike, out: Any = None
-) -> np.ndarray | None:
-    """`fn` of every block, such as `mixture.predict` or `mixture.log_prob`.
-
-    **Arguments:**
-
-    - `fn`: from samples, shape `(rows, n_features)`, to an array with a row for each.
-    - `data`: [`gmmx_eqx.blocks`][] of the samples.
-    - `out`: what the rows are written to, block by block, as `out[start:stop] = rows`:
-        a NumPy array or memory map, a data set of h5py or zarr.
-
-    **Returns:**
-
-    All rows as one NumPy array; `None` if `out` is given.
-
-    **Raises:**
-
-    `ValueError` if `data` is not blocks, or `out` or what `fn` returns has another
-    number of rows.
-
-    **Example:**
-
-    ```python
-    mixture = gx.GaussianMixture.create(n_components=2, n_features=3)
-    data = gx.blocks(np.zeros((10, 3)), rows=4)
-    print(gx.map_blocks(mixture.predict, data).shape)
-    ```
-
-    ```text
-    (10,)
-    ```
-    """
-    if not isinstance(data, Blocks):
-        raise ValueError(
-            f"`data` must be `gmmx_eqx.blocks(...)`; got {describe(data)}."
-        )
-    n_samples = data.shape[0]
-    if out is not None and out.shape[0] != n_samples:
-        raise ValueError(
-            f"`out` must have one row per sample, {n_samples}; got shape {out.shape}."
-        )
-    found = []
-    for block in data:
-        rows = np.asarray(fn(block.arrays[0]))
-        if rows.ndim == 0 or rows.shape[0] != data.rows:
-            raise ValueError(
-                "`fn` must return one row per sample; of samples of shape "
-                f"{block.x.shape} it returned shape {rows.shape}."
-            )
-        rows = rows[: block.n_samples]
-        if out is None:
-            found.append(rows)
-        else:
-            start = block.number * data.rows
-            out[start : start + block.n_samples] = rows
-    return np.concatenate(found) if out is None else None
-
-
 def blocks(
     x: Any,
     rows: int | None = None,
@@ -391,17 +309,3 @@ def blocks(
         if not np.any(weight > 0):
             raise ValueError("`sample_weight` must not be zero for all samples.")
     return Blocks(reader, rows, weight)
-
-
-def check_blocks(data: Blocks, n_features: int, sample_weight: Any) -> None:
-    """Raises a `ValueError` unless blocks have as many features as a mixture, and no
-    weights are given beside them."""
-    if sample_weight is not None:
-        raise ValueError(
-            "Blocks hold their own weights: `gmmx_eqx.blocks(x, sample_weight=...)`."
-        )
-    if data.shape[1] != n_features:
-        raise ValueError(
-            f"The blocks have {data.shape[1]} features, but the mixture has "
-            f"{n_features}."
-        )
