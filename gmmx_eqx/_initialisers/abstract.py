@@ -4,7 +4,7 @@ from typing import Any, ClassVar, TYPE_CHECKING
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Real
 
 from .._core import linalg
 from .._core.aliases import Count, Data, PerSample, Rows, Scalar, Weighting
@@ -34,7 +34,7 @@ class AbstractPartition(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def extras(self) -> tuple[Array, ...]:
+    def extras(self) -> tuple[Real[Array, "chunks batch *_"], ...]:
         """What the rule needs beside a chunk of samples, split like the samples."""
 
     @abc.abstractmethod

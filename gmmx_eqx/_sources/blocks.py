@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias, TypeVar
+from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 
 import jax
 import jax.random as jr
@@ -30,7 +30,16 @@ DRAWN = 2**15
 
 _Loaded = TypeVar("_Loaded")
 # Samples and weights of a block.
-Columns: TypeAlias = tuple[np.ndarray, np.ndarray]
+Columns: TypeAlias = tuple[
+    Float[np.ndarray, "chunks features size"], Float[np.ndarray, "chunks size"]
+]
+Weights: TypeAlias = Float[np.ndarray, " n_samples"]
+Drawn: TypeAlias = tuple[Float[np.ndarray, "n features"], Float[np.ndarray, " n"]]
+# What is read in blocks. Checked by hand: see `likes`.
+if TYPE_CHECKING:
+    SourceLike: TypeAlias = Any
+else:
+    SourceLike = Annotated[Any, ""]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +55,8 @@ class Block:
     """
 
     number: int
-    x: np.ndarray
-    weight: np.ndarray
+    x: Float[np.ndarray, "rows features"]
+    weight: Float[np.ndarray, " rows"]
     n_samples: int
 
     @property
@@ -70,7 +79,7 @@ class Blocks:
     - `rows`: how many samples each block has; the last one may have fewer.
     """
 
-    def __init__(self, reader: AbstractReader, rows: int, weight: np.ndarray | None):
+    def __init__(self, reader: AbstractReader, rows: int, weight: Weights | None):
         self._reader = reader
         self._weight = weight
         self.shape: tuple[int, int] = reader.shape
@@ -203,7 +212,7 @@ class Blocks:
                     waiting.append(pool.submit(load, i + depth))
                 yield waiting.pop(0).result() if waiting else load(i)
 
-    def draw(self, n_samples: int, key: KeyLike) -> tuple[np.ndarray, np.ndarray]:
+    def draw(self, n_samples: int, key: KeyLike) -> Drawn:
         """Random samples without replacement, in the order of the data, and their
         weights: all of them if there are no more.
 
@@ -251,7 +260,7 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def blocks(
-    x: Any,
+    x: SourceLike,
     rows: int | None = None,
     *,
     sample_weight: SampleWeightLike | None = None,

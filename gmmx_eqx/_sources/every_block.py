@@ -5,7 +5,7 @@ from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import PyTree, Shaped
 
 from .._core.aliases import Data
 from .._core.describe import describe
@@ -17,8 +17,10 @@ _Loaded = TypeVar("_Loaded")
 # What is taken for blocks. Checked by hand: see `likes`.
 if TYPE_CHECKING:
     BlocksLike: TypeAlias = Blocks
+    OutLike: TypeAlias = Any
 else:
     BlocksLike = Annotated[Any, ""]
+    OutLike = Annotated[Any, ""]
 
 
 def total_of(fn: Callable[[_Loaded], PyTree], loaded: Iterable[_Loaded]) -> PyTree:
@@ -39,8 +41,8 @@ def _add(total: PyTree, term: PyTree) -> PyTree:
 
 
 def map_blocks(
-    fn: Callable[[Data], Any], data: BlocksLike, out: Any = None
-) -> np.ndarray | None:
+    fn: Callable[[Data], Any], data: BlocksLike, out: OutLike | None = None
+) -> Shaped[np.ndarray, "n_samples ..."] | None:
     """`fn` of every block, such as `mixture.predict` or `mixture.log_prob`.
 
     **Arguments:**

@@ -4,6 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from .._fit import Solution
+from .._fit.solution import best_lane_numpy
 from .axes import axes_or_new
 from .palette import BLUE
 
@@ -40,6 +41,10 @@ def plot_convergence(
     ax = axes_or_new(ax)
     final = [_last(history) for history in histories]
     order = np.argsort(np.where(np.isnan(final), -np.inf, final), kind="stable")
+    if len(histories) > 1:
+        # The same of several that differ by rounding alone as `Population.best`.
+        best = best_lane_numpy(solution)
+        order = np.append(order[order != best], best)
     for position, lane in enumerate(order):
         is_best = position == len(order) - 1
         values = histories[lane][: n_steps[lane] + 1]
