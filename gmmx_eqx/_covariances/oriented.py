@@ -31,9 +31,6 @@ class VEECovariances(AbstractParsimoniousMatrices):
     values: FullValues
     type: ClassVar[str] = "VEE"
 
-    def _first(self, scatter: Values, share: Weights) -> Values:
-        return _spheres(scatter)
-
     def _improved(self, scatter: Values, share: Weights) -> Values:
         _, form = normalised(pooled(scatter / volume(self.values), share))
         u = inverse_cholesky(form)
@@ -91,19 +88,9 @@ class VEVCovariances(AbstractParsimoniousMatrices):
     values: FullValues
     type: ClassVar[str] = "VEV"
 
-    def _first(self, scatter: Values, share: Weights) -> Values:
-        return _spheres(scatter)
-
     def _improved(self, scatter: Values, share: Weights) -> Values:
         # In ascending order, as those of the shape then are: no other order of the axes
         # is more likely.
         variances, axes = eigh(scatter)
         _, shape = normalised(pooled(variances / volume(self.values), share))
         return from_axes(mean_square(variances / shape) * shape, axes)
-
-
-def _spheres(scatter: Values) -> Values:
-    """Of the same total variance."""
-    d = scatter.shape[-1]
-    ones = jnp.ones((1, 1, d, 1), scatter.dtype)
-    return linalg.diagonal(mean_square(scatter) * ones)

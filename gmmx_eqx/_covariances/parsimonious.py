@@ -50,8 +50,8 @@ class AbstractParsimonious(AbstractValues):
 
     Where the most likely values have no closed form, `estimate` improves one part after
     the other, once, beginning with the covariances before it. So the likelihood never
-    falls, and EM ends where it would with the most likely ones. `estimate_first` goes
-    on to the end.
+    falls, and EM ends where it would with the most likely ones. `estimate_first`
+    repeats that until nothing but rounding is left.
 
     `reg_covar` is added to the scatter matrix of each component, so that covariances
     keep their form.
@@ -86,7 +86,9 @@ class AbstractParsimonious(AbstractValues):
     def _first(self, scatter: Values, share: Weights) -> Values:
         """Values to begin with, where there are none: any that `_improved` takes."""
         del share
-        return mean_square(scatter) * jnp.ones_like(scatter)
+        variances = mean_square(scatter) * jnp.ones_like(scatter[..., :1])
+        is_diagonal = scatter.shape[Axis.features_covar] == 1
+        return variances if is_diagonal else linalg.diagonal(variances)
 
     def estimate(self: _Family, moments: Moments, reg_covar: PerFeature) -> _Family:
         scatter, share = self._scatter(moments, reg_covar)

@@ -72,7 +72,8 @@ def select(
     - `x`: the data, shape `(n_samples, n_features)`.
     - `n_components`: the numbers of components to try.
     - `covariance_types`: the families to try, by the names that the table is to show;
-        all that are registered if not given, except those whose rank has to be chosen.
+        all that are registered if not given, except those whose rank has to be chosen
+        and eight of the models in [`gmmx_eqx.MODELS`][].
     - `n_restarts`: how many random starts for each, of which the best counts.
     - `criterion`: `"bic"`, `"aic"` or `"icl"`; the lowest wins. The table shows the
         others, or the opposite sign, on request: [`gmmx_eqx.Selection.by`][].

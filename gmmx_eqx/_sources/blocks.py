@@ -161,8 +161,8 @@ class Blocks:
                     rest, about, out=columns[whole, :, :n_rest], casting="unsafe"
                 )
         if self._weight is not None:
-            columns *= (weights > 0)[:, None]
-            np.nan_to_num(columns, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+            # Not a product: a sample of weight zero may be NaN, and no other.
+            np.copyto(columns, 0, where=(weights == 0)[:, None])
         return columns, weights
 
     def _read(self, number: int) -> tuple[np.ndarray, Any]:
@@ -237,8 +237,8 @@ class Blocks:
         return np.concatenate(xs), np.concatenate(weights)
 
     def fingerprint(self) -> str:
-        """A number that tells other data, and other blocks of the same data: of sizes
-        and of samples spread over all blocks, not of every number."""
+        """A text that differs for other data, or for other blocks of the same data:
+        from the sizes and 256 samples spread over all blocks, not from every number."""
         digest = hashlib.sha256(repr((self.shape, self.dtype.str, self.rows)).encode())
         n_samples = self.shape[0]
         for start in np.unique(np.linspace(0, max(n_samples - 4, 0), 64).astype(int)):
