@@ -364,3 +364,21 @@ def test_a_killed_fit_goes_on(tmp_path):
     with np.load(tmp_path / "whole.npz") as a, np.load(tmp_path / "killed.npz") as b:
         for name in a.files:
             np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_data_that_turns_nan_is_not_hidden():
+    class Changing:
+        shape, dtype = (1000, 2), np.dtype(np.float32)
+        n_reads = 0
+
+        def __getitem__(self, index):
+            self.n_reads += 1
+            x = make_x(2)[:1000].astype(np.float32)
+            # The first pass, of two blocks, is still right.
+            x[10] = np.nan if self.n_reads > 2 else x[10]
+            return x[index]
+
+    mixture = start(make_x(2)[:1000])
+    weight = np.arange(1000) % 2 + 1
+    data = gx.blocks(Changing(), rows=500, sample_weight=weight)
+    assert gx.fit(mixture, data, throw=False).status == "nonfinite"
