@@ -109,14 +109,14 @@ class BlockStep:
     over data in memory, but for rounding. Sums over blocks are in float64."""
 
     def __init__(self, step: EMStep, facts: Facts, data: Blocks, size: int):
-        self._step = step
+        self.step = step
         self._facts = facts
         self._data = data
         # How many samples of a block to hold intermediate results of at once.
         self._size = size
 
     def __call__(self, mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
-        step = self._step
+        step = self.step
         looked = _look(step, mixture, _begin(step, mixture))
         while not bool(looked.done):
             args = (mixture, looked.whitening_before, looked.pivot, looked.is_near)
@@ -142,14 +142,21 @@ def step_over(
     data: Blocks, facts: Facts, mixture: GaussianMixture, options: Options
 ) -> BlockStep:
     """The step of EM of a family over blocks."""
-    step = EMStep(
+    step = _step_elsewhere(facts, mixture, options)
+    size = options.samples_per_chunk or _size(data)
+    return BlockStep(step, facts, data, min(size, data.rows))
+
+
+def _step_elsewhere(facts: Facts, mixture: GaussianMixture, options: Options) -> EMStep:
+    """A step of EM whose E-step the host makes."""
+    prior = options.prior
+    return EMStep(
         Elsewhere(facts, _is_packed(mixture, facts)),
         options.ridge.resolve(facts.variances),
         options.frozen,
         options.equal_weights,
+        None if prior is None else prior.resolve(mixture.covariances, facts),
     )
-    size = options.samples_per_chunk or _size(data)
-    return BlockStep(step, facts, data, min(size, data.rows))
 
 
 def _size(data: Blocks) -> int:
