@@ -19,7 +19,7 @@ from .._core.weights import unbalance, Unit
 from .._em import AbstractEMState, Frozen
 from .._mixture import GaussianMixture, padding
 from .._mixture.table import has_numbers, no_error, table_of
-from .._sources import AbstractSource
+from .._sources import AbstractFacts
 from . import hints, summary
 
 
@@ -69,7 +69,7 @@ class Solution(Pickled, eqx.Module):
         cls,
         mixture: GaussianMixture,
         state: AbstractEMState,
-        source: AbstractSource,
+        source: AbstractFacts,
         result: RESULTS,
     ) -> "Solution":
         """From the end of a solver's loop, whose mixture is about the pivot."""
@@ -219,7 +219,7 @@ def take_best(solutions: Solution, n_lanes: Count | None = None) -> Solution:
 
 def ending(
     state: AbstractEMState,
-    source: AbstractSource,
+    source: AbstractFacts,
     weight: Weighting,
     n_components: Count,
     is_resolved: Flag,
