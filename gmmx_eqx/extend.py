@@ -25,6 +25,7 @@ from ._em import (
     EMStep as EMStep,
     Expectation as Expectation,
     maximise as maximise,
+    MStep as MStep,
     packing as packing,
     Record as Record,
     SQUAREMState as SQUAREMState,
@@ -40,6 +41,7 @@ from ._moments import Moments as Moments
 from ._ops.families import with_variances as with_variances
 from ._priors import AbstractRidge as AbstractRidge
 from ._sources import (
+    AbstractFacts as AbstractFacts,
     AbstractSource as AbstractSource,
     Block as Block,
     Blocks as Blocks,

@@ -87,8 +87,8 @@ def fit(
     **Returns:**
 
     A [`gmmx_eqx.Solution`][]. Its mixture and log-likelihood have derivatives in `x`,
-    `sample_weight`, `reg_covar`, `prior` and what is frozen, as the fixed point of EM: the
-    tighter `tol`, the better. Without convergence they are NaN. Of blocks there are
+    `sample_weight`, `reg_covar`, `prior` and what is frozen, as the fixed point of EM:
+    the tighter `tol`, the better. Without convergence they are NaN. Of blocks there are
     none.
 
     **Raises:**
@@ -175,11 +175,11 @@ def _fit(
         pinned(constant_step, constant_start), options.solver, constant_start, ticket
     )
     record = state.record
-    log_likelihood = without(record.objective, log_prior_of(constant_step, end))
+    log_likelihood = without(record.objective, log_prior_of(constant_step.m_step, end))
     value, log_likelihood = with_derivatives(
         step, start, end, log_likelihood, record.result == RESULTS.successful
     )
     resolved = options.is_resolved(end)
     result = ending(state, source, weight, n_active, resolved)
-    solution = Solution.from_state(value, state, step, result, log_likelihood)
+    solution = Solution.from_state(value, state, step.m_step, result, log_likelihood)
     return solution.pinned(options.frozen, mixture)

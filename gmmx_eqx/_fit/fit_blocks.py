@@ -8,7 +8,7 @@ import numpy as np
 
 from .._core import inputs
 from .._core.programs import program
-from .._em import AbstractEM, AbstractEMState, EMStep
+from .._em import AbstractEM, AbstractEMState, MStep
 from .._mixture import GaussianMixture
 from .._sources import Blocks
 from .checkpoint import Checkpoint
@@ -49,7 +49,7 @@ def fit_blocks(
             checkpoint.save((current, state))
         if ticket is not None:
             ticket.report(n_steps, state.record.objective)
-    return _solution(mixture, current, state, step.step, options)
+    return _solution(mixture, current, state, step.m_step, options)
 
 
 @program()
@@ -62,12 +62,12 @@ def _solution(
     start: GaussianMixture,
     end: GaussianMixture,
     state: AbstractEMState,
-    step: EMStep,
+    step: MStep,
     options: Options,
 ) -> Solution:
     count = jnp.asarray(start.n_components)
     resolved = options.is_resolved(end)
-    result = ending(state, step.source, None, count, resolved)
+    result = ending(state, step.facts, None, count, resolved)
     solution = Solution.from_state(end, state, step, result)
     return solution.pinned(options.frozen, start)
 

@@ -16,10 +16,10 @@ from .._core.programs import program
 from .._core.results import is_any, number, RESULTS, STATUSES
 from .._core.table import Table
 from .._core.weights import unbalance, Unit
-from .._em import AbstractEMState, EMStep, Frozen
+from .._em import AbstractEMState, Frozen, MStep
 from .._mixture import GaussianMixture, padding
 from .._mixture.table import has_numbers, no_error, table_of
-from .._sources import AbstractSource
+from .._sources import AbstractFacts
 from . import hints, summary
 
 
@@ -72,7 +72,7 @@ class Solution(Pickled, eqx.Module):
         cls,
         mixture: GaussianMixture,
         state: AbstractEMState,
-        step: EMStep,
+        step: MStep,
         result: RESULTS,
         log_likelihood: Scalar | None = None,
     ) -> "Solution":
@@ -89,9 +89,9 @@ class Solution(Pickled, eqx.Module):
         if log_likelihood is None:
             log_likelihood = without(record.objective, log_prior)
         return cls(
-            mixture=moved(mixture, step.source.pivot),
+            mixture=moved(mixture, step.facts.pivot),
             log_likelihood=log_likelihood,
-            mean_log_likelihood=log_likelihood / step.source.total,
+            mean_log_likelihood=log_likelihood / step.facts.total,
             n_steps=record.n_steps,
             objectives=jnp.where(beyond, record.objective, record.objectives),
             result=result,
@@ -253,7 +253,7 @@ def take_best(solutions: Solution, n_lanes: Count | None = None) -> Solution:
 
 def ending(
     state: AbstractEMState,
-    source: AbstractSource,
+    source: AbstractFacts,
     weight: Weighting,
     n_components: Count,
     is_resolved: Flag,
@@ -286,7 +286,7 @@ def with_components(solution: Solution, n_components: int) -> Solution:
     return eqx.tree_at(lambda s: s.mixture, solution, mixture)
 
 
-def log_prior_of(step: EMStep, mixture: GaussianMixture) -> Scalar | None:
+def log_prior_of(step: MStep, mixture: GaussianMixture) -> Scalar | None:
     """The log-prior of a mixture about the source's pivot, if there is a prior."""
     if step.prior is None:
         return None

@@ -315,7 +315,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
             x, weight = block.arrays
             return weighted_sum(self, x, weight, fn)
 
-        total, n_samples = total_of(of_block, data)
+        total, n_samples = total_of(data, Blocks.load, of_block)
         if not np.isfinite(total):
             for block in data:
                 data.check_finite(block)

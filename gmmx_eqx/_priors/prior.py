@@ -162,7 +162,7 @@ class Prior(eqx.Module):
         if own is not None and own.n_features != n_features:
             raise ValueError(
                 f"`prior` is of {own.n_features} features, but the data has "
-                f"{n_features}. Make it of data like this: `gmmx_eqx.Prior.from_data(x)`."
+                f"{n_features}. Make it of this data: `gmmx_eqx.Prior.from_data(x)`."
             )
 
     def resolve(

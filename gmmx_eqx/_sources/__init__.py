@@ -1,12 +1,18 @@
-from .abstract import AbstractSource as AbstractSource, Chunk as Chunk
+from .abstract import (
+    AbstractFacts as AbstractFacts,
+    AbstractSource as AbstractSource,
+    Chunk as Chunk,
+)
 from .blocks import (
     Block as Block,
     Blocks as Blocks,
     blocks as blocks,
+    Columns as Columns,
     DRAWN as DRAWN,
 )
 from .every_block import (
     check_blocks as check_blocks,
+    each_block as each_block,
     map_blocks as map_blocks,
     total_of as total_of,
 )

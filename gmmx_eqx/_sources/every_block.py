@@ -1,6 +1,7 @@
 """What is done with every block: sums, and rows for each sample."""
 
-from collections.abc import Callable, Iterable
+import functools as ft
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 
 import jax
@@ -23,21 +24,34 @@ else:
     OutLike = Annotated[Any, ""]
 
 
-def total_of(fn: Callable[[_Loaded], PyTree], loaded: Iterable[_Loaded]) -> PyTree:
-    """The sum of `fn(block)` over all blocks, in float64: NumPy arrays."""
-    total = waiting = None
-    for block in loaded:
-        # The next block is computed while the last result is added.
-        found = fn(block)
-        if waiting is not None:
-            total = _add(total, waiting)
-        waiting = found
-    return _add(total, waiting)
+def each_block(
+    data: Blocks, load: Callable[[Blocks, int], _Loaded], fn: Callable[[_Loaded], Any]
+) -> Iterator[Any]:
+    """`fn(load(data, number))` of every block in order, as NumPy arrays.
+
+    **Arguments:**
+
+    - `load`: reads a block; called by the thread that reads ahead.
+    - `fn`: computes with it.
+    """
+    waiting: list[Any] = []
+    for block in data.ahead(ft.partial(load, data)):
+        # The next block is computed while the last result is taken.
+        waiting.append(fn(block))
+        if len(waiting) > 1:
+            yield jax.tree.map(np.asarray, waiting.pop(0))
+    yield jax.tree.map(np.asarray, waiting.pop())
 
 
-def _add(total: PyTree, term: PyTree) -> PyTree:
-    term = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), term)
-    return term if total is None else jax.tree.map(np.add, total, term)
+def total_of(
+    data: Blocks, load: Callable[[Blocks, int], _Loaded], fn: Callable[[_Loaded], Any]
+) -> PyTree:
+    """The sum of what `each_block` yields, in float64: NumPy arrays."""
+    total = None
+    for found in each_block(data, load, fn):
+        term = jax.tree.map(lambda leaf: leaf.astype(np.float64), found)
+        total = term if total is None else jax.tree.map(np.add, total, term)
+    return total
 
 
 def map_blocks(
