@@ -25,7 +25,7 @@ class Conjugate(eqx.Module):
     - `exponent`: $e$.
     - `share`: $s$.
     - `log_normaliser`: $c$, in nats.
-    - `order`: by how much $c$ grows for each degree of freedom if $\log Λ$ grows by one.
+    - `order`: by how much $c$ grows for a degree of freedom if $\log Λ$ grows by one.
     """
 
     degrees: Scalar

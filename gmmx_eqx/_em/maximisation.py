@@ -89,11 +89,11 @@ def has_collapsed(
     - `resolution`: the variance of each feature below which samples cannot be told
         apart, shape `(1, 1, features, 1)`.
     - `frozen`: a frozen covariance is as it was meant to be.
-    - `prior`: one that drops components may leave them without samples.
+    - `prior`: with one, a component of weight zero has been dropped.
     """
     covariances = mixture.covariances
     active = previous.weights > 0
-    if prior is not None and prior.drop_below is not None:
+    if prior is not None:
         active = active & (mixture.weights > 0)
     variances = covariances.variances
     precisions = whitening.precision_diagonal

@@ -57,10 +57,11 @@ def distinct_optima(
 
 
 def _mean_objectives(solutions: Solution) -> np.ndarray:
-    means = np.float64(solutions.mean_log_likelihood)
+    means = np.asarray(solutions.mean_log_likelihood, np.float64)
     if solutions.log_prior is None:
         return means
-    sums, more = np.float64(solutions.log_likelihood), np.float64(solutions.log_prior)
+    sums = np.asarray(solutions.log_likelihood, np.float64)
+    more = np.asarray(solutions.log_prior, np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return means * ((sums + more) / sums)
 

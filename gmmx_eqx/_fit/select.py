@@ -90,7 +90,8 @@ def select(
     **Returns:**
 
     A [`gmmx_eqx.Selection`][]: a table that prints well. Where the data cannot carry
-    the parameters of a mixture, it is not fitted; see [`gmmx_eqx.Cell`][].
+    the parameters of a mixture, and no prior of the components does, it is not fitted;
+    see [`gmmx_eqx.Cell`][].
 
     **Raises:**
 
@@ -131,8 +132,14 @@ def select(
         for name, family in zip(names, families, strict=True)
     ]
     n_counted = len(x) if weight is None else int(np.count_nonzero(weight))
+    # A prior of the components carries any number of parameters.
+    is_carried = prior is not None and prior.components is not None
     carried = [
-        [k for k in counts if carries(n_counted, family, k, x.shape[1], equal_weights)]
+        [
+            k
+            for k in counts
+            if is_carried or carries(n_counted, family, k, x.shape[1], equal_weights)
+        ]
         for family in families
     ]
     starts = as_initialiser(initialiser)

@@ -13,8 +13,9 @@ class Dirichlet(eqx.Module):
     1}$.
 
     In a fit with a [`gmmx_eqx.Prior`][] it adds $α - 1$ samples to the count of every
-    component: more than one draws the weights together, and with less than one a
-    component of fewer than $1 - α$ samples gets a weight of zero.
+    component: more than one draws the weights together. With less than one the density
+    has no bound; a component of fewer than $1 - α$ samples then gets a weight of zero
+    and takes no further part, unless it is the largest.
 
     **Attributes:**
 

@@ -31,15 +31,21 @@ class LogPrior(eqx.Module):
         - `count`: how many samples each component has.
         - `active`: which components there are.
         """
-        more = count
+        kept, pseudo = active, count
+        largest = jnp.max(count, axis=Axis.components, keepdims=True)
         if self.concentration is not None:
-            more = jnp.maximum(count + (self.concentration - 1), 0)
+            pseudo = count + (self.concentration - 1)
+            kept = kept & ((pseudo >= 0) | (count == largest))
         if self.drop_below is not None:
-            largest = jnp.max(count, axis=Axis.components, keepdims=True)
-            kept = (count >= self.drop_below) | (count == largest)
-            more = jnp.where(kept, more, 0)
-        more = jnp.where(active, more, 0)
-        return more / jnp.sum(more, axis=Axis.components, keepdims=True)
+            kept = kept & ((count >= self.drop_below) | (count == largest))
+        pseudo = jnp.where(kept, pseudo, 0)
+        weights = pseudo / jnp.sum(pseudo, axis=Axis.components, keepdims=True)
+        if self.components is None:
+            return weights
+        # A component whose samples are so few that their number is zero is still one,
+        # and has the mean and the covariance that are the most probable without any.
+        least = 4 * float(jnp.finfo(weights.dtype).tiny)
+        return jnp.where(kept, jnp.maximum(weights, least), 0)
 
     def log_prob(
         self,

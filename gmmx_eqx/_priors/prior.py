@@ -28,8 +28,9 @@ class Prior(eqx.Module):
         of every component, or `None`.
     - `drop_below`: components whose expected count, the sum of their responsibilities
         times the sample weights, falls below this get a weight of zero and take no
-        further part; never the largest. The objective may fall there. `None` keeps
-        all.
+        further part; never the largest. The objective may fall there. With `None`, a
+        component of the prior `components` that loses all its samples keeps a weight
+        next to nothing, and no component is dropped.
 
     **Example:**
 
@@ -194,8 +195,9 @@ def _moments(x: Any, sample_weight: Any) -> tuple[Any, Any, int]:
     n_samples, d = x.shape
     if is_known(x, weight):
         # NumPy compiles nothing.
-        rows = np.float64(x)
-        weights = np.ones(n_samples) if weight is None else np.float64(weight)
+        rows = np.asarray(x, np.float64)
+        weights = np.ones(n_samples)
+        weights = weights if weight is None else np.asarray(weight, np.float64)
         present = weights > 0
         rows, weights = rows[present], weights[present]
         mean = np.average(rows, axis=0, weights=weights)
