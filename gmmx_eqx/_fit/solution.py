@@ -185,7 +185,11 @@ def _table_of(solution: Solution) -> Table | None:
         first, *rest = (summary.of_fits(statuses(solution)),)
     else:
         first, *rest = summary.of_fit(
-            str(statuses(solution)), solution.n_steps, value, mean
+            str(statuses(solution)),
+            solution.n_steps,
+            value,
+            mean,
+            solution.log_prior,
         )
     return mixture._replace(title=(f"Solution: {first}", *rest, *mixture.title))
 
