@@ -240,7 +240,7 @@ ELSEWHERE = {
     "parquet": as_path,
     "hdf5": KINDS["hdf5"],
     "zarr": KINDS["zarr"],
-    "files": lambda x, folder: [view_of_map(x[:], folder)[:900], x[900:]],
+    "files": lambda x, folder: [view_of_map(x, folder)[:900], x[900:1300], x[1300:]],
 }
 
 
