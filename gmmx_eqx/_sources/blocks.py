@@ -370,6 +370,7 @@ def blocks(
             raise ValueError("`sample_weight` must not be zero for all samples.")
     workers = None
     if executor is not None:
-        workers = Workers(executor)
+        # Before the first pass, and before there are any workers.
         reader.part(0, rows)
+        workers = Workers(executor)
     return Blocks(reader, rows, weight, workers=workers)

@@ -204,7 +204,8 @@ class _Parquet(AbstractReader):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._file = opened(state["_handle"])
+        # Not one that other threads read at the same time.
+        self._file = state["_handle"].open()
 
 
 class _Parts(AbstractReader):
@@ -269,7 +270,7 @@ def reader_of(x: Any) -> AbstractReader:
         if not os.fspath(x).endswith(".parquet"):
             raise ValueError(_EXPECTED.format(describe(x)))
         handle = ParquetPath.of(x)
-        return _Parquet(opened(handle), handle)
+        return _Parquet(handle.open(), handle)
     module = type(x).__module__.partition(".")[0]
     if module == "pyarrow" and hasattr(x, "read_row_group"):
         return _Parquet(x)

@@ -4,6 +4,7 @@ import concurrent.futures
 import io
 import pickle
 import sys
+import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -37,6 +38,7 @@ class Workers:
 
     def __init__(self, executor: ExecutorLike):
         self._make: Callable[[], Any] | None = None
+        self._lock = threading.Lock()
         if _submits(executor):
             self._executor = _checked(executor)
         elif callable(executor):
@@ -65,16 +67,17 @@ class Workers:
         n_taken = n_broken = 0
         try:
             while n_taken < len(items):
+                executor = self._executor
                 stop = len(items) if ahead is None else n_taken + ahead
                 try:
                     for item in items[n_taken + len(waiting) : stop]:
                         content = _pickled(task(item))
-                        waiting.append(self._executor.submit(_run, content, *of_caller))
+                        waiting.append(executor.submit(_run, content, *of_caller))
                     found = waiting[0].result()
                 except concurrent.futures.BrokenExecutor as error:
                     waiting.clear()
                     n_broken += 1
-                    self._begin_again(error, n_broken)
+                    self._begin_again(executor, error, n_broken)
                     continue
                 waiting.popleft()
                 n_taken, n_broken = n_taken + 1, 0
@@ -83,7 +86,7 @@ class Workers:
             for future in waiting:
                 future.cancel()
 
-    def _begin_again(self, error: Exception, n_broken: int) -> None:
+    def _begin_again(self, broken: Any, error: Exception, n_broken: int) -> None:
         if self._make is None:
             raise RuntimeError(
                 "A worker was killed, and an executor of this kind does not go on "
@@ -95,8 +98,10 @@ class Workers:
                 f"Workers were killed {n_broken} times in the same part of a pass. "
                 "They may be short of memory: take smaller `rows`, or fewer workers."
             ) from error
-        self._executor.shutdown(wait=False)
-        self._executor = _checked(self._make())
+        with self._lock:
+            # Of several passes at a time, the first one to see it makes another.
+            if self._executor is broken:
+                self._executor = _checked(self._make())
 
 
 _EXPECTED = (
