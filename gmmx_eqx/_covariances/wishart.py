@@ -2,15 +2,16 @@ r"""Wishart distributions of the precisions of each family: what their expectati
 divergences and samples need."""
 
 import functools as ft
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 from jax.scipy.special import digamma, gammaln, multigammaln
+from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import Values, Weights
+from .._core.aliases import Values
 from .._core.cholesky import cholesky
 from .._core.triangular import inverse_lower
 from .abstract import AbstractCovariances
@@ -19,6 +20,10 @@ from .full import FullCovariances
 from .independent import AbstractIndependent
 from .parsimonious import AbstractParsimonious
 from .tied import TiedCovariances
+
+
+# A number for every precision, of which one may serve all components, or one number.
+PerPrecision: TypeAlias = Float[Array, "..."]
 
 
 class Wishart(eqx.Module):
@@ -44,12 +49,14 @@ class Wishart(eqx.Module):
         """How many degrees of freedom a sample adds."""
         return self.n_features // self.n_own
 
-    def log_ratio(self, degrees: Weights) -> Weights:
+    def log_ratio(self, degrees: PerPrecision) -> PerPrecision:
         r"""$\operatorname{E} \log |Σ^{-1}| + \log |\tilde{Σ}|$, which is negative."""
         gap = self._digamma(degrees) - self.n_own * jnp.log(0.5 * degrees)
         return self.n_alike * gap
 
-    def log_normaliser(self, degrees: Weights, log_det: Weights) -> Weights:
+    def log_normaliser(
+        self, degrees: PerPrecision, log_det: PerPrecision
+    ) -> PerPrecision:
         r"""The logarithm of the constant of the density.
 
         **Arguments:**
@@ -62,12 +69,12 @@ class Wishart(eqx.Module):
 
     def divergence(
         self,
-        degrees: Weights,
-        log_det: Weights,
-        before: Weights,
-        log_normaliser: Weights,
-        trace: Weights,
-    ) -> Weights:
+        degrees: PerPrecision,
+        log_det: PerPrecision,
+        before: PerPrecision,
+        log_normaliser: PerPrecision,
+        trace: PerPrecision,
+    ) -> PerPrecision:
         r"""The Kullback-Leibler divergence from another one of the same kind.
 
         **Arguments:**
@@ -84,12 +91,12 @@ class Wishart(eqx.Module):
         gap = 0.5 * (degrees - before) * expected
         return own + gap + 0.5 * (trace - degrees * self.n_own)
 
-    def _log_gamma(self, half: Weights) -> Weights:
+    def _log_gamma(self, half: PerPrecision) -> PerPrecision:
         if self.is_matrix:
             return multigammaln(half, self.n_features)
         return self.n_own * gammaln(half)
 
-    def _digamma(self, degrees: Weights) -> Weights:
+    def _digamma(self, degrees: PerPrecision) -> PerPrecision:
         half = 0.5 * degrees
         if not self.is_matrix:
             return self.n_own * digamma(half)
@@ -137,7 +144,7 @@ def _(covariances, n_features):
 
 @ft.singledispatch
 def draw(
-    covariances: AbstractCovariances, key: Any, degrees: Weights
+    covariances: AbstractCovariances, key: Any, degrees: PerPrecision
 ) -> AbstractCovariances:
     r"""Covariances whose precisions are random.
 

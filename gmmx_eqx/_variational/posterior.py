@@ -46,7 +46,7 @@ class Posterior(eqx.Module):
     means: Means
     covariances: AbstractCovariances
     shrinkage: Weights
-    degrees_of_freedom: Weights
+    degrees_of_freedom: Float[Array, "1 _ 1 1"]
     bound: Scalar
     bounds: Float[Array, " history"]
     n_steps: Count

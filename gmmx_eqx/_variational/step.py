@@ -1,10 +1,11 @@
 """One step of variational inference: the E-step and the M-step of EM, with other
 constants in the one and other divisors in the other."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .._core.aliases import Means, PerComponentFlag, Scalar, Weights
 from .._core.axes import Axis
@@ -14,6 +15,10 @@ from .._em.step import accurate
 from .._mixture import GaussianMixture
 from .._priors import Dirichlet, PseudoSamples, StickBreaking
 from .weights import DirichletPosterior, posterior_of_weights, StickPosterior
+
+
+# One number serves all components if one covariance does.
+Degrees: TypeAlias = Float[Array, "1 _ 1 1"]
 
 
 class Turn(NamedTuple):
@@ -64,7 +69,7 @@ class VariationalStep(eqx.Module):
 
     def parts(
         self, mixture: GaussianMixture, counts: Weights
-    ) -> tuple[DirichletPosterior | StickPosterior, Weights, Weights]:
+    ) -> tuple[DirichletPosterior | StickPosterior, Weights, Degrees]:
         """The posterior of the weights, shrinkages and degrees of freedom."""
         density, each = self.components.density, counts
         if is_tied(mixture.covariances):
