@@ -23,7 +23,7 @@ from .tied import TiedCovariances
 
 
 # A number for every precision, of which one may serve all components, or one number.
-PerPrecision: TypeAlias = Float[Array, "..."]
+Numbers: TypeAlias = Float[Array, "..."]
 
 
 class Wishart(eqx.Module):
@@ -49,14 +49,12 @@ class Wishart(eqx.Module):
         """How many degrees of freedom a sample adds."""
         return self.n_features // self.n_own
 
-    def log_ratio(self, degrees: PerPrecision) -> PerPrecision:
+    def log_ratio(self, degrees: Numbers) -> Numbers:
         r"""$\operatorname{E} \log |Σ^{-1}| + \log |\tilde{Σ}|$, which is negative."""
         gap = self._digamma(degrees) - self.n_own * jnp.log(0.5 * degrees)
         return self.n_alike * gap
 
-    def log_normaliser(
-        self, degrees: PerPrecision, log_det: PerPrecision
-    ) -> PerPrecision:
+    def log_normaliser(self, degrees: Numbers, log_det: Numbers) -> Numbers:
         r"""The logarithm of the constant of the density.
 
         **Arguments:**
@@ -69,12 +67,12 @@ class Wishart(eqx.Module):
 
     def divergence(
         self,
-        degrees: PerPrecision,
-        log_det: PerPrecision,
-        before: PerPrecision,
-        log_normaliser: PerPrecision,
-        trace: PerPrecision,
-    ) -> PerPrecision:
+        degrees: Numbers,
+        log_det: Numbers,
+        before: Numbers,
+        log_normaliser: Numbers,
+        trace: Numbers,
+    ) -> Numbers:
         r"""The Kullback-Leibler divergence from another one of the same kind.
 
         **Arguments:**
@@ -91,12 +89,12 @@ class Wishart(eqx.Module):
         gap = 0.5 * (degrees - before) * expected
         return own + gap + 0.5 * (trace - degrees * self.n_own)
 
-    def _log_gamma(self, half: PerPrecision) -> PerPrecision:
+    def _log_gamma(self, half: Numbers) -> Numbers:
         if self.is_matrix:
             return multigammaln(half, self.n_features)
         return self.n_own * gammaln(half)
 
-    def _digamma(self, degrees: PerPrecision) -> PerPrecision:
+    def _digamma(self, degrees: Numbers) -> Numbers:
         half = 0.5 * degrees
         if not self.is_matrix:
             return self.n_own * digamma(half)
@@ -144,7 +142,7 @@ def _(covariances, n_features):
 
 @ft.singledispatch
 def draw(
-    covariances: AbstractCovariances, key: Any, degrees: PerPrecision
+    covariances: AbstractCovariances, key: Any, degrees: Numbers
 ) -> AbstractCovariances:
     r"""Covariances whose precisions are random.
 
