@@ -132,6 +132,7 @@ def fit(
     inputs.check_enough_samples(x, weight, mixture.n_components)
     weight, unit = inputs.balance(weight)
     x, weight = buckets.fill(x, weight, mixture, options)
+    options = options.spread_like(x)
     n_components = mixture.n_components
     if frozen is None and is_known(weight, options):
         mixture = padding.pad(mixture, x)

@@ -127,9 +127,11 @@ def fit_restarts(
     x, weight = buckets.fill(
         x, weight, key, initialiser, options, frozen_at, n_lanes=n_lanes
     )
+    options = options.spread_like(x)
+    drawn = options.draw(x, weight, key)
     # In the second heat no more than `keep` lanes run.
     width = min(width, n_lanes, keep or n_lanes)
-    starts = as_initialiser(initialiser).prepared(x, weight, key)
+    starts = as_initialiser(initialiser).prepared(*(drawn or (x, weight)), key)
     n_padded = n_components
     if frozen is None and not is_inside_program():
         n_padded = padding.padded_size(n_components, numbers_of_lanes(x.size, n_lanes))
@@ -139,6 +141,7 @@ def fit_restarts(
         starts,
         options,
         width=width,
+        drawn=drawn,
         frozen_at=check_frozen_at(
             frozen_at, frozen, n_components, x.shape[1], covariance_type
         ),

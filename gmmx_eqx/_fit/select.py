@@ -15,6 +15,7 @@ from .._core.hints import hinted
 from .._core.known import constant, is_on_host
 from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._core.programs import program
+from .._core.spread import Spread
 from .._core.threads import map_in_threads
 from .._covariances import (
     COVARIANCE,
@@ -117,7 +118,7 @@ def select(
     key = as_key(key)
     inputs.check_enough_samples(x, weight, max(counts))
     weight, unit = inputs.balance(weight)
-    n_balanced = float(len(x) if weight is None else np.sum(np.asarray(weight)))
+    n_balanced = float(len(x)) if weight is None else inputs.total_weight(weight)
     n_samples = n_balanced * float(unit)
     names = covariance_types
     if names is None:
@@ -128,7 +129,7 @@ def select(
         str(name if isinstance(name, str) else family.type)
         for name, family in zip(names, families, strict=True)
     ]
-    n_counted = len(x) if weight is None else int(np.count_nonzero(weight))
+    n_counted = len(x) if weight is None else inputs.n_positive(weight) or 0
     carried = [
         [k for k in counts if carries(n_counted, family, k, x.shape[1], equal_weights)]
         for family in families
@@ -148,18 +149,25 @@ def select(
     n_lanes = max(1, *n_fits)
     n_features = x.shape[1]
     x, weight = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_lanes)
-    starts = starts.prepared(x, weight, key)
+    options = options.spread_like(x)
+    drawn = options.draw(x, weight, key)
+    starts = starts.prepared(*(drawn or (x, weight)), key)
 
     def fitted(i: int, ticket: Ticket | None) -> Iterator[Cell]:
         own = carried[i]
         fits = RandomStarts(
-            families[i], max(own), starts, options, width=min(width, n_fits[i])
+            families[i],
+            max(own),
+            starts,
+            options,
+            width=min(width, n_fits[i]),
+            drawn=drawn,
         )
         n_active = constant(np.repeat(own, n_restarts))
         turns = constant(np.tile(np.arange(n_restarts), len(own)))
         used = constant(n_fits[i])
         lanes, _ = fit_lanes(fits, x, weight, key, n_active, turns, used, None, ticket)
-        best, icl, n_converged = _best(lanes, x, weight, len(own))
+        best, icl, n_converged = _best(lanes, x, weight, len(own), options.spread)
         icl, n_converged = np.asarray(icl), np.asarray(n_converged)
         n_largest = best.mixture.n_parameters
         for j, count in enumerate(own):
@@ -224,7 +232,7 @@ def _as_tuple(values: Any, name: str, example: str) -> tuple[Any, ...]:
 
 @program()
 def _best(
-    lanes: Solution, x: Data, weight: Weighting, n_cells: int
+    lanes: Solution, x: Data, weight: Weighting, n_cells: int, spread: Spread | None
 ) -> tuple[Solution, Array, Int[Array, " cells"]]:
     """Of each cell's lanes: the best, its ICL as if it had as many parameters as the
     largest, and how many converged."""
@@ -234,7 +242,7 @@ def _best(
     best = jax.vmap(take_best)(by_cell)
 
     def icl_of(mixture):
-        total, n_samples = weighted_sum(mixture, x, weight, log_prob_completed)
+        total, n_samples = weighted_sum(mixture, x, weight, log_prob_completed, spread)
         return -2 * total + mixture.n_parameters * jnp.log(n_samples)
 
     icl = jax.vmap(icl_of)(best.mixture)

@@ -1,0 +1,131 @@
+"""What has to be known of data that is spread over devices, found where it is: nothing
+but a few numbers leaves them, and every process gets the same."""
+
+import functools as ft
+from collections.abc import Callable
+from typing import NamedTuple, ParamSpec, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Real
+
+from .aliases import Data, SampleWeight
+from .known import constant
+from .spread import Spread
+
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _evaluated(fn: Callable[_P, _T]) -> Callable[_P, _T]:
+    """A program that runs at once, also where it is called while another is traced."""
+    program = eqx.filter_jit(fn)
+
+    @ft.wraps(fn)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with jax.ensure_compile_time_eval():
+            return program(*args, **kwargs)
+
+    return call
+
+
+class Extent(NamedTuple):
+    """Of the samples that count.
+
+    **Attributes:**
+
+    - `n_bad`: how many numbers are NaN or infinite.
+    - `first`: sample and feature of the first of these.
+    - `low`, `high`: the smallest and the largest of the others.
+    """
+
+    n_bad: Int[Array, ""]
+    first: Int[Array, "2"]
+    low: Float[Array, ""]
+    high: Float[Array, ""]
+
+
+class Balance(NamedTuple):
+    """Of weights.
+
+    **Attributes:**
+
+    - `first_bad`: the number of the first that is negative or not finite; as many as
+        there are weights if none is.
+    - `bad`: that weight.
+    - `n_positive`: how many are positive.
+    - `largest`: the largest.
+    - `mean_share`: the mean of the positive ones, divided by the largest.
+    """
+
+    first_bad: Int[Array, ""]
+    bad: Float[Array, ""]
+    n_positive: Int[Array, ""]
+    largest: Float[Array, ""]
+    mean_share: Float[Array, ""]
+
+
+@_evaluated
+def extent(x: Data, weight: SampleWeight | None, spread: Spread) -> Extent:
+    """Of the samples of positive weight."""
+    one = jnp.ones((1, 1), bool)
+    present = one if weight is None else (weight > 0)[:, None]
+    finite = jnp.isfinite(x)
+    bad = present & ~finite
+    good = present & finite
+    row = jax.lax.broadcasted_iota(jnp.int32, x.shape, 0)
+    column = jax.lax.broadcasted_iota(jnp.int32, x.shape, 1)
+    first = jnp.min(jnp.where(bad, row, x.shape[0]))
+    is_first = bad & (row == first)
+    feature = jnp.min(jnp.where(is_first, column, x.shape[1]))
+    found = Extent(
+        n_bad=jnp.sum(bad),
+        first=jnp.stack([first, feature]),
+        low=jnp.min(jnp.where(good, x, jnp.inf)),
+        high=jnp.max(jnp.where(good, x, -jnp.inf)),
+    )
+    return spread.on_all(found)
+
+
+@_evaluated
+def balance(weight: SampleWeight, spread: Spread) -> Balance:
+    """What has to be known of weights."""
+    number = jnp.arange(weight.size, dtype=jnp.int32)
+    is_bad = ~(jnp.isfinite(weight) & (weight >= 0))
+    first_bad = jnp.min(jnp.where(is_bad, number, weight.size))
+    positive = weight > 0
+    largest = jnp.max(weight)
+    n_positive = jnp.sum(positive)
+    shares = jnp.sum(jnp.where(positive, weight / largest, 0))
+    found = Balance(
+        first_bad=first_bad,
+        bad=jnp.sum(jnp.where(number == first_bad, weight, 0)),
+        n_positive=n_positive,
+        largest=largest,
+        mean_share=shares / n_positive.astype(weight.dtype),
+    )
+    return spread.on_all(found)
+
+
+def take_rows(
+    x: Real[Array, "n ..."], index: Int[np.ndarray, " rows"], spread: Spread
+) -> Real[Array, "rows ..."]:
+    """Rows by their numbers, in every process, as numbers that are not spread."""
+    return constant(_take_rows(x, constant(index, np.int32), spread))
+
+
+@_evaluated
+def _take_rows(x: Array, index: Int[Array, " rows"], spread: Spread) -> Array:
+    n_own = x.shape[0] // spread.n_shards
+
+    def of_shard(x: Array, number: Int[Array, "one=1"]) -> Array:
+        own = index - number * n_own
+        is_own = (own >= 0) & (own < n_own)
+        rows = x[jnp.clip(own, 0, n_own - 1)]
+        return jnp.where(is_own.reshape(-1, *(1,) * (x.ndim - 1)), rows, 0)
+
+    numbers = jnp.arange(spread.n_shards, dtype=jnp.int32)
+    return spread.reduce(of_shard, x, numbers)
