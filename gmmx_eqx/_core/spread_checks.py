@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Real
 
 from .aliases import Data, SampleWeight
-from .known import constant
+from .known import constant, is_inside_program
 from .spread import Spread
 
 
@@ -26,6 +26,9 @@ def _evaluated(fn: Callable[_P, _T]) -> Callable[_P, _T]:
 
     @ft.wraps(fn)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        if not is_inside_program():
+            return program(*args, **kwargs)
+        # It would evaluate what is known in the program, too, one by one.
         with jax.ensure_compile_time_eval():
             return program(*args, **kwargs)
 
