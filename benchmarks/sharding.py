@@ -1,9 +1,9 @@
 """Weak scaling: twice the samples on two cores beside once the samples on one.
 
-`python -m benchmarks.sharding` prints, and writes to `benchmarks/results/sharding.json`,
-how many samples a second a step of EM takes on one core and on two. A core is a process
-that is pinned to it, with one thread, and has a million samples of 8 features in
-float32; two of them exchange sums over the loopback interface, by gloo. One and two
+`python -m benchmarks.sharding` prints how many samples a second a step of EM takes on
+one core and on two, and writes it to `benchmarks/results/sharding.json`. A core is a
+process that is pinned to it, with one thread, and has a million samples of 8 features
+in float32; two of them exchange sums over the loopback interface, by gloo. One and two
 take turns, and the best of each counts: other programs on the same cores only add time.
 """
 
