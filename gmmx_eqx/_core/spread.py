@@ -53,7 +53,7 @@ class Spread:
         """The reverse of `split`."""
         return self._spread(jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree))
 
-    def map(self, fn: Callable[..., _Tree], *trees: PyTree) -> _Tree:
+    def map(self, fn: Callable[..., _Tree], *trees: Any) -> _Tree:
         """`fn` of each shard of arrays of samples, joined: no device needs what another
         one has."""
         return self.join(jax.vmap(fn)(*self.split(trees)))
@@ -61,7 +61,7 @@ class Spread:
     def reduce(
         self,
         fn: Callable[..., _Tree],
-        *trees: PyTree,
+        *trees: Any,
         by: Callable[..., Array] = jnp.sum,
     ) -> _Tree:
         """The sum of `fn` over the shards of arrays of samples, on every device.
