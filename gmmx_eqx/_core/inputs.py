@@ -164,9 +164,9 @@ def _check_spread(
     _check_size(max(-float(found.low), float(found.high)), x, name)
     if fits and given.dtype != x.dtype:
         index = np.arange(0, len(x), -(-len(x) // _LOOKED_AT))
-        rows = np.asarray(take_rows(given, index, spread))
+        rows = take_rows(given, index, spread)
         if weight is not None:
-            rows = rows[np.asarray(take_rows(weight, index, spread)) > 0]
+            rows = rows[take_rows(weight, index, spread) > 0]
         check_narrowing(rows, x.dtype, name)
 
 

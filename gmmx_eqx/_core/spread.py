@@ -101,7 +101,8 @@ def spread_of(x: Shaped[Array, "..."], name: str = "x") -> Spread | None:
 
     `ValueError` if another axis is spread.
     """
-    if isinstance(x, jax.core.Tracer) or not isinstance(x.sharding, NamedSharding):
+    is_known = isinstance(x, jax.Array) and not isinstance(x, jax.core.Tracer)
+    if not is_known or not isinstance(x.sharding, NamedSharding):
         return None
     mesh: Any = x.sharding.mesh
     first, *others = (*x.sharding.spec, None)

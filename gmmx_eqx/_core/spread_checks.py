@@ -3,7 +3,7 @@ but a few numbers leaves them, and every process gets the same."""
 
 import functools as ft
 from collections.abc import Callable
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeAlias, TypeVar
 
 import equinox as eqx
 import jax
@@ -12,25 +12,28 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Real
 
 from .aliases import Data, SampleWeight
-from .known import constant, is_inside_program
+from .known import is_inside_program
 from .spread import Spread
 
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+# In the program and after it.
+_Any: TypeAlias = Array | np.ndarray
 
 
 def _evaluated(fn: Callable[_P, _T]) -> Callable[_P, _T]:
-    """A program that runs at once, also where it is called while another is traced."""
+    """A program that runs at once, also where it is called while another is traced. Its
+    results are NumPy arrays."""
     program = eqx.filter_jit(fn)
 
     @ft.wraps(fn)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         if not is_inside_program():
-            return program(*args, **kwargs)
+            return jax.tree.map(np.asarray, program(*args, **kwargs))
         # It would evaluate what is known in the program, too, one by one.
         with jax.ensure_compile_time_eval():
-            return program(*args, **kwargs)
+            return jax.tree.map(np.asarray, program(*args, **kwargs))
 
     return call
 
@@ -45,10 +48,10 @@ class Extent(NamedTuple):
     - `low`, `high`: the smallest and the largest of the others.
     """
 
-    n_bad: Int[Array, ""]
-    first: Int[Array, "2"]
-    low: Float[Array, ""]
-    high: Float[Array, ""]
+    n_bad: Int[_Any, ""]
+    first: Int[_Any, "2"]
+    low: Float[_Any, ""]
+    high: Float[_Any, ""]
 
 
 class Balance(NamedTuple):
@@ -64,11 +67,11 @@ class Balance(NamedTuple):
     - `mean_share`: the mean of the positive ones, divided by the largest.
     """
 
-    first_bad: Int[Array, ""]
-    bad: Float[Array, ""]
-    n_positive: Int[Array, ""]
-    largest: Float[Array, ""]
-    mean_share: Float[Array, ""]
+    first_bad: Int[_Any, ""]
+    bad: Float[_Any, ""]
+    n_positive: Int[_Any, ""]
+    largest: Float[_Any, ""]
+    mean_share: Float[_Any, ""]
 
 
 @_evaluated
@@ -115,13 +118,13 @@ def balance(weight: SampleWeight, spread: Spread) -> Balance:
 
 def take_rows(
     x: Real[Array, "n ..."], index: Int[np.ndarray, " rows"], spread: Spread
-) -> Real[Array, "rows ..."]:
-    """Rows by their numbers, in every process, as numbers that are not spread."""
-    return constant(_take_rows(x, constant(index, np.int32), spread))
+) -> Real[np.ndarray, "rows ..."]:
+    """Rows by their numbers, in every process."""
+    return np.asarray(_take_rows(x, index.astype(np.int32), spread))
 
 
 @_evaluated
-def _take_rows(x: Array, index: Int[Array, " rows"], spread: Spread) -> Array:
+def _take_rows(x: Array, index: Int[_Any, " rows"], spread: Spread) -> _Any:
     n_own = x.shape[0] // spread.n_shards
 
     def of_shard(x: Array, number: Int[Array, "one=1"]) -> Array:

@@ -22,7 +22,7 @@ Unit = Float[np.ndarray, "..."]
 def check_weights(weight: Array) -> None:
     """Raises a `ValueError` unless the weights, along the last axis, are finite,
     non-negative and not all zero, where they are known."""
-    spread = spread_of(weight, "sample_weight")
+    spread = _spread_of(weight)
     if spread is not None:
         _check_spread(weight, spread)
         return
@@ -34,6 +34,11 @@ def check_weights(weight: Array) -> None:
         raise _wrong(numbers[tuple(bad[0])], ", ".join(map(str, bad[0])))
     if not np.all(np.any(numbers > 0, axis=-1)):
         raise _none()
+
+
+def _spread_of(weight: Array) -> Spread | None:
+    # Those of many data sets have two axes, and are looked at on the host.
+    return spread_of(weight, "sample_weight") if weight.ndim == 1 else None
 
 
 def _check_spread(weight: Array, spread: Spread) -> None:
@@ -56,7 +61,7 @@ def _none() -> ValueError:
 
 def n_positive(weight: Array) -> int | None:
     """How many weights are positive, where they are known."""
-    spread = spread_of(weight, "sample_weight")
+    spread = _spread_of(weight)
     if spread is not None:
         return int(spread_checks.balance(weight, spread).n_positive)
     numbers = concrete(weight)
@@ -65,7 +70,7 @@ def n_positive(weight: Array) -> int | None:
 
 def total_weight(weight: Array) -> float:
     """The sum of weights that are known."""
-    spread = spread_of(weight, "sample_weight")
+    spread = _spread_of(weight)
     if spread is None:
         return float(np.sum(np.asarray(weight)))
     found = spread_checks.balance(weight, spread)
@@ -81,7 +86,7 @@ def balance(weight: Array | None) -> tuple[Array | None, Unit]:
     Otherwise, and while tracing, it is one and nothing is changed.
     """
     one = np.ones((), np.float64)
-    spread = None if weight is None else spread_of(weight, "sample_weight")
+    spread = None if weight is None else _spread_of(weight)
     if weight is not None and spread is not None:
         return _balance_spread(weight, spread)
     numbers = None if weight is None else concrete(weight)

@@ -130,7 +130,7 @@ def fit_restarts(
     x, weight = buckets.fill(
         x, weight, key, initialiser, options, frozen_at, n_lanes=n_lanes
     )
-    options = options.spread_like(x)
+    options = options.spread_like(x, key)
     drawn = options.draw(x, weight, key)
     # In the second heat no more than `keep` lanes run.
     width = min(width, n_lanes, keep or n_lanes)

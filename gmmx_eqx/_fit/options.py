@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from .._core import inputs
 from .._core.aliases import Data, Flag, SampleWeight, Weighting
 from .._core.describe import check_instance, describe
+from .._core.known import is_known
 from .._core.likes import AmountLike
 from .._core.spread import Spread, spread_of
 from .._core.weights import Unit
@@ -135,9 +136,10 @@ class Options(eqx.Module):
         wide = whitening.precision_diagonal * step**2 < 12
         return jnp.all(wide | (mixture.weights == 0))
 
-    def spread_like(self, x: Data) -> "Options":
-        """For data on several devices, if it is."""
-        spread = spread_of(x)
+    def spread_like(self, x: Data, key: Any = None) -> "Options":
+        """For data on several devices, if it is, and a draw from it by the key is
+        possible."""
+        spread = spread_of(x) if is_known(key) else None
         return self if spread is None else dataclasses.replace(self, spread=spread)
 
     def draw(

@@ -160,7 +160,7 @@ def select(
     n_lanes = max(1, *n_fits)
     n_features = x.shape[1]
     x, weight = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_lanes)
-    options = options.spread_like(x)
+    options = options.spread_like(x, key)
     drawn = options.draw(x, weight, key)
     starts = starts.prepared(*(drawn or (x, weight)), key)
 

@@ -12,6 +12,7 @@ from .._core import buckets, inputs
 from .._core.aliases import Data, Means, PerDatumComponent, Weighting, Weights
 from .._core.axes import Axis
 from .._core.describe import as_key, check_instance
+from .._core.known import is_known
 from .._core.programs import program
 from .._core.spread import Spread, spread_of
 from .._covariances import (
@@ -106,7 +107,7 @@ def from_initialiser(
     inputs.check_enough_samples(x, weight, n_components)
     ridge = as_ridge(reg_covar)
     weight, _ = inputs.balance(weight)
-    spread = spread_of(x)
+    spread = spread_of(x) if is_known(key) else None
     if spread is not None:
         x, weight = draw_spread(x, weight, spread, key)
     x, weight = buckets.fill(x, weight, key, ridge, initialiser)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from .._core.aliases import Data, SampleWeight
+from .._core.known import constant
 from .._core.likes import KeyLike
 from .._core.spread import Spread
 from .._core.spread_checks import take_rows
@@ -30,7 +31,7 @@ def numbers_drawn(n_samples: int, total: int, key: KeyLike) -> Int[np.ndarray, "
 def draw_spread(
     x: Data, weight: SampleWeight | None, spread: Spread, key: KeyLike
 ) -> tuple[Data, SampleWeight | None]:
-    """Samples of data on several devices, and their weights, on the host."""
+    """Samples of data on several devices, and their weights, which are not spread."""
     index = numbers_drawn(DRAWN, len(x), key)
-    rows = take_rows(x, index, spread)
-    return rows, None if weight is None else take_rows(weight, index, spread)
+    take = lambda array: constant(take_rows(array, index, spread))
+    return take(x), None if weight is None else take(weight)
