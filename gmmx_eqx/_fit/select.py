@@ -44,7 +44,7 @@ _SMALL = 2**22
 
 @hinted(hints.SEVERAL)
 def select(
-    x: DataLike,
+    x: DataLike | Blocks,
     n_components: Iterable[int] = range(1, 10),
     covariance_types: Iterable[FamilyLike] | None = None,
     n_restarts: int = 16,
@@ -61,6 +61,7 @@ def select(
     width: int = 64,
     throw: bool = False,
     progress: AbstractProgress | bool = False,
+    checkpoint: str | Path | None = None,
 ) -> Selection:
     """Fits every number of components with every covariance family, and compares.
 
@@ -69,7 +70,8 @@ def select(
 
     **Arguments:**
 
-    - `x`: the data, shape `(n_samples, n_features)`.
+    - `x`: the data, shape `(n_samples, n_features)`; or [`gmmx_eqx.blocks`][] of it, as
+        in [`gmmx_eqx.fit_restarts`][]: all fits of all families share every pass.
     - `n_components`: the numbers of components to try.
     - `covariance_types`: the families to try, by the names that the table is to show;
         all that are registered if not given, except those whose rank has to be chosen
@@ -79,7 +81,7 @@ def select(
         others, or the opposite sign, on request: [`gmmx_eqx.Selection.by`][].
     - `key`: a `jax.random` key.
     - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`,
-        `resolution`, `equal_weights`, `width`, `progress`: as in
+        `resolution`, `equal_weights`, `width`, `progress`, `checkpoint`: as in
         [`gmmx_eqx.fit_restarts`][]. Criteria do not count equal weights as parameters.
         There is no `frozen`, whose masks and values are for one number of components of
         one family.
@@ -108,16 +110,28 @@ def select(
     2
     ```
     """
-    x, weight = inputs.as_data(x, sample_weight, fits=True)
+    weight = None
+    if isinstance(x, Blocks):
+        check_blocks(x, x.shape[1], sample_weight)
+    else:
+        check_no_checkpoint(checkpoint)
+        x, weight = inputs.as_data(x, sample_weight, fits=True)
     numbers = _as_tuple(n_components, "n_components", "range(1, 10)")
     counts = tuple(inputs.check_count(n, "n_components") for n in numbers)
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
     check_criterion(criterion)
     key = as_key(key)
-    inputs.check_enough_samples(x, weight, max(counts))
+    if isinstance(x, Blocks):
+        check_enough(x, max(counts))
+        n_balanced, n_counted = x.total_weight, x.n_present
+    else:
+        inputs.check_enough_samples(x, weight, max(counts))
+        n_balanced = n_counted = x.shape[0]
     weight, unit = inputs.balance(weight)
-    n_balanced = float(len(x) if weight is None else np.sum(np.asarray(weight)))
+    if weight is not None:
+        n_balanced = float(np.sum(np.asarray(weight)))
+        n_counted = int(np.count_nonzero(weight))
     n_samples = n_balanced * float(unit)
     names = covariance_types
     if names is None:
@@ -128,7 +142,6 @@ def select(
         str(name if isinstance(name, str) else family.type)
         for name, family in zip(names, families, strict=True)
     ]
-    n_counted = len(x) if weight is None else int(np.count_nonzero(weight))
     carried = [
         [k for k in counts if carries(n_counted, family, k, x.shape[1], equal_weights)]
         for family in families
@@ -147,10 +160,11 @@ def select(
     n_before = [0, *itertools.accumulate(n_fits)]
     n_lanes = max(1, *n_fits)
     n_features = x.shape[1]
-    x, weight = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_lanes)
-    starts = starts.prepared(x, weight, key)
+    if not isinstance(x, Blocks):
+        x, weight = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_lanes)
+        starts = starts.prepared(x, weight, key)
 
-    def fitted(i: int, ticket: Ticket | None) -> Iterator[Cell]:
+    def fitted(i: int, ticket: Ticket | None) -> Best:
         own = carried[i]
         fits = RandomStarts(
             families[i], max(own), starts, options, width=min(width, n_fits[i])
@@ -159,49 +173,45 @@ def select(
         turns = constant(np.tile(np.arange(n_restarts), len(own)))
         used = constant(n_fits[i])
         lanes, _ = fit_lanes(fits, x, weight, key, n_active, turns, used, None, ticket)
-        best, icl, n_converged = _best(lanes, x, weight, len(own))
-        icl, n_converged = np.asarray(icl), np.asarray(n_converged)
-        n_largest = best.mixture.n_parameters
-        for j, count in enumerate(own):
-            solution = in_unit(with_components(take(best, j), count), unit)
+        solutions, completed, n_converged = _best(lanes, x, weight, len(own))
+        return Best(solutions, np.asarray(completed), np.asarray(n_converged))
+
+    def column(i: int, best: Best | None) -> Iterator[Cell]:
+        for count in counts:
             size = n_parameters(families[i], count, n_features, equal_weights)
-            excess = n_largest - size
-            completed = float(icl[j])
-            if unit != 1:
-                completed -= n_largest * math.log(n_balanced)
-                completed *= float(unit)
-                completed += n_largest * math.log(n_samples)
+            if best is None or count not in carried[i]:
+                yield Cell.not_fitted(labels[i], count, size)
+                continue
+            j = carried[i].index(count)
+            solution = with_components(take(best.solutions, j), count)
+            completed = float(best.completed[j]) * float(unit)
             yield Cell.create(
                 labels[i],
-                solution,
+                in_unit(solution, unit),
                 n_samples,
-                icl=completed - excess * math.log(n_samples),
-                n_converged=int(n_converged[j]),
+                icl=size * math.log(n_samples) - 2 * completed,
+                n_converged=int(best.n_converged[j]),
                 n_restarts=n_restarts,
                 equal_weights=equal_weights,
             )
 
-    def column(i: int, ticket: Ticket | None) -> Iterator[Cell]:
-        cells = fitted(i, ticket)
-        for count in counts:
-            if count in carried[i]:
-                yield next(cells)
-            else:
-                size = n_parameters(families[i], count, n_features, equal_weights)
-                yield Cell.not_fitted(labels[i], count, size)
+    def of_blocks(ticket: Ticket | None) -> list[Best | None]:
+        args = families, carried, n_restarts, key, starts, options, width, checkpoint
+        return select_blocks(x, *args, ticket)
 
     # Most of the time of a small selection is compilation, by one thread.
     size = min(width, n_lanes) * max(counts) * x.size
     side_by_side = size <= _SMALL and is_on_host(x)
 
-    def run(ticket: Ticket | None) -> list[Cell]:
+    def in_memory(ticket: Ticket | None) -> list[Best | None]:
         after = lambda i: None if ticket is None else ticket.after(n_before[i])
-        one = lambda i: list(column(i, after(i)))
+        one = lambda i: fitted(i, after(i)) if carried[i] else None
         n_threads = 2 if side_by_side and ticket is None else 1
-        columns = map_in_threads(one, range(len(families)), n_threads)
-        return [cell for cells in columns for cell in cells]
+        return map_in_threads(one, range(len(families)), n_threads)
 
-    cells = report_to(progress, "fit", n_before[-1], run)
+    run = of_blocks if isinstance(x, Blocks) else in_memory
+    found = report_to(progress, "fit", n_before[-1], run)
+    cells = [cell for i, best in enumerate(found) for cell in column(i, best)]
     selection = Selection(tuple(cells), criterion)
     if throw:
         best = selection.best

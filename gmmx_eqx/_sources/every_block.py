@@ -44,11 +44,22 @@ def each_block(
 
 
 def total_of(
-    data: Blocks, load: Callable[[Blocks, int], _Loaded], fn: Callable[[_Loaded], Any]
+    data: Blocks,
+    load: Callable[[Blocks, int], _Loaded],
+    fn: Callable[[_Loaded], Any],
+    report: Callable[[int], None] | None = None,
 ) -> PyTree:
-    """The sum of what `each_block` yields, in float64: NumPy arrays."""
+    """The sum of what `each_block` yields, in float64: NumPy arrays.
+
+    **Arguments:**
+
+    - `report`: called with how many blocks are done: zero first, then after each.
+    """
     total = None
-    for found in each_block(data, load, fn):
+    report = (lambda n_blocks: None) if report is None else report
+    report(0)
+    for number, found in enumerate(each_block(data, load, fn)):
+        report(number + 1)
         term = jax.tree.map(lambda leaf: leaf.astype(np.float64), found)
         total = term if total is None else jax.tree.map(np.add, total, term)
     return total
