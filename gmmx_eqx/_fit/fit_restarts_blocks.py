@@ -17,7 +17,7 @@ from .._sources import Blocks, DRAWN
 from .checkpoint import Checkpoint
 from .driver import Race
 from .fit_many import starts_of_lanes
-from .lanes import Family, run_passes
+from .lanes import Lanes, run_passes
 from .pace import Pace
 from .passes import Facts
 from .population import Population
@@ -36,14 +36,14 @@ def fit_restarts_blocks(
 ) -> Population:
     """As [`gmmx_eqx.fit_restarts`][] of data in memory, one pass for a step of all."""
     at = fits.frozen_at
-    facts, *drawn = begin_blocks(data, key, at, ticket)
+    facts, x, weight = begin_blocks(data, key, at, ticket)
     n_lanes = buckets.size(n_restarts) if n_restarts > 8 else n_restarts
     n_active = constant(np.full(n_lanes, fits.n_components))
-    starts = make_starts(fits, *drawn, key, n_active, constant(np.arange(n_lanes)))
+    starts = make_starts(fits, x, weight, key, n_active, constant(np.arange(n_lanes)))
     if at is not None:
         dtype = facts.pivot.dtype
         at = fits.options.as_start(jax.tree.map(lambda a: a.astype(dtype), at))
-    family = Family(starts, n_active, n_restarts, facts, fits.options, at, race)
+    family = Lanes(starts, n_active, n_restarts, facts, fits.options, at, race)
     checkpoint = checkpoint_of(folder, [family], data)
     n_passes = run_passes(data, facts, [family], fits.options, checkpoint, ticket)
     solutions = family.solutions()
@@ -82,7 +82,7 @@ def make_starts(
 
 
 def checkpoint_of(
-    folder: str | Path | None, families: list[Family], data: Blocks
+    folder: str | Path | None, families: list[Lanes], data: Blocks
 ) -> Checkpoint | None:
     """That of the fits of some families, if it is wanted."""
     if folder is None:

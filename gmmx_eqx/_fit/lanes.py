@@ -25,8 +25,8 @@ from .._sources import Blocks, Columns, InMemory, total_of
 from .checkpoint import Checkpoint
 from .driver import begin, best_running, Race
 from .options import Options
-from .passes import Facts, load_columns, m_step_of, samples_at_once
 from .pace import Pace
+from .passes import Facts, load_columns, m_step_of, samples_at_once
 from .progress import Ticket
 from .solution import ending, moved, Solution
 
@@ -93,8 +93,8 @@ class _Rules(eqx.Module):
         return running & (chosen | (lane.state.record.n_steps < self.race.short_steps))
 
 
-class Family:
-    """The fits of one covariance family.
+class Lanes:
+    """The fits of one covariance family, which share passes.
 
     **Arguments:**
 
@@ -164,13 +164,15 @@ class Family:
         """What every fit ended with."""
         at = self._at
         used = jnp.asarray(self._n_used)
-        return _solutions(self._rules, self.state, self._facts, at, self._n_active, used)
+        return _solutions(
+            self._rules, self.state, self._facts, at, self._n_active, used
+        )
 
 
 def run_passes(
     data: Blocks,
     facts: Facts,
-    families: Sequence[Family],
+    families: Sequence[Lanes],
     options: Options,
     checkpoint: Checkpoint | None,
     ticket: Ticket | None,

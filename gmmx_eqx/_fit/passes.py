@@ -44,9 +44,7 @@ class Facts(AbstractFacts):
     total: Scalar
 
     @classmethod
-    def of(
-        cls, data: Blocks, dtype: jnp.dtype, pace: Pace | None = None
-    ) -> "Facts":
+    def of(cls, data: Blocks, dtype: jnp.dtype, pace: Pace | None = None) -> "Facts":
         """By one pass, for sums of type `dtype`."""
         count, mean, square, low, high = 0.0, 0.0, 0.0, np.inf, -np.inf
         if pace is not None:

@@ -1,6 +1,8 @@
+import functools as ft
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from .._core import buckets, inputs
-from .._core.aliases import Data, Weighting
+from .._core.aliases import Data, SampleWeight, Weighting
 from .._core.describe import as_key, describe
 from .._core.hints import hinted
 from .._core.known import constant, is_on_host
@@ -19,6 +21,7 @@ from .._core.threads import map_in_threads
 from .._covariances import (
     COVARIANCE,
     covariance_class,
+    Family,
     FamilyLike,
 )
 from .._em import AbstractEM
@@ -26,13 +29,16 @@ from .._initialisers import AbstractInitialiser
 from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
 from .._priors import RidgeLike
+from .._sources import Blocks, check_blocks
 from . import hints
 from .capacity import carries, n_parameters
 from .error import raise_unless_successful
+from .fit_blocks import check_enough, check_no_checkpoint
 from .fit_many import fit_lanes
 from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to, Ticket
 from .random_starts import RandomStarts
+from .select_blocks import Best, select_blocks
 from .selection import Cell, check_criterion, Selection
 from .solution import in_unit, Solution, take, take_best, with_components
 
@@ -155,34 +161,23 @@ def select(
         resolution=resolution,
         equal_weights=equal_weights,
     )
-    n_fits = [len(own) * n_restarts for own in carried]
-    # Before those of each family, and in all.
-    n_before = [0, *itertools.accumulate(n_fits)]
-    n_lanes = max(1, *n_fits)
+    args = families, carried, n_restarts, key, starts, options, width
+    if isinstance(x, Blocks):
+        run = ft.partial(select_blocks, x, checkpoint, *args)
+    else:
+        run = ft.partial(_select_in_memory, x, weight, *args)
+    n_fits = sum(len(own) * n_restarts for own in carried)
+    found = report_to(progress, "fit", n_fits, run)
     n_features = x.shape[1]
-    if not isinstance(x, Blocks):
-        x, weight = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_lanes)
-        starts = starts.prepared(x, weight, key)
-
-    def fitted(i: int, ticket: Ticket | None) -> Best:
-        own = carried[i]
-        fits = RandomStarts(
-            families[i], max(own), starts, options, width=min(width, n_fits[i])
-        )
-        n_active = constant(np.repeat(own, n_restarts))
-        turns = constant(np.tile(np.arange(n_restarts), len(own)))
-        used = constant(n_fits[i])
-        lanes, _ = fit_lanes(fits, x, weight, key, n_active, turns, used, None, ticket)
-        solutions, completed, n_converged = _best(lanes, x, weight, len(own))
-        return Best(solutions, np.asarray(completed), np.asarray(n_converged))
 
     def column(i: int, best: Best | None) -> Iterator[Cell]:
+        numbers = itertools.count()
         for count in counts:
             size = n_parameters(families[i], count, n_features, equal_weights)
             if best is None or count not in carried[i]:
                 yield Cell.not_fitted(labels[i], count, size)
                 continue
-            j = carried[i].index(count)
+            j = next(numbers)
             solution = with_components(take(best.solutions, j), count)
             completed = float(best.completed[j]) * float(unit)
             yield Cell.create(
@@ -195,23 +190,7 @@ def select(
                 equal_weights=equal_weights,
             )
 
-    def of_blocks(ticket: Ticket | None) -> list[Best | None]:
-        args = families, carried, n_restarts, key, starts, options, width, checkpoint
-        return select_blocks(x, *args, ticket)
-
-    # Most of the time of a small selection is compilation, by one thread.
-    size = min(width, n_lanes) * max(counts) * x.size
-    side_by_side = size <= _SMALL and is_on_host(x)
-
-    def in_memory(ticket: Ticket | None) -> list[Best | None]:
-        after = lambda i: None if ticket is None else ticket.after(n_before[i])
-        one = lambda i: fitted(i, after(i)) if carried[i] else None
-        n_threads = 2 if side_by_side and ticket is None else 1
-        return map_in_threads(one, range(len(families)), n_threads)
-
-    run = of_blocks if isinstance(x, Blocks) else in_memory
-    found = report_to(progress, "fit", n_before[-1], run)
-    cells = [cell for i, best in enumerate(found) for cell in column(i, best)]
+    cells = [cell for i, one in enumerate(found) for cell in column(i, one)]
     selection = Selection(tuple(cells), criterion)
     if throw:
         best = selection.best
@@ -232,20 +211,60 @@ def _as_tuple(values: Any, name: str, example: str) -> tuple[Any, ...]:
     )
 
 
+def _select_in_memory(
+    x: Data,
+    weight: SampleWeight | None,
+    families: Sequence[Family],
+    carried: Sequence[Sequence[int]],
+    n_restarts: int,
+    key: Any,
+    initialiser: AbstractInitialiser,
+    options: Options,
+    width: int,
+    ticket: Ticket | None,
+) -> list[Best | None]:
+    """As `select_blocks`: a program for each family."""
+    n_fits = [len(own) * n_restarts for own in carried]
+    n_before = [0, *itertools.accumulate(n_fits)]
+    n_lanes = max(1, *n_fits)
+    x, weighting = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_lanes)
+    starts = initialiser.prepared(x, weighting, key)
+
+    def best_of(i: int) -> Best | None:
+        own = carried[i]
+        if not own:
+            return None
+        fits = RandomStarts(
+            families[i], max(own), starts, options, width=min(width, n_fits[i])
+        )
+        n_active = constant(np.repeat(own, n_restarts))
+        turns = constant(np.tile(np.arange(n_restarts), len(own)))
+        used = constant(n_fits[i])
+        after = None if ticket is None else ticket.after(n_before[i])
+        args = key, n_active, turns, used, None, after
+        lanes, _ = fit_lanes(fits, x, weighting, *args)
+        solutions, completed, n_converged = _best(lanes, x, weighting, len(own))
+        return Best(solutions, np.asarray(completed), np.asarray(n_converged))
+
+    # Most of the time of a small selection is compilation, by one thread.
+    size = min(width, n_lanes) * max((n for own in carried for n in own), default=1)
+    side_by_side = size * x.size <= _SMALL and is_on_host(x) and ticket is None
+    return map_in_threads(best_of, range(len(families)), 2 if side_by_side else 1)
+
+
 @program()
 def _best(
     lanes: Solution, x: Data, weight: Weighting, n_cells: int
 ) -> tuple[Solution, Array, Int[Array, " cells"]]:
-    """Of each cell's lanes: the best, its ICL as if it had as many parameters as the
-    largest, and how many converged."""
+    """Of each cell's lanes: the best, the log-likelihood of samples together with their
+    most likely components, and how many converged."""
     by_cell = jax.tree.map(
         lambda leaf: leaf.reshape(n_cells, -1, *leaf.shape[1:]), lanes
     )
     best = jax.vmap(take_best)(by_cell)
 
-    def icl_of(mixture):
-        total, n_samples = weighted_sum(mixture, x, weight, log_prob_completed)
-        return -2 * total + mixture.n_parameters * jnp.log(n_samples)
+    def completed_of(mixture):
+        return weighted_sum(mixture, x, weight, log_prob_completed)[0]
 
-    icl = jax.vmap(icl_of)(best.mixture)
-    return best, icl, jnp.sum(by_cell.converged, axis=1)
+    completed = jax.vmap(completed_of)(best.mixture)
+    return best, completed, jnp.sum(by_cell.converged, axis=1)

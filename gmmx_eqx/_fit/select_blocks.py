@@ -1,6 +1,7 @@
 """Every family and number of components fitted to blocks, by passes that all share."""
 
 import functools as ft
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,14 +13,14 @@ from jaxtyping import Array, Float, Int
 from .._core.aliases import Data, Scalar
 from .._core.known import constant
 from .._core.programs import program
-from .._covariances import AbstractCovariances
+from .._covariances import Family
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture
 from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
 from .._sources import Block, Blocks, total_of
 from .fit_restarts_blocks import begin_blocks, checkpoint_of, make_starts
-from .lanes import Family, run_passes
+from .lanes import Lanes, run_passes
 from .options import Options
 from .pace import Pace
 from .progress import Ticket
@@ -38,14 +39,14 @@ class Best(NamedTuple):
 
 def select_blocks(
     data: Blocks,
-    families: list[type[AbstractCovariances]],
-    counts: list[list[int]],
+    folder: str | Path | None,
+    families: Sequence[Family],
+    counts: Sequence[Sequence[int]],
     n_restarts: int,
     key: Any,
     initialiser: AbstractInitialiser,
     options: Options,
     width: int,
-    folder: str | Path | None,
     ticket: Ticket | None,
 ) -> list[Best | None]:
     """The best fits of each family; `None` where it has no numbers of components.
@@ -54,8 +55,8 @@ def select_blocks(
 
     - `counts`: the numbers of components of each family.
     """
-    facts, *drawn = begin_blocks(data, key, None, ticket)
-    fitted: list[Family | None] = []
+    facts, x, weight = begin_blocks(data, key, None, ticket)
+    fitted: list[Lanes | None] = []
     for family, own in zip(families, counts, strict=True):
         if not own:
             fitted.append(None)
@@ -64,8 +65,8 @@ def select_blocks(
         fits = RandomStarts(family, max(own), initialiser, options, min(width, n_fits))
         n_active = constant(np.repeat(own, n_restarts))
         turns = constant(np.tile(np.arange(n_restarts), len(own)))
-        starts = make_starts(fits, *drawn, key, n_active, turns)
-        fitted.append(Family(starts, n_active, n_fits, facts, options))
+        starts = make_starts(fits, x, weight, key, n_active, turns)
+        fitted.append(Lanes(starts, n_active, n_fits, facts, options))
     present = [family for family in fitted if family is not None]
     checkpoint = checkpoint_of(folder, present, data)
     run_passes(data, facts, present, options, checkpoint, ticket)

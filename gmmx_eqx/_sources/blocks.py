@@ -95,8 +95,9 @@ class Blocks:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise ValueError(
-            "Blocks are taken by `gmmx_eqx.fit`, by starts such as `from_k_means`, and "
-            "by `score`, `aic`, `bic` and `icl` of a mixture. Elsewhere use "
+            "Blocks are taken by `gmmx_eqx.fit`, `fit_restarts` and `select`, by "
+            "starts such as `from_k_means`, and by `score`, `aic`, `bic` and `icl` of "
+            "a mixture. Elsewhere use "
             "`gmmx_eqx.map_blocks(fn, blocks)`, or a draw of the samples: "
             "`x, weight = blocks.draw(10_000, key)`."
         )
@@ -111,6 +112,13 @@ class Blocks:
         if self._weight is None:
             return self.shape[0]
         return int(np.count_nonzero(self._weight > 0))
+
+    @property
+    def total_weight(self) -> float:
+        """The weight of all samples."""
+        if self._weight is None:
+            return float(self.shape[0])
+        return float(np.sum(self._weight, dtype=np.float64))
 
     def load(self, number: int) -> Block:
         """One block, read now.
