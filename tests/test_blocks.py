@@ -3,8 +3,6 @@ source."""
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -14,7 +12,9 @@ import numpy as np
 import pytest
 
 import gmmx_eqx as gx
+from gmmx_eqx import plotting
 from gmmx_eqx._fit.passes import Facts
+from gmmx_eqx.sklearn import GaussianMixture
 
 from .families import BY_NAME
 from .helpers import make_data
@@ -244,7 +244,13 @@ BAD = {
     "few": (lambda x: gx.fit(start(x), gx.blocks(x[:2])), "at least as many samples"),
     "checkpoint": (lambda x: gx.fit(start(x), x, checkpoint="a"), "`gmmx_eqx.blocks`"),
     "elsewhere": (lambda x: start(x).predict(gx.blocks(x)), "map_blocks"),
-    "restarts": (lambda x: gx.fit_restarts(gx.blocks(x), 3, key=KEY), "map_blocks"),
+    "batch": (lambda x: gx.fit_batch([gx.blocks(x)], 3, key=KEY), "fit_restarts.data"),
+    "rate": (lambda x: gx.contraction_rate(start(x), gx.blocks(x)), "map_blocks"),
+    "estimator": (lambda x: GaussianMixture(2).fit(gx.blocks(x)), "map_blocks"),
+    "picture": (
+        lambda x: plotting.plot_uncertainty(start(x), gx.blocks(x)),
+        "map_blocks",
+    ),
     "map": (lambda x: gx.map_blocks(start(x).predict, x), "`gmmx_eqx.blocks"),
     "out": (
         lambda x: gx.map_blocks(start(x).predict, gx.blocks(x), out=np.zeros(3)),
@@ -322,48 +328,6 @@ def test_checkpoints(tmp_path):
     refused("other data", data=gx.blocks(x, rows=200))
     refused("another start", mixture=start(x, "diag"))
     refused("other options", reg_covar=0.1)
-
-
-KILLED = """
-import sys, time
-import jax, numpy as np
-import gmmx_eqx as gx
-
-x = np.random.default_rng(0).normal(size=(4000, 2)).astype(np.float32)
-x[::2] += 3
-mixture = gx.GaussianMixture.from_k_means(x, 3, key=jax.random.key(0))
-solver = gx.EM(tol=0.0, max_steps=60)
-end = gx.fit(
-    mixture, gx.blocks(x, rows=500), solver=solver, throw=False, checkpoint=sys.argv[1]
-)
-np.savez(sys.argv[2], *jax.tree.leaves(end.mixture))
-"""
-
-
-@pytest.mark.x32
-def test_a_killed_fit_goes_on(tmp_path):
-    def run(folder, out, seconds=None):
-        args = [sys.executable, "-c", KILLED, str(folder), str(out)]
-        process = subprocess.Popen(args)
-        if seconds is None:
-            assert process.wait() == 0
-            return
-        # From when it has begun to save.
-        while not folder.exists() or not any(folder.iterdir()):
-            assert process.poll() is None
-            time.sleep(0.01)
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-    run(tmp_path / "whole", tmp_path / "whole.npz")
-    rng = np.random.default_rng(0)
-    for _ in range(3):
-        run(tmp_path / "killed", tmp_path / "killed.npz", rng.uniform(0, 0.2))
-    run(tmp_path / "killed", tmp_path / "killed.npz")
-    with np.load(tmp_path / "whole.npz") as a, np.load(tmp_path / "killed.npz") as b:
-        for name in a.files:
-            np.testing.assert_array_equal(a[name], b[name])
 
 
 def test_data_that_turns_nan_is_not_hidden():

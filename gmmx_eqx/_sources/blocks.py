@@ -15,7 +15,8 @@ from .._core import inputs
 from .._core.aliases import Data, PerFeature
 from .._core.describe import as_key
 from .._core.likes import KeyLike, SampleWeightLike
-from .readers import AbstractReader, reader_of
+from .reader import AbstractReader
+from .readers import reader_of
 
 
 # Of one block. As many samples as make a pass over it long enough to hide its start.
@@ -107,6 +108,11 @@ class Blocks:
         return -(-self.shape[0] // self.rows)
 
     @property
+    def in_order(self) -> bool:
+        """Whether it takes long to read blocks in another order."""
+        return self._reader.in_order
+
+    @property
     def n_present(self) -> int:
         """How many samples have a positive weight."""
         if self._weight is None:
@@ -180,7 +186,14 @@ class Blocks:
             raise IndexError(f"Block {number} of {len(self)}.")
         start = number * self.rows
         stop = min(start + self.rows, n_samples)
-        read = np.asarray(self._reader.read(start, stop))
+        self._reader.check_unchanged()
+        read = self._reader.read(start, stop)
+        if np.ma.is_masked(read):
+            raise ValueError(
+                f"Block {number} is a masked array in which numbers are masked. What "
+                "lies under a mask is no data: leave such samples out."
+            )
+        read = np.asarray(read)
         if read.shape != (stop - start, n_features):
             raise ValueError(
                 f"Block {number}, the samples {start} to {stop - 1}, has shape "
@@ -188,6 +201,12 @@ class Blocks:
             )
         if read.dtype.kind not in "fiub":
             raise ValueError(f"Block {number} must hold numbers; got {read.dtype}.")
+        stored = self._reader.stored
+        # Integers in a file may be read as numbers in their unit.
+        if stored is not None and stored.kind == "f" and read.dtype != stored:
+            raise ValueError(
+                f"Block {number} has dtype {read.dtype}, but the data has {stored}."
+            )
         return read, 1 if self._weight is None else self._weight[start:stop]
 
     def check_finite(self, block: Block) -> None:
@@ -279,7 +298,10 @@ def blocks(
 
     - `x`: anything with a `shape` of `(n_samples, n_features)`, a `dtype` and slices of
         samples: a `numpy.memmap`, a data set of h5py, zarr or netCDF, an array of dask;
-        or a data frame; or a `pyarrow.parquet.ParquetFile`. Or a list of such parts.
+        or a data frame; or a `pyarrow.parquet.ParquetFile`. Or a list of such parts. Or
+        what can be iterated over again and again and yields arrays, or tuples of one
+        array, always the same in the same order: a `torch.utils.data.DataLoader` that
+        does not shuffle. It is iterated over once to learn the sizes.
     - `rows`: how many samples to take at a time; as many as have 32 MiB if not given.
         Memory is that of about four blocks.
     - `sample_weight`: shape `(n_samples,)`, in memory.
@@ -291,7 +313,9 @@ def blocks(
     **Raises:**
 
     `ValueError` if the data is not of two axes, is empty, can be read only once, or
-    does not know how many samples it has; if the weights do not fit.
+    does not know how many samples it has; if the weights do not fit. While blocks are
+    read: if one has another shape or type than the others, if a sample of positive
+    weight is not finite, or if the data is not what it was.
 
     **Example:**
 

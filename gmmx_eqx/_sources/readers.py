@@ -1,33 +1,16 @@
 """Ways to read some samples of data that need not be in memory."""
 
-import abc
 import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import jax
 import numpy as np
 
 from .._core.describe import describe
-
-
-class AbstractReader(abc.ABC):
-    """Samples that can be read in any order, and again.
-
-    **Attributes:**
-
-    - `shape`: `(n_samples, n_features)`.
-    - `dtype`: the type that they are computed in.
-    - `rows`: how many samples it is natural to read at once, or `None`.
-    """
-
-    shape: tuple[int, int]
-    dtype: np.dtype
-    rows: int | None = None
-
-    @abc.abstractmethod
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """The samples from `start` to before `stop`."""
+from .iterable import IterableReader
+from .reader import AbstractReader, float_of
+from .unchanged import File
 
 
 class _Slices(AbstractReader):
@@ -36,10 +19,19 @@ class _Slices(AbstractReader):
     def __init__(self, x: Any):
         self._x = x
         self.shape = _checked_shape(x.shape)
-        self.dtype = _float_of(x.dtype)
+        self.stored = np.dtype(x.dtype)
+        self.dtype = float_of(x.dtype)
+        self._file = File.of(x)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        return np.asarray(self._x[start:stop])
+        return np.asanyarray(self._x[start:stop])
+
+    def check_unchanged(self) -> None:
+        shape = _checked_shape(self._x.shape)
+        if shape != self.shape:
+            raise ValueError(_changed(self.shape, shape))
+        if self._file is not None:
+            self._file.check()
 
 
 class _Dask(_Slices):
@@ -59,10 +51,15 @@ class _Frame(AbstractReader):
     def __init__(self, frame: Any):
         self._frame = frame
         self.shape = _checked_shape(frame.shape)
-        self.dtype = _float_of(np.asarray(frame[:1].to_numpy()).dtype)
+        self.dtype = float_of(np.asarray(frame[:1].to_numpy()).dtype)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         return np.asarray(self._frame[start:stop].to_numpy())
+
+    def check_unchanged(self) -> None:
+        shape = _checked_shape(self._frame.shape)
+        if shape != self.shape:
+            raise ValueError(_changed(self.shape, shape))
 
 
 class _Parquet(AbstractReader):
@@ -76,7 +73,7 @@ class _Parquet(AbstractReader):
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
         self.shape = (int(self._starts[-1]), len(file.schema_arrow.names))
         kinds = [kind.to_pandas_dtype() for kind in file.schema_arrow.types]
-        self.dtype = max(map(_float_of, kinds), key=lambda kind: kind.itemsize)
+        self.dtype = max(map(float_of, kinds), key=lambda kind: kind.itemsize)
         self._last: tuple[int, np.ndarray] | None = None
 
     def _group(self, number: int) -> np.ndarray:
@@ -97,6 +94,9 @@ class _Parquet(AbstractReader):
             start, first = end, first + 1
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def check_unchanged(self) -> None:
+        """Nothing: an open file keeps its row groups."""
+
 
 class _Parts(AbstractReader):
     """Several readers, one after the other."""
@@ -115,6 +115,11 @@ class _Parts(AbstractReader):
         self._starts = [0, *np.cumsum(sizes).tolist()]
         self.shape = (self._starts[-1], widths.pop())
         self.dtype = max((r.dtype for r in readers), key=lambda kind: kind.itemsize)
+        self.in_order = any(reader.in_order for reader in readers)
+
+    def check_unchanged(self) -> None:
+        for reader in self._readers:
+            reader.check_unchanged()
 
     def read(self, start: int, stop: int) -> np.ndarray:
         return np.concatenate(list(self._parts(start, stop)))
@@ -158,11 +163,15 @@ def reader_of(x: Any) -> AbstractReader:
     if isinstance(x, Iterator):
         raise ValueError(
             "`x` can be read only once, but a fit takes several passes. Give an object "
-            "with `shape`, `dtype` and slices, or a list of arrays."
+            "with `shape`, `dtype` and slices, a list of arrays, or an object of which "
+            "every `iter(x)` begins anew."
         )
+    if isinstance(x, Iterable) and not isinstance(x, str | bytes | Mapping | Set):
+        return IterableReader(x)
     raise ValueError(
         "`x` must be an object with `shape`, `dtype` and slices, a data frame, a "
-        f"`pyarrow.parquet.ParquetFile`, or a list of such parts; got {describe(x)}."
+        "`pyarrow.parquet.ParquetFile`, a list of such parts, or an iterable of "
+        f"arrays; got {describe(x)}."
     )
 
 
@@ -187,13 +196,8 @@ def _checked_shape(shape: Any) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def _float_of(dtype: Any) -> np.dtype:
-    """float32 and float64 as they are, as far as JAX's x64 mode lets it; float16 as
-    float32; other numbers as JAX's default float."""
-    dtype = np.dtype(dtype)
-    if dtype.kind not in "fiub":
-        raise ValueError(f"`x` must hold numbers; its dtype is {dtype}.")
-    if dtype.kind != "f":
-        return np.dtype(jax.dtypes.canonicalize_dtype(float))
-    wide = np.float64 if dtype.itemsize >= 8 else np.float32
-    return np.dtype(jax.dtypes.canonicalize_dtype(wide))
+def _changed(before: tuple[int, int], now: tuple[int, int]) -> str:
+    return (
+        f"The data has changed: its shape was {before}, and is {now} now. Make new "
+        "blocks."
+    )
