@@ -183,6 +183,32 @@ def test_counts_are_exact():
     assert abs(float(facts.variances.ravel()[0]) - 0.25) < 1e-6
 
 
+@pytest.mark.x32
+def test_a_step_of_many_samples_is_exact():
+    """Counts of a component that has more samples than float32 can count: sums that
+    stop there, at 2^24, would give it a weight of 0.85."""
+    n_samples, n_left = 30_000_000, 27_000_000
+
+    class Many:
+        shape, dtype = (n_samples, 1), np.dtype(np.float32)
+
+        def __getitem__(self, index):
+            start, stop, _ = index.indices(n_samples)
+            # At 0 and 2 by turns, and at 100 and 102.
+            x = 2 * (np.arange(start, stop) % 2).astype(np.float32)
+            x[max(n_left - start, 0) :] += 100
+            return x[:, None]
+
+    mixture = gx.GaussianMixture.from_squeezed(
+        [[0.0], [100.0]], np.ones((2, 1)), [0.5, 0.5], "diag"
+    )
+    solver = gx.EM(tol=0.0, max_steps=1)
+    data = gx.blocks(Many(), rows=2**20)
+    got = gx.fit(mixture, data, solver=solver, reg_covar=0.0, throw=False).mixture
+    np.testing.assert_allclose(got.weights_numpy, [0.9, 0.1], rtol=1e-6)
+    np.testing.assert_allclose(got.means_numpy, [[1.0], [101.0]], rtol=1e-5)
+
+
 def test_draws():
     x = make_x()
     data = gx.blocks(x, rows=ROWS)
