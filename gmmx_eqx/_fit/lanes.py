@@ -151,12 +151,12 @@ class Lanes:
         self.state = _advance(self._rules, self.state, expectation)
 
     def progress(self) -> tuple[int, float]:
-        """How many fits have ended, and the best log-likelihood."""
+        """How many fits have ended, and the best objective."""
         n_done = self._n_used - int(np.count_nonzero(self.state.running))
         race = self._rules.race
         if race is not None and bool(self.state.chosen):
             n_done += int(race.keep)
-        values = np.asarray(self.state.lanes.state.record.log_likelihood)
+        values = np.asarray(self.state.lanes.state.record.objective)
         values = np.where(np.isnan(values), -np.inf, values)[: self._n_used]
         return n_done, float(np.max(values))
 
@@ -283,7 +283,6 @@ def _choose(rules: _Rules, state: _State, n_used: Count) -> _State:
 def _solutions(
     rules: _Rules,
     state: _State,
-    facts: Facts,
     at: GaussianMixture | None,
     n_active: Int[Array, " lanes"],
     n_used: Count,
@@ -297,8 +296,8 @@ def _solutions(
         result = RESULTS.where(dropped, RESULTS.dropped, record.result)
         final = eqx.tree_at(lambda s: s.record.result, lane.state, result)
         resolved = options.is_resolved(lane.mixture)
-        result = ending(final, facts, None, n_active, resolved)
-        solution = Solution.from_state(lane.mixture, final, facts, result)
+        result = ending(final, rules.m_step.facts, None, n_active, resolved)
+        solution = Solution.from_state(lane.mixture, final, rules.m_step, result)
         return solution.pinned(options.frozen, at)
 
     return jax.vmap(one)(state.lanes, n_active, jnp.arange(n_active.size))

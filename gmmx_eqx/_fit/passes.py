@@ -118,14 +118,14 @@ class BlockStep:
         pace: Pace | None = None,
     ):
         self._pace = pace
-        self._m_step = m_step
+        self.m_step = m_step
         self._facts = facts
         self._data = data
         # How many samples of a block to hold intermediate results of at once.
         self._size = size
 
     def __call__(self, mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
-        m_step = self._m_step
+        m_step = self.m_step
         looked = _look(m_step, mixture, _begin(m_step, mixture))
         while not bool(looked.done):
             args = (mixture, looked.whitening_before, looked.pivot, looked.is_near)
@@ -168,12 +168,14 @@ def m_step_of(
     covariances: AbstractCovariances, facts: Facts, options: Options
 ) -> MStep:
     """All of a step but its passes; of `covariances` only the family counts."""
+    prior = options.prior
     return MStep(
         facts,
         not _is_packed(covariances, facts),
         options.ridge.resolve(facts.variances),
         options.frozen,
         options.equal_weights,
+        None if prior is None else prior.resolve(covariances, facts),
     )
 
 

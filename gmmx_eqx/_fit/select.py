@@ -28,7 +28,7 @@ from .._em import AbstractEM
 from .._initialisers import AbstractInitialiser
 from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
-from .._priors import RidgeLike
+from .._priors import Prior, RidgeLike
 from .._sources import Blocks, check_blocks
 from . import hints
 from .capacity import carries, n_parameters
@@ -64,6 +64,7 @@ def select(
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
     equal_weights: bool = False,
+    prior: Prior | None = None,
     width: int = 64,
     throw: bool = False,
     progress: AbstractProgress | bool = False,
@@ -87,16 +88,18 @@ def select(
         others, or the opposite sign, on request: [`gmmx_eqx.Selection.by`][].
     - `key`: a `jax.random` key.
     - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`,
-        `resolution`, `equal_weights`, `width`, `progress`, `checkpoint`: as in
+        `resolution`, `equal_weights`, `prior`, `width`, `progress`, `checkpoint`: as in
         [`gmmx_eqx.fit_restarts`][]. Criteria do not count equal weights as parameters.
-        There is no `frozen`, whose masks and values are for one number of components of
-        one family.
+        With a prior the best restart is that of the highest objective, and criteria are
+        of its log-likelihood alone. There is no `frozen`, whose masks and values are
+        for one number of components of one family.
     - `throw`: whether to raise if the fit that wins has not converged.
 
     **Returns:**
 
     A [`gmmx_eqx.Selection`][]: a table that prints well. Where the data cannot carry
-    the parameters of a mixture, it is not fitted; see [`gmmx_eqx.Cell`][].
+    the parameters of a mixture, and no prior of the components does, it is not fitted;
+    see [`gmmx_eqx.Cell`][].
 
     **Raises:**
 
@@ -148,8 +151,14 @@ def select(
         str(name if isinstance(name, str) else family.type)
         for name, family in zip(names, families, strict=True)
     ]
+    # A prior of the components carries any number of parameters.
+    is_carried = prior is not None and prior.components is not None
     carried = [
-        [k for k in counts if carries(n_counted, family, k, x.shape[1], equal_weights)]
+        [
+            k
+            for k in counts
+            if is_carried or carries(n_counted, family, k, x.shape[1], equal_weights)
+        ]
         for family in families
     ]
     starts = as_initialiser(initialiser)
@@ -160,7 +169,9 @@ def select(
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
         equal_weights=equal_weights,
+        prior=prior,
     )
+    options.check_unit(unit)
     args = families, carried, n_restarts, key, starts, options, width
     if isinstance(x, Blocks):
         run = ft.partial(select_blocks, x, checkpoint, *args)
