@@ -162,11 +162,8 @@ class Lanes:
 
     def solutions(self) -> Solution:
         """What every fit ended with."""
-        at = self._at
         used = jnp.asarray(self._n_used)
-        return _solutions(
-            self._rules, self.state, self._facts, at, self._n_active, used
-        )
+        return _solutions(self._rules, self.state, self._at, self._n_active, used)
 
 
 def run_passes(
