@@ -49,7 +49,6 @@ class IterableReader(AbstractReader):
         self.shape = (sum(self._sizes), width)
         self.stored = dtype
         self.dtype = float_of(dtype)
-        self.rows = max(self._sizes)
         self._restart()
 
     def _restart(self) -> None:
