@@ -59,7 +59,7 @@ def test_restarts_are_those_in_memory(x, weight, case):
     options = {
         "plain": {"covariance_type": "tied"},
         "keep": {"keep": 2, "short_steps": 3},
-        "squarem": {"solver": gx.SQUAREM()},
+        "squarem": {"solver": gx.SQUAREM(), "prior": gx.Prior.from_data(x)},
         "frozen": {
             "covariance_type": "diag",
             "frozen": gx.Frozen(means=[True, False, False], weights=[True] * 3),
