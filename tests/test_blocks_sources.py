@@ -208,7 +208,7 @@ def test_how_far_ahead_does_not_matter_to_a_fit(x, monkeypatch):
     solver = gx.EM(tol=0.0, max_steps=4)
     found, ahead = [], Blocks.ahead
     for depth in (1, 3, 20):
-        own = lambda self, load, depth=depth: ahead(self, load, depth)
+        own = lambda self, load, n=depth, **kw: ahead(self, load, n, **kw)
         monkeypatch.setattr(Blocks, "ahead", own)
         data = gx.blocks(x, rows=ROWS)
         found.append(gx.fit(mixture, data, solver=solver, throw=False))

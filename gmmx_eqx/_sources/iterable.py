@@ -76,8 +76,11 @@ class IterableReader(AbstractReader):
                 self._check_end()
             return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def check_unchanged(self) -> None:
-        """Nothing: that is seen while the samples are read."""
+    def part(self, start: int, stop: int) -> AbstractReader:
+        raise ValueError(
+            "An object that is iterated over can be read by this process alone. Leave "
+            "out `executor`, or give files or arrays."
+        )
 
     def _next(self) -> np.ndarray:
         """The next array, if it is what it was in the first pass."""

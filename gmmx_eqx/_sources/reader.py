@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from .unchanged import File
+
 
 class AbstractReader(abc.ABC):
     """Samples that can be read in any order, and again.
@@ -17,6 +19,7 @@ class AbstractReader(abc.ABC):
     - `stored`: the type that they are read in, if it is the same for all.
     - `rows`: how many samples it is natural to read at once, or `None`.
     - `in_order`: whether it takes long to read samples in another order.
+    - `file`: where they are, if that is known.
     """
 
     shape: tuple[int, int]
@@ -24,14 +27,26 @@ class AbstractReader(abc.ABC):
     stored: np.dtype | None = None
     rows: int | None = None
     in_order: bool = False
+    file: File | None = None
 
     @abc.abstractmethod
     def read(self, start: int, stop: int) -> np.ndarray:
         """The samples from `start` to before `stop`."""
 
-    @abc.abstractmethod
     def check_unchanged(self) -> None:
         """Raises a `ValueError` if it is known that the data is not what it was."""
+        if self.file is not None:
+            self.file.check()
+
+    @abc.abstractmethod
+    def part(self, start: int, stop: int) -> "AbstractReader":
+        """A reader of these samples, by the numbers that they have here, whose pickle
+        holds them only where nothing but this process does. A part has no smaller ones.
+
+        **Raises:**
+
+        `ValueError` if another process cannot read them.
+        """
 
 
 def float_of(dtype: Any) -> np.dtype:
