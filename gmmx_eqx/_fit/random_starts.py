@@ -77,10 +77,10 @@ class RandomStarts(eqx.Module):
     initialiser: AbstractInitialiser
     options: Options
     width: int = eqx.field(static=True)
-    drawn: tuple[Data, SampleWeight | None] | None = None
     frozen_at: GaussianMixture | None = None
     given: GivenParts = GivenParts()
     pools_few_only: bool = eqx.field(static=True, default=False)
+    drawn: tuple[Data, SampleWeight | None] | None = None
 
     def source(self, x: Data, weight: Weighting) -> InMemory | Sharded:
         return self.options.source(x, weight, of_lanes=self.width > 1)
