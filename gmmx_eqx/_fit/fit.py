@@ -55,8 +55,9 @@ def fit(
     **Arguments:**
 
     - `mixture`: where to start; it also says which covariance family to fit.
-    - `x`: the data, shape `(n_samples, n_features)`; or [`gmmx_eqx.blocks`][] of it,
-        which hold their own weights: each step is then a pass over them.
+    - `x`: the data, shape `(n_samples, n_features)`, which may be spread over devices
+        by [`gmmx_eqx.shard`][]; or [`gmmx_eqx.blocks`][] of it, which hold their own
+        weights: each step is then a pass over them.
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
         feature, in squared data units, or a [`gmmx_eqx.extend.AbstractRidge`][]. A
@@ -142,6 +143,7 @@ def fit(
     weight, unit = inputs.balance(weight)
     options.check_unit(unit)
     x, weight = buckets.fill(x, weight, mixture, options)
+    options = options.spread_like(x)
     n_components = mixture.n_components
     if frozen is None and is_known(weight, options):
         mixture = padding.pad(mixture, x)

@@ -154,13 +154,15 @@ def fit_restarts(
     x, weight = buckets.fill(
         x, weight, key, initialiser, options, frozen_at, n_lanes=n_lanes
     )
+    options = options.spread_like(x, key)
+    drawn = options.draw(x, weight, key)
     # In the second heat no more than `keep` lanes run.
     width = min(width, n_lanes, keep or n_lanes)
-    starts = as_initialiser(initialiser).prepared(x, weight, key)
+    starts = as_initialiser(initialiser).prepared(*(drawn or (x, weight)), key)
     n_padded = n_components
     if frozen is None and not is_inside_program():
         n_padded = padding.padded_size(n_components, numbers_of_lanes(x.size, n_lanes))
-    fits = RandomStarts(family, n_padded, starts, options, width, at)
+    fits = RandomStarts(family, n_padded, starts, options, width, at, drawn=drawn)
     n_active = constant(np.full(n_lanes, n_components))
     turns = constant(np.arange(n_lanes))
     used = constant(n_restarts)
