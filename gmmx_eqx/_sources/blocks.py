@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 
 import jax
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -15,7 +14,9 @@ from .._core import inputs
 from .._core.aliases import Data, PerFeature
 from .._core.describe import as_key
 from .._core.likes import KeyLike, SampleWeightLike
-from .readers import AbstractReader, reader_of
+from .draw import Drawn, numbers_drawn
+from .reader import AbstractReader
+from .readers import reader_of
 from .workers import ExecutorLike, Workers
 
 
@@ -25,9 +26,6 @@ _BLOCK_BYTES = 32 * 2**20
 _ALIGNMENT = 64
 # How many blocks are read ahead.
 _AHEAD = 2
-# Of a random draw, from which fits start.
-DRAWN = 2**15
-
 
 _Loaded = TypeVar("_Loaded")
 # Samples and weights of a block.
@@ -35,7 +33,6 @@ Columns: TypeAlias = tuple[
     Float[np.ndarray, "chunks features size"], Float[np.ndarray, "chunks size"]
 ]
 Weights: TypeAlias = Float[np.ndarray, " n_samples"]
-Drawn: TypeAlias = tuple[Float[np.ndarray, "n features"], Float[np.ndarray, " n"]]
 # What is read in blocks. Checked by hand: see `likes`.
 if TYPE_CHECKING:
     SourceLike: TypeAlias = Any
@@ -111,8 +108,9 @@ class Blocks:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise ValueError(
-            "Blocks are taken by `gmmx_eqx.fit`, by starts such as `from_k_means`, and "
-            "by `score`, `aic`, `bic` and `icl` of a mixture. Elsewhere use "
+            "Blocks are taken by `gmmx_eqx.fit`, `fit_restarts` and `select`, by "
+            "starts such as `from_k_means`, and by `score`, `aic`, `bic` and `icl` of "
+            "a mixture. Elsewhere use "
             "`gmmx_eqx.map_blocks(fn, blocks)`, or a draw of the samples: "
             "`x, weight = blocks.draw(10_000, key)`."
         )
@@ -141,11 +139,23 @@ class Blocks:
         return Blocks(self._reader.part(start, stop), self.rows, weight, first=start)
 
     @property
+    def in_order(self) -> bool:
+        """Whether it takes long to read blocks in another order."""
+        return self._reader.in_order
+
+    @property
     def n_present(self) -> int:
         """How many samples have a positive weight."""
         if self._weight is None:
             return self.shape[0]
         return int(np.count_nonzero(self._weight > 0))
+
+    @property
+    def total_weight(self) -> float:
+        """The weight of all samples."""
+        if self._weight is None:
+            return float(self.shape[0])
+        return float(np.sum(self._weight, dtype=np.float64))
 
     def load(self, number: int) -> Block:
         """One block, read now.
@@ -207,7 +217,14 @@ class Blocks:
             raise IndexError(f"Block {number} of {len(self)}.")
         start = number * self.rows
         stop = min(start + self.rows, n_samples)
-        read = np.asarray(self._reader.read(start, stop))
+        self._reader.check_unchanged()
+        read = self._reader.read(start, stop)
+        if np.ma.is_masked(read):
+            raise ValueError(
+                f"Block {number} is a masked array in which numbers are masked. What "
+                "lies under a mask is no data: leave such samples out."
+            )
+        read = np.asarray(read)
         if read.shape != (stop - start, n_features):
             raise ValueError(
                 f"Block {number}, the samples {start} to {stop - 1}, has shape "
@@ -215,6 +232,12 @@ class Blocks:
             )
         if read.dtype.kind not in "fiub":
             raise ValueError(f"Block {number} must hold numbers; got {read.dtype}.")
+        stored = self._reader.stored
+        # Integers in a file may be read as numbers in their unit.
+        if stored is not None and stored.kind == "f" and read.dtype != stored:
+            raise ValueError(
+                f"Block {number} has dtype {read.dtype}, but the data has {stored}."
+            )
         if self._weight is None:
             return read, 1
         return read, self._weight[start - self._first : stop - self._first]
@@ -261,13 +284,7 @@ class Blocks:
 
         - `key`: a `jax.random` key.
         """
-        total = self.shape[0]
-        seed = np.asarray(jr.key_data(as_key(key)), np.uint32)
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
-        if n_samples >= total:
-            chosen = np.arange(total)
-        else:
-            chosen = np.sort(rng.choice(total, n_samples, replace=False))
+        chosen = numbers_drawn(n_samples, self.shape[0], as_key(key))
         numbers, positions = np.divmod(chosen, self.rows)
         xs, weights = [], []
         for number in np.unique(numbers):
@@ -314,7 +331,10 @@ def blocks(
     - `x`: anything with a `shape` of `(n_samples, n_features)`, a `dtype` and slices of
         samples: a `numpy.memmap`, a data set of h5py, zarr or netCDF, an array of dask;
         or a data frame; or a `pyarrow.parquet.ParquetFile`, or its path, which ends in
-        `.parquet`. Or a list of such parts.
+        `.parquet`. Or a list of such parts. Or what can be iterated over again and
+        again and yields arrays, or tuples of one array, always the same in the same
+        order: a `torch.utils.data.DataLoader` that does not shuffle. It is iterated
+        over once to learn the sizes.
     - `rows`: how many samples to take at a time; as many as have 32 MiB if not given.
         Memory is that of about four blocks.
     - `sample_weight`: shape `(n_samples,)`, in memory.
@@ -334,7 +354,9 @@ def blocks(
 
     `ValueError` if the data is not of two axes, is empty, can be read only once, or
     does not know how many samples it has; if the weights do not fit; if there is an
-    executor, but other processes cannot read the data or would be forked.
+    executor, but other processes cannot read the data or would be forked. While blocks
+    are read: if one has another shape or type than the others, if a sample of positive
+    weight is not finite, or if the data is not what it was.
 
     **Example:**
 
