@@ -177,7 +177,7 @@ def test_what_cannot_be_a_variational_fit():
         mixture, x, prior, **options
     )
     cases = {
-        "The family 'VEV' has no conjugate": lambda: run(start("VEV", x, 2)),
+        "`mixture` is of the family 'VEV'": lambda: run(start("VEV", x, 2)),
         "`prior` must have `components`": lambda: run(prior=gx.Prior()),
         "`prior` must be a `Prior`": lambda: run(prior=gx.Dirichlet(1.0)),
         "`weights` must be a `Dirichlet`": lambda: run(weights=2.0),

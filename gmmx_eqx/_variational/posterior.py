@@ -30,7 +30,8 @@ class Posterior(eqx.Module):
 
     **Attributes:**
 
-    - `weights`: the distribution of the weights.
+    - `weights`: the distribution of the weights, with their `mean`, their
+        `expected_logs`, `sample(key)` and the `divergence()` from their prior.
     - `means`: $m_k$, shape `(1, components, features, 1)`.
     - `covariances`: inverses of the expected precisions.
     - `shrinkage`: $κ_k$, shape `(1, components, 1, 1)`.

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 from jax.scipy.special import betaln, digamma, gammaln
+from jaxtyping import Array, Float
 
 from .._core.aliases import Scalar, Weights
 from .._core.axes import Axis
@@ -19,7 +20,7 @@ class AbstractWeightPosterior(eqx.Module):
     @property
     @abc.abstractmethod
     def expected_logs(self) -> Weights:
-        r"""$\\operatorname{E} \\log w_k$."""
+        r"""$\operatorname{E} \log w_k$."""
 
     @property
     @abc.abstractmethod
@@ -125,7 +126,7 @@ def _before(values: Weights) -> Weights:
     return jnp.cumsum(values, axis=Axis.components) - values
 
 
-def _sum(values: Weights) -> Weights:
+def _sum(values: Weights) -> Float[Array, "1 1 1 1"]:
     return jnp.sum(values, axis=Axis.components, keepdims=True)
 
 
