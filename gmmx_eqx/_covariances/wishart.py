@@ -117,8 +117,8 @@ def wishart(covariances: AbstractCovariances, n_features: int) -> Wishart:
     del n_features
     raise ValueError(
         f"`mixture` is of the family {str(covariances.type)!r}, which has no conjugate "
-        "distribution. Use `full`, `tied`, `diag`, `spherical`, `tied_diag` or `tied_spherical`, or "
-        "`gmmx_eqx.fit` with a prior, which has all families."
+        "distribution. Use `full`, `tied`, `diag`, `spherical`, `tied_diag` or "
+        "`tied_spherical`, or `gmmx_eqx.fit` with a prior, which has all families."
     )
 
 
