@@ -12,6 +12,7 @@ from .._core.aliases import Count, Data, Means, PerDatum, Scalar, Weights
 from .._core.axes import as_columns, Axis
 from .._core.describe import as_key
 from .._core.likes import DataLike, KeyLike
+from .._core.pickling import Pickled
 from .._core.programs import program
 from .._core.results import is_any, RESULTS
 from .._covariances import AbstractCovariances, draw, wishart
@@ -20,7 +21,7 @@ from .._mixture.densities import map_chunks
 from .weights import DirichletPosterior, StickPosterior
 
 
-class Posterior(eqx.Module):
+class Posterior(Pickled, eqx.Module):
     r"""What is known of a mixture after the data: the best approximation of the
     posterior of its parameters in which weights and components are independent.
 
