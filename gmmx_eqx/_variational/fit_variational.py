@@ -72,13 +72,13 @@ def fit_variational(
 
     ```python
     x = jr.normal(jr.key(0), (200, 2)).at[:100].add(5.0)
-    start = gx.GaussianMixture.from_k_means(x, 4, key=jr.key(1))
+    start = gx.GaussianMixture.from_k_means(x, 2, key=jr.key(1))
     posterior = gx.fit_variational(start, x, gx.Prior.like_sklearn(x))
-    print(jnp.sum(posterior.mixture.weights > 0.01))
+    print(posterior.mixture.weights_numpy.round(1), posterior.log_prob(x).shape)
     ```
 
     ```text
-    2
+    [0.5 0.5] (200,)
     ```
 
     ??? cite "Reference"
