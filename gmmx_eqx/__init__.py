@@ -72,8 +72,10 @@ from ._priors import (
     Prior as Prior,
     RelativeRidge as RelativeRidge,
     Ridge as Ridge,
+    StickBreaking as StickBreaking,
 )
 from ._sources import blocks as blocks, map_blocks as map_blocks, shard as shard
+from ._variational import fit_variational as fit_variational, Posterior as Posterior
 from .interop.safetensors import load as load, save as save
 
 

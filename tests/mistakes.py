@@ -112,6 +112,8 @@ MISTAKES: dict[str, list[Mistake]] = {
         Mistake("a part of a prior", "gx.fit(mixture, x, prior=gx.Dirichlet(2.0))", "prior", "`Prior`", "Dirichlet"),
         Mistake("a negative concentration", "gx.Dirichlet(-1.0)", "concentration", "at least zero", "-1.0"),
         Mistake("too few degrees of freedom", "gx.NormalInverseWishart(x.mean(0), 0.01, 2.0, np.cov(x.T))", "degrees_of_freedom", "greater than 2", "2.0"),
+        Mistake("a family without a conjugate prior", "gx.fit_variational(gx.GaussianMixture.create(2, 3, 'VVE'), x, gx.Prior.like_sklearn(x))", "mixture", "`full`", "'VVE'"),
+        Mistake("a posterior without a prior of components", "gx.fit_variational(mixture, x, gx.Prior())", "prior", "`components`", "it has none"),
         Mistake("a shrinkage of zero", "gx.NormalInverseWishart(x.mean(0), 0, 5.0, np.cov(x.T))", "shrinkage", "greater than zero", "got 0"),
         Mistake("a scale that is singular", "gx.NormalInverseWishart(x.mean(0), 0.01, 5.0, np.ones((3, 3)))", "scale", "positive definite", "no variance"),
         Mistake("a prior of weights that are equal", "gx.fit(mixture, x, prior=gx.Prior(gx.Dirichlet(2.0)), equal_weights=True)", "prior.weights", "Leave one of them out", "equal_weights"),

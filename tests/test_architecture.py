@@ -31,6 +31,7 @@ LAYERS = (
     ("_ops",),
     ("_em",),
     ("_fit",),
+    ("_variational",),
     ("interop", "plotting"),
     ("sklearn", "divergences", "extend", "families", "univariate"),
 )

@@ -103,4 +103,5 @@ from .whitening import (
     Substitution as Substitution,
     Triangular as Triangular,
 )
+from .wishart import draw as draw, Wishart as Wishart, wishart as wishart
 from .woodbury import Woodbury as Woodbury

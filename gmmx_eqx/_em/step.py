@@ -1,4 +1,5 @@
-from typing import TypeAlias, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar
 
 import equinox as eqx
 import jax
@@ -27,6 +28,9 @@ from .maximisation import has_collapsed, maximise
 
 _Tree = TypeVar("_Tree", bound=PyTree)
 _Carry: TypeAlias = tuple[Expectation, GaussianMixture, Flag]
+Maximise: TypeAlias = Callable[
+    [GaussianMixture, Means, PerComponentFlag, Expectation], GaussianMixture
+]
 
 # Packed features first, then residuals about means before the step, which can be far
 # from the new ones; about those the next are within rounding.
@@ -133,37 +137,54 @@ class EMStep(eqx.Module):
         not be small, which is known of the mixture before the step, and again of the
         one after it.
         """
-        # Whether errors are small is asked at the start of a turn, and the first one is
-        # about the mixture before the step: so E-step, M-step, factorisation and bound
-        # are compiled once.
-        end = jax.lax.while_loop(
-            lambda attempt: ~attempt.done,
-            lambda attempt: self._try(mixture, attempt),
-            self.m_step.begin(mixture),
-        )
-        return end.mixture, self.m_step.info(mixture, end)
-
-    def _try(self, mixture: GaussianMixture, last: "Attempt") -> "Attempt":
-        """Looks at the last attempt and, if it is not accurate, makes another one."""
         m_step = self.m_step
+        end = accurate(self.e_step, m_step, m_step.maximise, mixture)
+        return end.mixture, m_step.info(mixture, end)
+
+
+def accurate(
+    e_step: AbstractEStep,
+    m_step: "MStep",
+    maximise: Maximise,
+    mixture: GaussianMixture,
+) -> "Attempt":
+    """The attempt at a step whose moments were accurate enough.
+
+    **Arguments:**
+
+    - `m_step`: says whether they were.
+    - `maximise`: from a mixture, a pivot, which components have moments about it, and
+        the expectation, to the next mixture.
+    """
+
+    def run(carry: _Carry, args: tuple[Any, ...]) -> _Carry:
+        # Tied to the carry: what does not change XLA computes before the loop, even if
+        # the loop then runs zero times.
+        _, tied = jax.lax.optimization_barrier((carry, args))
+        previous, _, pivot, is_near = tied
+        expectation = e_step.expect(*tied)
+        new = maximise(previous, pivot, is_near, expectation)
+        return expectation, new, jnp.array(False)
+
+    def attempt(last: "Attempt") -> "Attempt":
+        """Looks at the last attempt and, if it is not accurate, makes another one."""
         looked = m_step.look(mixture, last)
         args = (mixture, looked.whitening_before, looked.pivot, looked.is_near)
-
-        def run(carry: _Carry) -> _Carry:
-            # Tied to the carry: what does not change XLA computes before the loop, even
-            # if the loop then runs zero times.
-            _, tied = jax.lax.optimization_barrier((carry, args))
-            previous, _, pivot, is_near = tied
-            expectation = self.e_step.expect(*tied)
-            new = m_step.maximise(previous, pivot, is_near, expectation)
-            return expectation, new, jnp.array(False)
-
         # A loop that runs once or not at all stands for a condition: under `vmap` a
         # condition computes both of its branches, and copies the data, for every lane.
         expectation, new, _ = jax.lax.while_loop(
-            lambda carry: carry[2], run, (last.expectation, last.mixture, ~looked.done)
+            lambda carry: carry[2],
+            lambda carry: run(carry, args),
+            (last.expectation, last.mixture, ~looked.done),
         )
         return looked.after(expectation, new)
+
+    # Whether errors are small is asked at the start of a turn, and the first one is
+    # about the mixture before the step: so E-step, M-step, factorisation and bound are
+    # compiled once.
+    return jax.lax.while_loop(
+        lambda attempt: ~attempt.done, attempt, m_step.begin(mixture)
+    )
 
 
 class MStep(eqx.Module):

@@ -17,13 +17,14 @@ class FitError(RuntimeError):
 
     **Attributes:**
 
-    - `solution`: the [`gmmx_eqx.Solution`][] that did not converge.
+    - `solution`: the [`gmmx_eqx.Solution`][] that did not converge; of a variational
+        fit, the [`gmmx_eqx.Posterior`][].
     """
 
     # By this name users import it, and tracebacks show it.
     __module__ = "gmmx_eqx"
 
-    def __init__(self, message: str, solution: Solution):
+    def __init__(self, message: str, solution: Any):
         RuntimeError.__init__(self, message)
         self.solution = solution
 
@@ -32,9 +33,7 @@ class FitError(RuntimeError):
         return FitError, (str(self), self.solution)
 
 
-def raise_unless_successful(
-    result: _Result, solution: Solution, where: str = ""
-) -> _Result:
+def raise_unless_successful(result: _Result, solution: Any, where: str = "") -> _Result:
     """`result`, or an error that says why `solution` is none; while tracing, the
     program raises when it runs.
 

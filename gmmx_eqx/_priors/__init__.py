@@ -10,3 +10,4 @@ from .ridge import (
     Ridge as Ridge,
     RidgeLike as RidgeLike,
 )
+from .stick_breaking import StickBreaking as StickBreaking

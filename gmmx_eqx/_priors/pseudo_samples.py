@@ -101,22 +101,29 @@ class PseudoSamples(eqx.Module):
         moments: Moments,
         covariances: AbstractCovariances,
         active: PerComponentFlag,
+        expected: bool = False,
     ) -> Moments:
         """Moments with the scatter of the covariances' density.
 
         **Arguments:**
 
         - `moments`: those of `at_mean`.
+        - `expected`: whether those of the inverse of the expected precision, rather
+            than of the most probable covariance.
         """
         each = jnp.where(active, 1, 0).astype(moments.count.dtype)
         number = jnp.sum(each, axis=Axis.components, keepdims=True)
         own = each / number if is_tied(covariances) else each
-        share = own * self.density.share * jnp.exp(-self._log_divisor(number))
+        share = own * self.density.share * jnp.exp(-self.log_divisor(number))
         # The columns of the root, one after the other, as residuals.
         rows = jnp.broadcast_to(share, (self.root.shape[-1], *share.shape[1:]))
         scatter = covariances.statistic(as_columns(self.root), rows)
-        # The mean has a density of its own, of one degree of freedom.
-        count = own * self.density.exponent + each - each * self.shrinkage
+        if expected:
+            count = own * self.density.share * self.density.degrees
+        else:
+            # The mean has a density of its own, of one degree of freedom.
+            count = own * self.density.exponent + each
+        count = count - each * self.shrinkage
         shift = moments.shift
         at_mean = covariances.statistic(shift, count)
         second = jax.tree.map(jnp.add, scatter, at_mean)
@@ -139,7 +146,7 @@ class PseudoSamples(eqx.Module):
         d = means.shape[Axis.features]
         density, kappa = self.density, self.shrinkage
         number = jnp.sum(active, axis=Axis.components, keepdims=True)
-        log_divisor = self._log_divisor(number.astype(means.dtype))
+        log_divisor = self.log_divisor(number.astype(means.dtype))
         log_det = whitening.log_det
         distance = whitening.squared_distance(self.mean, means)
         of_means = d * (jnp.log(kappa) - linalg.LOG_2PI) - log_det - kappa * distance
@@ -155,7 +162,7 @@ class PseudoSamples(eqx.Module):
         flag = jnp.any(active) if is_tied(covariances) else active
         return total + jnp.sum(jnp.where(flag, of_covariances, 0))
 
-    def _log_divisor(self, number: _Total) -> _Total:
+    def log_divisor(self, number: _Total) -> _Total:
         """The logarithm of what $Λ$ is divided by for so many components."""
         if not self.divided:
             return jnp.zeros_like(number)
