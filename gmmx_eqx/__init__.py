@@ -2,6 +2,7 @@ from . import (
     divergences as divergences,
     extend as extend,
     families as families,
+    uncertainty as uncertainty,
     univariate as univariate,
 )
 from ._core.aliases import check_shape as check_shape
@@ -33,6 +34,10 @@ from ._fit import (
     select as select,
     Selection as Selection,
     Solution as Solution,
+)
+from ._inference import (
+    delta_method as delta_method,
+    standard_errors as standard_errors,
 )
 from ._initialisers import (
     Hierarchical as Hierarchical,

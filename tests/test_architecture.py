@@ -31,8 +31,9 @@ LAYERS = (
     ("_ops",),
     ("_em",),
     ("_fit",),
+    ("_inference",),
     ("interop", "plotting"),
-    ("sklearn", "divergences", "extend", "families", "univariate"),
+    ("sklearn", "divergences", "extend", "families", "uncertainty", "univariate"),
 )
 
 # Packages that are imported where they are called for.

@@ -1,0 +1,174 @@
+"""Covariances near given ones, by changes of their free parameters."""
+
+import dataclasses
+import functools as ft
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._core import linalg
+from .._core.aliases import Values
+from .._core.cholesky import cholesky
+from .._core.jacobi import Axes, diagonal_in, eigh, from_axes, rotation
+from .abstract import AbstractCovariances
+from .axis_parallel import EVICovariances, VEICovariances
+from .common_axes import AbstractCommonAxes
+from .low_rank import AbstractLowRank
+from .oriented import (
+    EEVCovariances,
+    EVVCovariances,
+    VEECovariances,
+    VEVCovariances,
+)
+from .parsimonious import AbstractParsimonious
+from .unconstrained import constrain, unconstrain
+
+
+Changes = Float[Array, " parameters"]
+# One number for each component, or one that serves all.
+_PerComponent = Float[Array, "1 _ _ 1"]
+
+
+@ft.singledispatch
+def varied(covariances: AbstractCovariances, changes: Changes) -> AbstractCovariances:
+    """The covariances of the family whose free parameters have changed by so much.
+
+    **Arguments:**
+
+    - `covariances`: where all changes are zero.
+    - `changes`: as many numbers as there are free parameters, without units; one
+        component after the other where components share nothing.
+
+    **Raises:**
+
+    `NotImplementedError` for a family of one's own that has no rule for `constrain`,
+    or whose coordinates are not its free parameters.
+    """
+    shape = unconstrain(covariances, covariances).shape
+    if np.prod(shape) != covariances.n_parameters:
+        family = type(covariances).__name__
+        raise NotImplementedError(
+            f"`gmmx_eqx.extend.unconstrain` gives {np.prod(shape)} coordinates for "
+            f"`{family}`, which has {covariances.n_parameters} free parameters: its "
+            "standard errors are not known. Register a rule with as many coordinates."
+        )
+    return constrain(covariances, changes.reshape(shape))
+
+
+@varied.register(VEICovariances)
+@varied.register(EVICovariances)
+def _(covariances, changes):
+    change, _ = _change_of_logarithms(covariances, changes)
+    values = covariances.values * jnp.exp(change)
+    return eqx.tree_at(lambda c: c.values, covariances, values)
+
+
+@varied.register(EEVCovariances)
+@varied.register(VEVCovariances)
+def _(covariances, changes):
+    # In ascending order: the shape that all share has one order.
+    return _turned(covariances, eigh(covariances.values)[1], changes)
+
+
+@varied.register(AbstractCommonAxes)
+def _(covariances, changes):
+    return _turned(covariances, covariances.axes, changes)
+
+
+@varied.register(VEECovariances)
+@varied.register(EVVCovariances)
+def _(covariances, changes):
+    # A shape and an orientation that go together need no axes, which are not unique
+    # where two variances are equal: a triangular factor of determinant one has both.
+    d = covariances.n_features
+    change, rest = _change_of_logarithms(covariances, changes)
+    rows, cols = np.tril_indices(d, -1)
+    below = rest.reshape(1, -1, rows.size)
+    r = jnp.zeros((1, below.shape[1], d, d), changes.dtype)
+    r = r.at[..., rows, cols].set(below)
+    r = r + linalg.diagonal(jnp.exp(0.5 * change))
+    lower = linalg.matmul(cholesky(covariances.values), r)
+    values = linalg.symmetrise(linalg.matmul(lower, linalg.transpose(lower)))
+    return eqx.tree_at(lambda c: c.values, covariances, values)
+
+
+def _turned(
+    covariances: AbstractParsimonious, axes: Axes, changes: Changes
+) -> AbstractCovariances:
+    """With other volumes, shapes and orientations.
+
+    **Arguments:**
+
+    - `axes`: of the covariances, of each component or of all.
+    """
+    axes = jax.lax.stop_gradient(axes)
+    d = covariances.n_features
+    change, rest = _change_of_logarithms(covariances, changes)
+    rows, cols = np.tril_indices(d, -1)
+    angles = rest.reshape(1, -1, rows.size)
+    turn = jnp.zeros((1, angles.shape[1], d, d), changes.dtype)
+    turn = turn.at[..., rows, cols].set(angles)
+    turn = rotation(turn - linalg.transpose(turn))
+    variances = diagonal_in(covariances.values, axes) * jnp.exp(change)
+    values = from_axes(variances, linalg.matmul(axes, turn))
+    return eqx.tree_at(lambda c: c.values, covariances, values)
+
+
+def _change_of_logarithms(
+    covariances: AbstractParsimonious, changes: Changes
+) -> tuple[Float[Array, "1 _ d 1"], Changes]:
+    """By how much logarithms of variances change, through volumes and shapes; and the
+    changes that are left."""
+    k, d = covariances.n_components, covariances.n_features
+    times = {"E": 1, "V": k}
+    of_volume, of_shape = (times[letter] for letter in covariances.type[:2])
+    end = of_volume + of_shape * (d - 1)
+    volume = changes[:of_volume].reshape(1, -1, 1, 1)
+    shape = changes[of_volume:end].reshape(1, -1, d - 1, 1)
+    basis = jnp.asarray(contrasts(d), changes.dtype)[None, None]
+    return 2 * volume + 2 * linalg.matmul(basis, shape), changes[end:]
+
+
+def contrasts(n: int) -> Float[np.ndarray, "n rest"]:
+    """An orthonormal basis of all changes of `n` numbers that leave their sum."""
+    # Helmert's.
+    rows = np.arange(n)[:, None]
+    columns = np.arange(1, n)[None]
+    basis = np.where(rows < columns, 1.0, np.where(rows == columns, -columns, 0))
+    return basis / np.sqrt(columns * (columns + 1))
+
+
+@varied.register(AbstractLowRank)
+def _(covariances, changes):
+    noise = covariances.noise
+    _, k, d, rank = covariances.factors.shape
+    # In units of the noise.
+    basis = jax.lax.stop_gradient(_unturned(covariances.factors / jnp.sqrt(noise)))
+    numbers = changes.reshape(k, -1)
+    n_factors = basis.shape[-1]
+    move = linalg.matmul(basis, numbers[:, :n_factors, None])
+    logarithms = numbers[:, n_factors:].reshape(noise.shape)
+    return dataclasses.replace(
+        covariances,
+        factors=covariances.factors + move.reshape(1, k, d, rank) * jnp.sqrt(noise),
+        noise=noise * jnp.exp(2 * logarithms),
+    )
+
+
+def _unturned(factors: Values) -> Float[Array, "components numbers rest"]:
+    """An orthonormal basis of all changes of factors $F$, row by row, at right angles
+    to $F S$ with antisymmetric $S$: those are rotations, which change no covariance."""
+    _, k, d, rank = factors.shape
+    if rank == 1:
+        return jnp.broadcast_to(jnp.eye(d, dtype=factors.dtype), (k, d, d))
+    turns = np.zeros((rank * (rank - 1) // 2, rank, rank))
+    rows, cols = np.tril_indices(rank, -1)
+    turns[np.arange(rows.size), rows, cols] = 1
+    turns[np.arange(rows.size), cols, rows] = -1
+    turned = linalg.matmul(factors[0, :, None], jnp.asarray(turns, factors.dtype)[None])
+    turned = linalg.transpose(turned.reshape(k, rows.size, d * rank))
+    basis, _ = jnp.linalg.qr(turned, mode="complete")
+    return basis[..., rows.size :]

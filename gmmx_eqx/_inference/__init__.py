@@ -1,0 +1,6 @@
+from .delta import Uncertain as Uncertain
+from .delta_method import delta_method as delta_method
+from .standard_errors import (
+    standard_errors as standard_errors,
+    StandardErrors as StandardErrors,
+)

@@ -1,0 +1,3 @@
+"""What says how sure a fit is: results of standard errors, bootstraps and tests."""
+
+from ._inference import StandardErrors as StandardErrors, Uncertain as Uncertain
