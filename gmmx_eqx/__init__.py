@@ -36,6 +36,7 @@ from ._fit import (
     Solution as Solution,
 )
 from ._inference import (
+    bootstrap as bootstrap,
     delta_method as delta_method,
     standard_errors as standard_errors,
 )

@@ -1,3 +1,7 @@
 """What says how sure a fit is: results of standard errors, bootstraps and tests."""
 
-from ._inference import StandardErrors as StandardErrors, Uncertain as Uncertain
+from ._inference import (
+    Bootstrap as Bootstrap,
+    StandardErrors as StandardErrors,
+    Uncertain as Uncertain,
+)

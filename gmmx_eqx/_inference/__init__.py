@@ -1,3 +1,4 @@
+from .bootstrap import Bootstrap as Bootstrap, bootstrap as bootstrap
 from .delta import Uncertain as Uncertain
 from .delta_method import delta_method as delta_method
 from .standard_errors import (

@@ -2,13 +2,17 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from .._core import buckets, inputs
 from .._core.aliases import Data, Flag, SampleWeight, Scalar, Weighting
+from .._core.axes import Axis
 from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
+from .._core.programs import program
 from .._em import Frozen, with_equal_weights
 from .._fit import Solution
 from .._fit.options import check_equal_weights
@@ -164,7 +168,7 @@ def check_verdict(verdict: Verdict, mixture: GaussianMixture, x: Data) -> None:
     if inputs.concrete(verdict.is_maximum) is None or verdict.is_maximum:
         return
     k = int(verdict.component)
-    if _narrowness(mixture, x)[k] > _NARROW:
+    if narrowness(mixture, x)[k] > _NARROW:
         raise ValueError(
             f"`solution` is on a boundary of the parameters: component {k} has "
             "collapsed onto few samples, and rests on the ridge. Fit with fewer "
@@ -186,14 +190,24 @@ def check_verdict(verdict: Verdict, mixture: GaussianMixture, x: Data) -> None:
 
 
 def _narrowest(mixture: GaussianMixture, x: Data) -> int:
-    return int(np.argmax(_narrowness(mixture, x)))
+    return int(np.argmax(narrowness(mixture, x)))
 
 
-def _narrowness(mixture: GaussianMixture, x: Data) -> np.ndarray:
-    """The largest variance of the data in units of the component's own, given the other
-    features."""
-    whitening = mixture.covariances.whitening(mixture.n_features, tolerant=True)
-    ratios = np.asarray(whitening.precision_diagonal)[0, :, :, 0]
+def narrowness(mixture: GaussianMixture, x: Data) -> Float[np.ndarray, "*lanes _"]:
+    """The largest variance of the data in units of each component's own, given the
+    other features; of a mixture, or of many."""
+    ratios = np.asarray(_precision_diagonal(mixture))[..., 0, :, :, 0]
+    # A covariance that has no inverse is as narrow as can be.
     ratios = np.nan_to_num(ratios, nan=np.inf) * np.var(np.asarray(x), axis=0)
-    shape = (mixture.n_components, x.shape[1])
-    return np.max(np.broadcast_to(ratios, shape), axis=1)
+    *lanes, _, k, _, _ = mixture.means.shape
+    return np.max(np.broadcast_to(ratios, (*lanes, k, x.shape[1])), axis=-1)
+
+
+@program()
+def _precision_diagonal(mixture: GaussianMixture) -> Float[Array, "*lanes 1 _ _ 1"]:
+    one = lambda m: (
+        m.covariances.whitening(m.n_features, tolerant=True).precision_diagonal
+    )
+    for _ in range(mixture.means.ndim - len(Axis)):
+        one = jax.vmap(one)
+    return one(mixture)

@@ -2,16 +2,14 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 
 from .._core import linalg
 from .._core.aliases import Data, Flag, Means, SampleWeight, Weights
-from .._core.axes import Axis
 from .._core.describe import describe
 from .._core.likes import DataLike, SampleWeightLike
 from .._core.pickling import Pickled
 from .._core.programs import program
-from .._core.table import as_column, Table
+from .._core.table import Table
 from .._covariances import AbstractCovariances
 from .._em import Frozen
 from .._fit import Solution
@@ -21,11 +19,10 @@ from .checks import check_fitted, check_verdict, Verdict
 from .coordinates import Coordinates
 from .delta import deviations, moves_of
 from .information import information, inverse, Square
+from .table import table_with_errors
 
 
 _METHODS = ("information", "sandwich")
-# Most features that are printed.
-_COLUMNS = 4
 
 
 class StandardErrors(Pickled, eqx.Module):
@@ -183,26 +180,7 @@ def _standard_errors(
 
 @no_error
 def _table_of(errors: StandardErrors) -> Table | None:
-    if not has_numbers(errors) or errors.mixture.means.ndim != len(Axis):
+    if not has_numbers(errors):
         return None
-    own, deviation = errors.mixture, errors.errors
-    columns = [["component", *map(str, range(own.n_components))]]
-    columns += [_column("weight", own.weights_numpy, deviation.weights_numpy)]
-    means, of_means = own.means_numpy, deviation.means_numpy
-    for i in range(min(own.n_features, _COLUMNS)):
-        columns.append(_column(f"mean {i}", means[:, i], of_means[:, i]))
-    head, *body = zip(*columns, strict=True)
-    family = own.covariances.type
-    title = (
-        f"StandardErrors: {own.n_components} components, {own.n_features} features, "
-        f"{family}, {len(errors.covariance)} free parameters"
-    )
-    return Table((title,), head, tuple(body))
-
-
-def _column(name: str, values: np.ndarray, errors: np.ndarray) -> list[str]:
-    # To as many digits as the errors have.
-    digits = as_column(errors.astype(np.float64))
-    decimals = [len(text.partition(".")[2]) for text in digits]
-    pairs = zip(values, digits, decimals, strict=True)
-    return [name, *(f"{value:.{n}f} ± {error}" for value, error, n in pairs)]
+    title = f"StandardErrors: {len(errors.covariance)} free parameters"
+    return table_with_errors(title, errors.mixture, errors.errors)
