@@ -38,6 +38,7 @@ from ._fit import (
 from ._inference import (
     bootstrap as bootstrap,
     delta_method as delta_method,
+    leave_one_out as leave_one_out,
     standard_errors as standard_errors,
 )
 from ._initialisers import (

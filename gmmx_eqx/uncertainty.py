@@ -2,6 +2,7 @@
 
 from ._inference import (
     Bootstrap as Bootstrap,
+    LeaveOneOut as LeaveOneOut,
     StandardErrors as StandardErrors,
     Uncertain as Uncertain,
 )

@@ -1,10 +1,11 @@
-"""Covariances near given ones, by changes of their free parameters."""
+"""Covariances near given ones, as functions of changes of their free parameters."""
 
 import dataclasses
 import functools as ft
+from collections.abc import Callable
+from typing import TypeAlias
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -28,19 +29,20 @@ from .unconstrained import constrain, unconstrain
 
 
 Changes = Float[Array, " parameters"]
-# One number for each component, or one that serves all.
-_PerComponent = Float[Array, "1 _ _ 1"]
+Varied: TypeAlias = Callable[[Changes], AbstractCovariances]
 
 
 @ft.singledispatch
-def varied(covariances: AbstractCovariances, changes: Changes) -> AbstractCovariances:
-    """The covariances of the family whose free parameters have changed by so much.
+def varied(covariances: AbstractCovariances) -> Varied:
+    """From changes of the free parameters to the covariances of the family that have
+    changed by so much.
+
+    Changes are as many numbers as there are free parameters, without units; one
+    component after the other where components share nothing.
 
     **Arguments:**
 
     - `covariances`: where all changes are zero.
-    - `changes`: as many numbers as there are free parameters, without units; one
-        component after the other where components share nothing.
 
     **Raises:**
 
@@ -55,66 +57,75 @@ def varied(covariances: AbstractCovariances, changes: Changes) -> AbstractCovari
             f"`{family}`, which has {covariances.n_parameters} free parameters: its "
             "standard errors are not known. Register a rule with as many coordinates."
         )
-    return constrain(covariances, changes.reshape(shape))
+    return lambda changes: constrain(covariances, changes.reshape(shape))
 
 
 @varied.register(VEICovariances)
 @varied.register(EVICovariances)
-def _(covariances, changes):
-    change, _ = _change_of_logarithms(covariances, changes)
-    values = covariances.values * jnp.exp(change)
-    return eqx.tree_at(lambda c: c.values, covariances, values)
+def _(covariances):
+    def at(changes):
+        change, _ = _change_of_logarithms(covariances, changes)
+        values = covariances.values * jnp.exp(change)
+        return eqx.tree_at(lambda c: c.values, covariances, values)
+
+    return at
 
 
 @varied.register(EEVCovariances)
 @varied.register(VEVCovariances)
-def _(covariances, changes):
+def _(covariances):
     # In ascending order: the shape that all share has one order.
-    return _turned(covariances, eigh(covariances.values)[1], changes)
+    return _turned(covariances, eigh(covariances.values)[1])
 
 
 @varied.register(AbstractCommonAxes)
-def _(covariances, changes):
-    return _turned(covariances, covariances.axes, changes)
+def _(covariances):
+    return _turned(covariances, covariances.axes)
 
 
 @varied.register(VEECovariances)
 @varied.register(EVVCovariances)
-def _(covariances, changes):
+def _(covariances):
     # A shape and an orientation that go together need no axes, which are not unique
     # where two variances are equal: a triangular factor of determinant one has both.
     d = covariances.n_features
-    change, rest = _change_of_logarithms(covariances, changes)
+    lower = cholesky(covariances.values)
     rows, cols = np.tril_indices(d, -1)
-    below = rest.reshape(1, -1, rows.size)
-    r = jnp.zeros((1, below.shape[1], d, d), changes.dtype)
-    r = r.at[..., rows, cols].set(below)
-    r = r + linalg.diagonal(jnp.exp(0.5 * change))
-    lower = linalg.matmul(cholesky(covariances.values), r)
-    values = linalg.symmetrise(linalg.matmul(lower, linalg.transpose(lower)))
-    return eqx.tree_at(lambda c: c.values, covariances, values)
+
+    def at(changes):
+        change, rest = _change_of_logarithms(covariances, changes)
+        below = rest.reshape(1, -1, rows.size)
+        r = jnp.zeros((1, below.shape[1], d, d), changes.dtype)
+        r = r.at[..., rows, cols].set(below)
+        r = r + linalg.diagonal(jnp.exp(0.5 * change))
+        moved = linalg.matmul(lower, r)
+        values = linalg.symmetrise(linalg.matmul(moved, linalg.transpose(moved)))
+        return eqx.tree_at(lambda c: c.values, covariances, values)
+
+    return at
 
 
-def _turned(
-    covariances: AbstractParsimonious, axes: Axes, changes: Changes
-) -> AbstractCovariances:
+def _turned(covariances: AbstractParsimonious, axes: Axes) -> Varied:
     """With other volumes, shapes and orientations.
 
     **Arguments:**
 
     - `axes`: of the covariances, of each component or of all.
     """
-    axes = jax.lax.stop_gradient(axes)
     d = covariances.n_features
-    change, rest = _change_of_logarithms(covariances, changes)
+    variances = diagonal_in(covariances.values, axes)
     rows, cols = np.tril_indices(d, -1)
-    angles = rest.reshape(1, -1, rows.size)
-    turn = jnp.zeros((1, angles.shape[1], d, d), changes.dtype)
-    turn = turn.at[..., rows, cols].set(angles)
-    turn = rotation(turn - linalg.transpose(turn))
-    variances = diagonal_in(covariances.values, axes) * jnp.exp(change)
-    values = from_axes(variances, linalg.matmul(axes, turn))
-    return eqx.tree_at(lambda c: c.values, covariances, values)
+
+    def at(changes: Changes) -> AbstractCovariances:
+        change, rest = _change_of_logarithms(covariances, changes)
+        angles = rest.reshape(1, -1, rows.size)
+        turn = jnp.zeros((1, angles.shape[1], d, d), changes.dtype)
+        turn = turn.at[..., rows, cols].set(angles)
+        turn = linalg.matmul(axes, rotation(turn - linalg.transpose(turn)))
+        values = from_axes(variances * jnp.exp(change), turn)
+        return eqx.tree_at(lambda c: c.values, covariances, values)
+
+    return at
 
 
 def _change_of_logarithms(
@@ -142,20 +153,23 @@ def contrasts(n: int) -> Float[np.ndarray, "n rest"]:
 
 
 @varied.register(AbstractLowRank)
-def _(covariances, changes):
-    noise = covariances.noise
-    _, k, d, rank = covariances.factors.shape
-    # In units of the noise.
-    basis = jax.lax.stop_gradient(_unturned(covariances.factors / jnp.sqrt(noise)))
-    numbers = changes.reshape(k, -1)
+def _(covariances):
+    factors, noise = covariances.factors, covariances.noise
+    units = jnp.sqrt(noise)
+    basis = _unturned(factors / units)
     n_factors = basis.shape[-1]
-    move = linalg.matmul(basis, numbers[:, :n_factors, None])
-    logarithms = numbers[:, n_factors:].reshape(noise.shape)
-    return dataclasses.replace(
-        covariances,
-        factors=covariances.factors + move.reshape(1, k, d, rank) * jnp.sqrt(noise),
-        noise=noise * jnp.exp(2 * logarithms),
-    )
+
+    def at(changes):
+        numbers = changes.reshape(factors.shape[1], -1)
+        move = linalg.matmul(basis, numbers[:, :n_factors, None])
+        logarithms = numbers[:, n_factors:].reshape(noise.shape)
+        return dataclasses.replace(
+            covariances,
+            factors=factors + move.reshape(factors.shape) * units,
+            noise=noise * jnp.exp(2 * logarithms),
+        )
+
+    return at
 
 
 def _unturned(factors: Values) -> Float[Array, "components numbers rest"]:

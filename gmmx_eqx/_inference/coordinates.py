@@ -1,6 +1,6 @@
 """A mixture by changes of its free parameters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
@@ -73,24 +73,30 @@ class Coordinates(eqx.Module):
         """How many free parameters there are."""
         return self.directions.shape[1]
 
-    def __call__(self, numbers: Numbers) -> GaussianMixture:
-        """The mixture at other coordinates."""
+    def chart(self) -> Callable[[Numbers], GaussianMixture]:
+        """From coordinates to their mixture. What does not depend on them is computed
+        when the chart is made."""
         own = self.mixture
         k, d = own.n_components, own.n_features
-        changes = linalg.matmul(self.directions, numbers[:, None])[:, 0]
-        logarithms, shifts, shapes = jnp.split(changes, (k, k + k * d))
         free = self.free_weights[None, :, None, None]
-        moved = jnp.where(free, own.weights, 0)
-        ratios = jnp.exp(logarithms - jax.lax.stop_gradient(jnp.max(logarithms)))
-        moved = moved * ratios[None, :, None, None]
-        left = jnp.sum(jnp.where(free, own.weights, 0))
-        moved = moved * linalg.safe_divide(left, jnp.sum(moved))
+        weights = jnp.where(free, own.weights, 0)
+        left = jnp.sum(weights)
         widths = scale_of(own.covariances)
-        return GaussianMixture(
-            weights=jnp.where(free, moved, own.weights),
-            means=own.means + multiply(widths, shifts.reshape(own.means.shape)),
-            covariances=varied(own.covariances, shapes),
-        )
+        covariances = varied(own.covariances)
+
+        def at(numbers: Numbers) -> GaussianMixture:
+            changes = linalg.matmul(self.directions, numbers[:, None])[:, 0]
+            logarithms, shifts, shapes = jnp.split(changes, (k, k + k * d))
+            top = jax.lax.stop_gradient(jnp.max(logarithms))
+            moved = weights * jnp.exp(logarithms - top)[None, :, None, None]
+            moved = moved * linalg.safe_divide(left, jnp.sum(moved))
+            return GaussianMixture(
+                weights=jnp.where(free, moved, own.weights),
+                means=own.means + multiply(widths, shifts.reshape(own.means.shape)),
+                covariances=covariances(shapes),
+            )
+
+        return at
 
     @property
     def origin(self) -> Numbers:

@@ -60,9 +60,8 @@ def check_level(level: Any, name: str = "level") -> float:
 def moves_of(coordinates: Coordinates) -> GaussianMixture:
     """By how much every number of the mixture moves with each coordinate, on a leading
     axis."""
-    along = lambda direction: jax.jvp(coordinates, (coordinates.origin,), (direction,))[
-        1
-    ]
+    chart = coordinates.chart()
+    along = lambda direction: jax.jvp(chart, (coordinates.origin,), (direction,))[1]
     return jax.vmap(along)(jnp.eye(coordinates.size, dtype=coordinates.origin.dtype))
 
 

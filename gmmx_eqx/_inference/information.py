@@ -1,6 +1,7 @@
 r"""The information that samples have about the free parameters of a mixture."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from .coordinates import Coordinates, Numbers
 
 Square = Float[Array, "parameters parameters"]
 Scores = Float[Array, "batch parameters"]
+Chart: TypeAlias = Callable[[Numbers], GaussianMixture]
 
 # What derivatives of one chunk of samples in all parameters may hold.
 _CHUNK_BYTES, _SMALLEST = 8 * 2**20, 16
@@ -49,13 +51,8 @@ class Inverse(NamedTuple):
     weakest: Numbers
 
 
-def log_prob(coordinates: Coordinates, numbers: Numbers, x: Data) -> PerDatum:
-    """Log-densities under the mixture at these coordinates."""
-    return log_prob_of(coordinates(numbers), x)
-
-
-def log_prob_of(mixture: GaussianMixture, x: Data) -> PerDatum:
-    """Log-densities under a mixture, inside of a program and all samples at once."""
+def log_prob(mixture: GaussianMixture, x: Data) -> PerDatum:
+    """Log-densities, inside of a program and of all samples at once."""
     whitening = mixture.covariances.whitening(mixture.n_features, tolerant=True)
     density = log_density(whitening, mixture.means, inputs.as_samples(x))
     return densities.log_prob(density, mixture.weights)
@@ -63,22 +60,22 @@ def log_prob_of(mixture: GaussianMixture, x: Data) -> PerDatum:
 
 def scores(coordinates: Coordinates, x: Data) -> Scores:
     """The gradient of the log-density of every sample in all coordinates."""
-    return chunks.map_chunks(
-        lambda x: _scores(coordinates, x), x, _size(coordinates, x)
-    )
+    chart = coordinates.chart()
+    own = lambda x: _scores(coordinates, chart, x)
+    return chunks.map_chunks(own, x, _size(coordinates, x))
 
 
 def information(coordinates: Coordinates, x: Data, weight: SampleWeight) -> Information:
     """That of the samples at the fitted mixture."""
+    chart = coordinates.chart()
 
     def of_chunk(chunk: tuple[Data, SampleWeight]) -> Information:
         x, weight = chunk
-        own = _scores(coordinates, x)
+        own = _scores(coordinates, chart, x)
         weighted = weight[:, None] * own
 
         def total(numbers: Numbers) -> Scalar:
-            values = log_prob(coordinates, numbers, x)
-            return jnp.sum(weight * values)
+            return jnp.sum(weight * log_prob(chart(numbers), x))
 
         along = lambda direction: jax.jvp(
             jax.grad(total), (coordinates.origin,), (direction,)
@@ -123,10 +120,10 @@ def inverse(matrix: Square) -> Inverse:
 def mover(coordinates: Coordinates, direction: Numbers) -> Int[Array, ""]:
     """The component that changes most, relative to its own widths and weight, if
     coordinates change in a direction."""
-    mixture = coordinates.mixture
+    mixture, chart = coordinates.mixture, coordinates.chart()
 
     def dense(numbers: Numbers) -> tuple[Array, Array, Array]:
-        moved = coordinates(numbers)
+        moved = chart(numbers)
         matrices = moved.covariances.dense(moved.n_features)
         return moved.weights, moved.means, matrices
 
@@ -140,9 +137,9 @@ def mover(coordinates: Coordinates, direction: Numbers) -> Int[Array, ""]:
     return jnp.argmax(change[0, :, 0, 0])
 
 
-def _scores(coordinates: Coordinates, x: Data) -> Scores:
+def _scores(coordinates: Coordinates, chart: Chart, x: Data) -> Scores:
     along = lambda direction: jax.jvp(
-        lambda numbers: log_prob(coordinates, numbers, x),
+        lambda numbers: log_prob(chart(numbers), x),
         (coordinates.origin,),
         (direction,),
     )
