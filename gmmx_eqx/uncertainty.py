@@ -3,6 +3,9 @@
 from ._inference import (
     Bootstrap as Bootstrap,
     LeaveOneOut as LeaveOneOut,
+    LikelihoodRatio as LikelihoodRatio,
+    LikelihoodRatios as LikelihoodRatios,
     StandardErrors as StandardErrors,
     Uncertain as Uncertain,
 )
+from ._ops.highest_density import HighestDensity as HighestDensity

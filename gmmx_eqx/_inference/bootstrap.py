@@ -25,7 +25,7 @@ from .._mixture import GaussianMixture
 from .._mixture.table import has_numbers, no_error
 from .._priors import RidgeLike
 from . import refits
-from .checks import check_fitted, Fitted, narrowness
+from .checks import check_fitted, Fitted, has_narrowed
 from .delta import check_level
 from .matching import matched
 from .table import table_with_errors
@@ -40,9 +40,6 @@ _KINDS = ("weighted", "nonparametric", "parametric", "jackknife")
 _METHODS = ("percentile", "basic", "normal")
 # Numbers in the weights, or samples, of the fits that are made by one call.
 _LARGEST = 2**26
-# A component that is so many times narrower, in variance, than in the fit to all data,
-# and than the data, has collapsed.
-_TIMES_NARROWER, _NARROW = 100, 1e4
 
 Ends = tuple[PyTree[Float[Array, "..."]], PyTree[Float[Array, "..."]]]
 
@@ -292,9 +289,7 @@ def bootstrap(
     mixtures = matched(solutions.mixture, mixture)
     solutions = eqx.tree_at(lambda s: s.mixture, solutions, mixtures)
     data = fitted.x[: fitted.n_samples]
-    limit = np.maximum(_TIMES_NARROWER * np.max(narrowness(mixture, data)), _NARROW)
-    narrowest = np.max(narrowness(mixtures, data), axis=-1)
-    kept = np.asarray(solutions.converged) & (narrowest <= limit)
+    kept = np.asarray(solutions.converged) & ~has_narrowed(mixtures, mixture, data)
     return Bootstrap(mixture, solutions, jnp.asarray(kept), kind, fitted.n_samples)
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from .._core import buckets, inputs
 from .._core.aliases import Data, Flag, SampleWeight, Scalar, Weighting
@@ -25,6 +25,8 @@ from .information import Information, Inverse, mover
 _FAR = 0.25
 # Squared widths of the data in those of a component that has collapsed onto samples.
 _NARROW = 1e4
+# And in those of the narrowest component of the fit to all data.
+_TIMES_NARROWER = 100
 
 
 class Fitted(NamedTuple):
@@ -201,6 +203,16 @@ def narrowness(mixture: GaussianMixture, x: Data) -> Float[np.ndarray, "*lanes _
     ratios = np.nan_to_num(ratios, nan=np.inf) * np.var(np.asarray(x), axis=0)
     *lanes, _, k, _, _ = mixture.means.shape
     return np.max(np.broadcast_to(ratios, (*lanes, k, x.shape[1])), axis=-1)
+
+
+def has_narrowed(
+    mixtures: GaussianMixture, like: GaussianMixture, x: Data
+) -> Bool[np.ndarray, " lanes"]:
+    """In which of many mixtures a component has collapsed: it is narrow beside the
+    data, and beside all components of `like`."""
+    own = float(np.max(narrowness(like, x)))
+    limit = max(_TIMES_NARROWER * own, _NARROW)
+    return np.max(narrowness(mixtures, x), axis=-1) > limit
 
 
 @program()
