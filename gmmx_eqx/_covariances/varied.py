@@ -130,7 +130,7 @@ def _turned(covariances: AbstractParsimonious, axes: Axes) -> Varied:
 
 def _change_of_logarithms(
     covariances: AbstractParsimonious, changes: Changes
-) -> tuple[Float[Array, "1 _ d 1"], Changes]:
+) -> tuple[Float[Array, "1 _ d 1"], Float[Array, " rest"]]:
     """By how much logarithms of variances change, through volumes and shapes; and the
     changes that are left."""
     k, d = covariances.n_components, covariances.n_features

@@ -2,6 +2,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .._core import linalg
 from .._core.aliases import Data, Flag, Means, SampleWeight, Weights
@@ -60,6 +61,16 @@ class StandardErrors(Pickled, eqx.Module):
         """Standard errors of the fields of the covariances, such as `values`, in the
         units of each."""
         return self.errors.covariances
+
+    @property
+    def weights_squeezed(self) -> Float[Array, "*ensemble components"]:
+        """Standard errors of the weights, shape `(components,)`."""
+        return self.errors.weights_squeezed
+
+    @property
+    def means_squeezed(self) -> Float[Array, "*ensemble components features"]:
+        """Standard errors of the means, shape `(components, features)`."""
+        return self.errors.means_squeezed
 
     def __repr__(self) -> str:
         """Every number with its standard error, as a table; without numbers the tree of
