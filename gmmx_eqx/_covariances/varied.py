@@ -38,7 +38,9 @@ def varied(covariances: AbstractCovariances) -> Varied:
     changed by so much.
 
     Changes are as many numbers as there are free parameters, without units; one
-    component after the other where components share nothing.
+    component after the other where components share nothing. Whatever they are, the
+    covariances are of the family: second derivatives of a likelihood in them would else
+    not be those within the family.
 
     **Arguments:**
 
@@ -64,8 +66,8 @@ def varied(covariances: AbstractCovariances) -> Varied:
 @varied.register(EVICovariances)
 def _(covariances):
     def at(changes):
-        change, _ = _change_of_logarithms(covariances, changes)
-        values = covariances.values * jnp.exp(change)
+        volume, shape, _ = _change_of_logarithms(covariances, changes)
+        values = covariances.values * jnp.exp(volume + shape)
         return eqx.tree_at(lambda c: c.values, covariances, values)
 
     return at
@@ -93,12 +95,11 @@ def _(covariances):
     rows, cols = np.tril_indices(d, -1)
 
     def at(changes):
-        change, rest = _change_of_logarithms(covariances, changes)
+        volume, shape, rest = _change_of_logarithms(covariances, changes)
         below = rest.reshape(1, -1, rows.size)
         r = jnp.zeros((1, below.shape[1], d, d), changes.dtype)
-        r = r.at[..., rows, cols].set(below)
-        r = r + linalg.diagonal(jnp.exp(0.5 * change))
-        moved = linalg.matmul(lower, r)
+        r = r.at[..., rows, cols].set(below) + linalg.diagonal(jnp.exp(0.5 * shape))
+        moved = jnp.exp(0.5 * volume) * linalg.matmul(lower, r)
         values = linalg.symmetrise(linalg.matmul(moved, linalg.transpose(moved)))
         return eqx.tree_at(lambda c: c.values, covariances, values)
 
@@ -117,12 +118,12 @@ def _turned(covariances: AbstractParsimonious, axes: Axes) -> Varied:
     rows, cols = np.tril_indices(d, -1)
 
     def at(changes: Changes) -> AbstractCovariances:
-        change, rest = _change_of_logarithms(covariances, changes)
+        volume, shape, rest = _change_of_logarithms(covariances, changes)
         angles = rest.reshape(1, -1, rows.size)
         turn = jnp.zeros((1, angles.shape[1], d, d), changes.dtype)
         turn = turn.at[..., rows, cols].set(angles)
         turn = linalg.matmul(axes, rotation(turn - linalg.transpose(turn)))
-        values = from_axes(variances * jnp.exp(change), turn)
+        values = from_axes(variances * jnp.exp(volume + shape), turn)
         return eqx.tree_at(lambda c: c.values, covariances, values)
 
     return at
@@ -130,9 +131,11 @@ def _turned(covariances: AbstractParsimonious, axes: Axes) -> Varied:
 
 def _change_of_logarithms(
     covariances: AbstractParsimonious, changes: Changes
-) -> tuple[Float[Array, "1 _ d 1"], Float[Array, " rest"]]:
-    """By how much logarithms of variances change, through volumes and shapes; and the
-    changes that are left."""
+) -> tuple[
+    Float[Array, "1 _ 1 1"], Float[Array, "1 _ features 1"], Float[Array, " rest"]
+]:
+    """By how much logarithms of variances change, through volumes and through shapes;
+    and the changes that are left."""
     k, d = covariances.n_components, covariances.n_features
     times = {"E": 1, "V": k}
     of_volume, of_shape = (times[letter] for letter in covariances.type[:2])
@@ -140,7 +143,7 @@ def _change_of_logarithms(
     volume = changes[:of_volume].reshape(1, -1, 1, 1)
     shape = changes[of_volume:end].reshape(1, -1, d - 1, 1)
     basis = jnp.asarray(contrasts(d), changes.dtype)[None, None]
-    return 2 * volume + 2 * linalg.matmul(basis, shape), changes[end:]
+    return 2 * volume, 2 * linalg.matmul(basis, shape), changes[end:]
 
 
 def contrasts(n: int) -> Float[np.ndarray, "n rest"]:

@@ -1,16 +1,17 @@
 import functools as ft
 from collections.abc import Callable
 from statistics import NormalDist
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float
 
 from .._core import inputs
+from .._core.aliases import Arrays
 from .._core.describe import as_key, describe
 from .._core.known import constant
 from .._core.likes import DataLike, KeyLike, SampleWeightLike
@@ -41,7 +42,8 @@ _METHODS = ("percentile", "basic", "normal")
 # Numbers in the weights, or samples, of the fits that are made by one call.
 _LARGEST = 2**26
 
-Ends = tuple[PyTree[Float[Array, "..."]], PyTree[Float[Array, "..."]]]
+Ends: TypeAlias = tuple[Arrays, Arrays]
+Function: TypeAlias = Callable[[GaussianMixture], Arrays]
 
 
 class Bootstrap(Pickled, eqx.Module):
@@ -79,9 +81,7 @@ class Bootstrap(Pickled, eqx.Module):
         """The standard error of every number of the mixture, in its place."""
         return self.standard_error(lambda mixture: mixture)
 
-    def values(
-        self, fn: Callable[[GaussianMixture], PyTree]
-    ) -> PyTree[Float[Array, "kept ..."]]:
+    def values(self, fn: Function) -> Arrays:
         """What a function of a mixture is in every fit that counts, on a leading axis.
 
         **Raises:**
@@ -104,16 +104,12 @@ class Bootstrap(Pickled, eqx.Module):
             lambda leaf: jnp.asarray(np.asarray(leaf)[kept]), jax.vmap(fn)(mixtures)
         )
 
-    def standard_error(
-        self, fn: Callable[[GaussianMixture], PyTree]
-    ) -> PyTree[Float[Array, "..."]]:
+    def standard_error(self, fn: Function) -> Arrays:
         """The standard error of every number that a function of a mixture returns: the
         standard deviation over fits, and of a jackknife $\\sqrt{n - 1}$ times that."""
         return jax.tree.map(self._deviation, self.values(fn))
 
-    def bias(
-        self, fn: Callable[[GaussianMixture], PyTree]
-    ) -> PyTree[Float[Array, "..."]]:
+    def bias(self, fn: Function) -> Arrays:
         """By how much the mean over fits of what a function returns is more than what
         it is at the fit to the data; of a jackknife $n - 1$ times that."""
         factor = self.n_samples - 1 if self.kind == "jackknife" else 1
@@ -125,7 +121,7 @@ class Bootstrap(Pickled, eqx.Module):
 
     def interval(
         self,
-        fn: Callable[[GaussianMixture], PyTree],
+        fn: Function,
         level: float = 0.95,
         method: str | None = None,
     ) -> Ends:

@@ -56,6 +56,7 @@ def check_fitted(
     parameters, and no component has lost all of them.
     """
     mixture = check_solution(solution)
+    is_all_free = frozen is None and not equal_weights
     frozen = Frozen() if frozen is None else frozen
     check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
     frozen.check(mixture)
@@ -67,28 +68,35 @@ def check_fitted(
     mixture, data = inputs.common_dtype(mixture, data)
     if equal_weights:
         mixture = with_equal_weights(mixture)
+    known = None if weight is None else inputs.concrete(weight)
+    n_samples = data.shape[0]
+    n_counted = n_samples if known is None else int(np.count_nonzero(known))
+    if is_all_free:
+        # Before anything is made whose size is the square of that number.
+        _check_enough(n_counted, mixture.n_parameters, known is not None)
     coordinates = Coordinates.of(mixture, frozen, equal_weights)
     if not coordinates.size:
         raise ValueError(
             "`frozen` leaves no parameter free, so that there is nothing to be unsure "
             "of. Freeze fewer."
         )
-    known = None if weight is None else inputs.concrete(weight)
-    n_samples = data.shape[0]
-    n_counted = n_samples if known is None else int(np.count_nonzero(known))
-    if n_counted < coordinates.size:
-        raise ValueError(
-            f"`x` has {n_counted} samples"
-            + ("" if known is None else " of positive weight")
-            + f", fewer than the {coordinates.size} free parameters of the mixture: "
-            "they cannot say how sure each of them is. Use fewer components or a "
-            "simpler covariance family."
-        )
+    _check_enough(n_counted, coordinates.size, known is not None)
     filled, weighting = buckets.fill(data, weight, mixture)
     full = full_weights(weighting, filled)
     # A sample of weight zero is not there, whatever it holds.
     filled = jnp.where(full[:, None] > 0, filled, filled[jnp.argmax(full > 0)][None])
     return Fitted(coordinates, filled, full, n_samples)
+
+
+def _check_enough(n_samples: int, n_parameters: int, is_weighted: bool) -> None:
+    if n_samples < n_parameters:
+        raise ValueError(
+            f"`x` has {n_samples} samples"
+            + (" of positive weight" if is_weighted else "")
+            + f", fewer than the {n_parameters} free parameters of the mixture: they "
+            "cannot say how sure each of them is. Use fewer components or a simpler "
+            "covariance family."
+        )
 
 
 def full_weights(weighting: Weighting, x: Data) -> SampleWeight:

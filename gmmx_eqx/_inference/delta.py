@@ -6,9 +6,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array
 
 from .._core import linalg
+from .._core.aliases import Arrays
 from .._core.describe import describe
 from .._core.pickling import Pickled
 from .._mixture import GaussianMixture
@@ -25,12 +26,10 @@ class Uncertain(Pickled, eqx.Module):
     - `standard_error`: of every number, in its place.
     """
 
-    value: PyTree[Float[Array, "..."]]
-    standard_error: PyTree[Float[Array, "..."]]
+    value: Arrays
+    standard_error: Arrays
 
-    def interval(
-        self, level: float = 0.95
-    ) -> tuple[PyTree[Float[Array, "..."]], PyTree[Float[Array, "..."]]]:
+    def interval(self, level: float = 0.95) -> tuple[Arrays, Arrays]:
         """The lower and upper ends of intervals about each number, which hold it with
         probability `level` if it is normally distributed."""
         width = NormalDist().inv_cdf(0.5 + check_level(level) / 2)
@@ -65,7 +64,7 @@ def moves_of(coordinates: Coordinates) -> GaussianMixture:
     return jax.vmap(along)(jnp.eye(coordinates.size, dtype=coordinates.origin.dtype))
 
 
-def deviations(moves: PyTree, covariance: Square) -> PyTree:
+def deviations(moves: Arrays, covariance: Square) -> Arrays:
     """Standard errors of numbers that move so with each coordinate."""
 
     def of_leaf(leaf: Array) -> Array:

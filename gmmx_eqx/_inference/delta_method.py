@@ -2,8 +2,8 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
 
+from .._core.aliases import Arrays
 from .._core.describe import check_instance, describe
 from .._mixture import GaussianMixture
 from .delta import deviations, Uncertain
@@ -11,7 +11,7 @@ from .standard_errors import StandardErrors
 
 
 def delta_method(
-    fn: Callable[[GaussianMixture], PyTree[Float[Array, "..."]]],
+    fn: Callable[[GaussianMixture], Arrays],
     errors: StandardErrors,
 ) -> Uncertain:
     r"""The standard errors of a function of a fitted mixture: $\sqrt{J C J^T}$, with
