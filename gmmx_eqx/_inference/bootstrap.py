@@ -14,7 +14,7 @@ from .._core import inputs
 from .._core.aliases import Arrays
 from .._core.describe import as_key, describe
 from .._core.known import constant
-from .._core.likes import DataLike, KeyLike, SampleWeightLike
+from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._core.pickling import Pickled
 from .._core.table import Table
 from .._em import AbstractEM, Frozen
@@ -122,7 +122,7 @@ class Bootstrap(Pickled, eqx.Module):
     def interval(
         self,
         fn: Function,
-        level: float = 0.95,
+        level: AmountLike = 0.95,
         method: str | None = None,
     ) -> Ends:
         """The lower and upper ends of intervals of every number that a function of a

@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from .._core import linalg
@@ -47,8 +48,8 @@ class Uncertain(Pickled, eqx.Module):
 
 def check_level(level: Any, name: str = "level") -> float:
     """A share strictly between zero and one, or a `ValueError`."""
-    is_number = isinstance(level, int | float) and not isinstance(level, bool)
-    if not is_number or not 0 < level < 1:
+    is_number = np.ndim(level) == 0 and np.asarray(level).dtype.kind in "iuf"
+    if not is_number or not 0 < float(level) < 1:
         raise ValueError(
             f"`{name}` must be a number between 0 and 1, such as 0.95; got "
             f"{describe(level)}."

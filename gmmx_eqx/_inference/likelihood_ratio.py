@@ -108,7 +108,7 @@ def likelihood_ratio_test(
     n_boot: int = 199,
     *,
     key: KeyLike,
-    level: float = 0.05,
+    level: AmountLike = 0.05,
     n_restarts: int = 1,
     initialiser: AbstractInitialiser | None = None,
     reg_covar: RidgeLike = None,
@@ -174,7 +174,8 @@ def likelihood_ratio_test(
     n_boot = inputs.check_count(n_boot, "n_boot")
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
-    level = 1.0 if level == 1 else check_level(level)
+    # One is no level of an interval, but a test may be.
+    level = 1.0 if np.ndim(level) == 0 and level == 1 else check_level(level)
     key = as_key(key)
     options = Options.create(
         data.shape[1],

@@ -31,10 +31,11 @@ def exponential(key: Any, weight: SampleWeight, left_out: Count) -> SampleWeight
     """Dirichlet's: those of a sample of weight two are the sum of those of two."""
     del left_out
     is_one = jnp.all((weight == 1) | (weight == 0))
+    shape = jnp.where(weight > 0, weight, 1)
     drawn = jax.lax.cond(
         is_one,
         lambda: weight * jr.exponential(key, weight.shape, weight.dtype),
-        lambda: jr.gamma(key, jnp.where(weight > 0, weight, 1)) * (weight > 0),
+        lambda: jnp.where(weight > 0, jr.gamma(key, shape, dtype=weight.dtype), 0),
     )
     return _with_total_of(drawn, weight)
 
@@ -63,7 +64,7 @@ def multinomial(key: Any, weight: SampleWeight, left_out: Count) -> SampleWeight
 def without_one(key: Any, weight: SampleWeight, left_out: Count) -> SampleWeight:
     """All but one."""
     del key
-    return weight * (jnp.arange(weight.size) != left_out)
+    return jnp.where(jnp.arange(weight.size) == left_out, 0, weight)
 
 
 def _with_total_of(drawn: SampleWeight, weight: SampleWeight) -> SampleWeight:
