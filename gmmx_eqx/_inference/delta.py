@@ -12,6 +12,7 @@ from jaxtyping import Array
 from .._core import linalg
 from .._core.aliases import Arrays
 from .._core.describe import describe
+from .._core.likes import AmountLike
 from .._core.pickling import Pickled
 from .._mixture import GaussianMixture
 from .coordinates import Coordinates
@@ -30,7 +31,7 @@ class Uncertain(Pickled, eqx.Module):
     value: Arrays
     standard_error: Arrays
 
-    def interval(self, level: float = 0.95) -> tuple[Arrays, Arrays]:
+    def interval(self, level: AmountLike = 0.95) -> tuple[Arrays, Arrays]:
         """The lower and upper ends of intervals about each number, which hold it with
         probability `level` if it is normally distributed."""
         width = NormalDist().inv_cdf(0.5 + check_level(level) / 2)

@@ -269,7 +269,7 @@ def _compare(
     def ratio(fewer: Any, more: Any) -> np.ndarray:
         # The alternative's maximum is not lower, whatever a fit has found.
         difference = np.asarray(more.log_likelihood - fewer.log_likelihood)
-        return 2 * np.maximum(difference, 0)
+        return np.asarray(2 * np.maximum(difference, 0))
 
     kept = np.asarray(nulls.converged & alternatives.converged)
     narrowed = has_narrowed(alternatives.mixture, alternative.mixture, x)
