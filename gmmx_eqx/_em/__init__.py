@@ -17,4 +17,9 @@ from .solver import (
     Step as Step,
 )
 from .squarem import SQUAREM as SQUAREM, SQUAREMState as SQUAREMState
-from .step import EMStep as EMStep, StepInfo as StepInfo
+from .step import (
+    Attempt as Attempt,
+    EMStep as EMStep,
+    MStep as MStep,
+    StepInfo as StepInfo,
+)

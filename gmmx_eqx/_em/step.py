@@ -16,8 +16,8 @@ from .._core.aliases import (
 from .._core.axes import Axis
 from .._covariances import AbstractCovariances, AbstractWhitening, is_tied
 from .._mixture import GaussianMixture
-from .._priors import AbstractRidge
-from .._sources import AbstractSource
+from .._priors import AbstractRidge, LogPrior, Prior
+from .._sources import AbstractFacts, AbstractSource
 from .complete import Complete
 from .e_step import AbstractEStep, Expectation
 from .frozen import Frozen
@@ -41,11 +41,21 @@ class StepInfo(eqx.Module):
     - `log_likelihood`: of the mixture before the step, in nats, summed over samples.
     - `total_weight`: of the samples.
     - `collapsed`: whether a component of the new mixture has collapsed.
+    - `log_prior`: the log-density of the mixture before the step by the prior, in nats;
+        `None` without one.
     """
 
     log_likelihood: Scalar
     total_weight: Scalar
     collapsed: Flag
+    log_prior: Scalar | None = None
+
+    @property
+    def objective(self) -> Scalar:
+        """What a step never lowers: the log-likelihood plus the log-prior."""
+        if self.log_prior is None:
+            return self.log_likelihood
+        return self.log_likelihood + self.log_prior
 
 
 class EMStep(eqx.Module):
@@ -60,12 +70,14 @@ class EMStep(eqx.Module):
     - `equal_weights`: whether all components of the new mixture get the same weight,
         but for those that are empty. The likelihood never falls if the mixture before
         the step has equal weights, too.
+    - `prior`: of the parameters, about the source's pivot, or `None`.
     """
 
     e_step: AbstractEStep
     reg_covar: PerFeature
     frozen: Frozen | None = None
     equal_weights: bool = eqx.field(static=True, default=False)
+    prior: LogPrior | None = None
 
     def __check_init__(self) -> None:
         if self.equal_weights and self.frozen is not None:
@@ -79,6 +91,7 @@ class EMStep(eqx.Module):
         ridge: AbstractRidge,
         frozen: Frozen | None = None,
         equal_weights: bool = False,
+        prior: Prior | None = None,
     ) -> "EMStep":
         """Step for a family and its data.
 
@@ -89,14 +102,29 @@ class EMStep(eqx.Module):
         - `ridge`: a [`gmmx_eqx.extend.AbstractRidge`][].
         - `frozen`: a [`gmmx_eqx.Frozen`][].
         - `equal_weights`: see the attribute.
+        - `prior`: a [`gmmx_eqx.Prior`][].
         """
         e_step = Complete.create(source, covariances)
-        return cls(e_step, ridge.resolve(source.variances), frozen, equal_weights)
+        reg_covar = ridge.resolve(source.variances)
+        own = None if prior is None else prior.resolve(covariances, source)
+        return cls(e_step, reg_covar, frozen, equal_weights, own)
 
     @property
     def source(self) -> AbstractSource:
         """Where the data of the E-step comes from."""
         return self.e_step.source
+
+    @property
+    def m_step(self) -> "MStep":
+        """The rest of the step, which never sees data."""
+        return MStep(
+            self.source,
+            self.e_step.is_exact,
+            self.reg_covar,
+            self.frozen,
+            self.equal_weights,
+            self.prior,
+        )
 
     def __call__(self, mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
         """The mixture after one step.
@@ -111,24 +139,51 @@ class EMStep(eqx.Module):
         end = jax.lax.while_loop(
             lambda attempt: ~attempt.done,
             lambda attempt: self._try(mixture, attempt),
-            self.begin(mixture),
+            self.m_step.begin(mixture),
         )
-        return end.mixture, self.info(mixture, end)
+        return end.mixture, self.m_step.info(mixture, end)
 
-    def info(self, mixture: GaussianMixture, end: "Attempt") -> StepInfo:
-        """What the step from `mixture` found out."""
-        total = self.source.total
-        collapsed = has_collapsed(
-            end.mixture, end.whitening, mixture, self.source.resolution, self.frozen
+    def _try(self, mixture: GaussianMixture, last: "Attempt") -> "Attempt":
+        """Looks at the last attempt and, if it is not accurate, makes another one."""
+        m_step = self.m_step
+        looked = m_step.look(mixture, last)
+        args = (mixture, looked.whitening_before, looked.pivot, looked.is_near)
+
+        def run(carry: _Carry) -> _Carry:
+            # Tied to the carry: what does not change XLA computes before the loop, even
+            # if the loop then runs zero times.
+            _, tied = jax.lax.optimization_barrier((carry, args))
+            previous, _, pivot, is_near = tied
+            expectation = self.e_step.expect(*tied)
+            new = m_step.maximise(previous, pivot, is_near, expectation)
+            return expectation, new, jnp.array(False)
+
+        # A loop that runs once or not at all stands for a condition: under `vmap` a
+        # condition computes both of its branches, and copies the data, for every lane.
+        expectation, new, _ = jax.lax.while_loop(
+            lambda carry: carry[2], run, (last.expectation, last.mixture, ~looked.done)
         )
-        return StepInfo(
-            # Of no samples at all nothing is known.
-            log_likelihood=jnp.where(
-                total != 0, end.expectation.log_likelihood, jnp.nan
-            ),
-            total_weight=total,
-            collapsed=collapsed,
-        )
+        return looked.after(expectation, new)
+
+
+class MStep(eqx.Module):
+    """All of a step of EM but its E-step: the M-step, and whether the moments that it
+    got were accurate enough.
+
+    **Attributes:**
+
+    - `facts`: what is known of the data as a whole.
+    - `is_exact`: of the E-step; see [`gmmx_eqx.extend.AbstractEStep`][].
+    - `reg_covar`, `frozen`, `equal_weights`, `prior`: as in
+        [`gmmx_eqx.extend.EMStep`][].
+    """
+
+    facts: AbstractFacts
+    is_exact: bool = eqx.field(static=True)
+    reg_covar: PerFeature
+    frozen: Frozen | None
+    equal_weights: bool = eqx.field(static=True)
+    prior: LogPrior | None
 
     def begin(self, mixture: GaussianMixture) -> "Attempt":
         """Before the first attempt of a step from `mixture`."""
@@ -145,30 +200,9 @@ class EMStep(eqx.Module):
             whitening=unknown,
             whitening_before=unknown,
             pivot=mixture.means,
-            is_near=jnp.full(mixture.weights.shape, self.e_step.is_exact),
+            is_near=jnp.full(mixture.weights.shape, self.is_exact),
             expectation=Expectation(_zeros(moments), log_likelihood),
         )
-
-    def _try(self, mixture: GaussianMixture, last: "Attempt") -> "Attempt":
-        """Looks at the last attempt and, if it is not accurate, makes another one."""
-        looked = self.look(mixture, last)
-        args = (mixture, looked.whitening_before, looked.pivot, looked.is_near)
-
-        def run(carry: _Carry) -> _Carry:
-            # Tied to the carry: what does not change XLA computes before the loop, even
-            # if the loop then runs zero times.
-            _, tied = jax.lax.optimization_barrier((carry, args))
-            previous, _, pivot, is_near = tied
-            expectation = self.e_step.expect(*tied)
-            new = self.maximise(previous, pivot, is_near, expectation)
-            return expectation, new, jnp.array(False)
-
-        # A loop that runs once or not at all stands for a condition: under `vmap` a
-        # condition computes both of its branches, and copies the data, for every lane.
-        expectation, new, _ = jax.lax.while_loop(
-            lambda carry: carry[2], run, (last.expectation, last.mixture, ~looked.done)
-        )
-        return looked.after(expectation, new)
 
     def look(self, mixture: GaussianMixture, last: "Attempt") -> "Attempt":
         """The last attempt, factorised: whether it is `done`, and what the next one is
@@ -213,6 +247,38 @@ class EMStep(eqx.Module):
             self.reg_covar,
             self.frozen,
             self.equal_weights,
+            self.prior,
+        )
+
+    def info(self, mixture: GaussianMixture, end: "Attempt") -> StepInfo:
+        """What the step from `mixture` found out."""
+        total = self.facts.total
+        collapsed = has_collapsed(
+            end.mixture,
+            end.whitening,
+            mixture,
+            self.facts.resolution,
+            self.frozen,
+            self.prior,
+        )
+        return StepInfo(
+            # Of no samples at all nothing is known.
+            log_likelihood=jnp.where(
+                total != 0, end.expectation.log_likelihood, jnp.nan
+            ),
+            total_weight=total,
+            collapsed=collapsed,
+            log_prior=self.log_prior(mixture, end.whitening_before),
+        )
+
+    def log_prior(
+        self, mixture: GaussianMixture, whitening: AbstractWhitening
+    ) -> Scalar | None:
+        """The log-density of a mixture by the prior, if there is one."""
+        if self.prior is None:
+            return None
+        return self.prior.log_prob(
+            mixture.weights, mixture.means, mixture.covariances, whitening
         )
 
 

@@ -8,12 +8,13 @@ import numpy as np
 
 from .._core import inputs
 from .._core.programs import program
-from .._em import AbstractEM, AbstractEMState
+from .._em import AbstractEM, AbstractEMState, MStep
 from .._mixture import GaussianMixture
 from .._sources import Blocks
 from .checkpoint import Checkpoint
 from .driver import begin
 from .options import Options
+from .pace import Pace
 from .passes import Facts, step_over, turn
 from .progress import Ticket
 from .solution import ending, moved, Solution
@@ -33,10 +34,11 @@ def fit_blocks(
     checkpoint = None
     if folder is not None:
         checkpoint = Checkpoint(Path(folder), mixture, data, options)
-    facts = Facts.of(data, dtype)
+    pace = Pace.of(data, ticket)
+    facts = Facts.of(data, dtype, pace)
     frozen, solver = options.frozen, options.solver
     start = moved(mixture, -facts.pivot)
-    step = step_over(data, facts, start, options)
+    step = step_over(data, facts, start, options, pace)
     carry = start, _first_state(solver, start)
     if checkpoint is not None:
         carry = checkpoint.load(carry)
@@ -48,8 +50,8 @@ def fit_blocks(
         if checkpoint is not None:
             checkpoint.save((current, state))
         if ticket is not None:
-            ticket.report(n_steps, state.record.log_likelihood)
-    return _solution(mixture, current, state, facts, options)
+            ticket.report(n_steps, state.record.objective)
+    return _solution(mixture, current, state, step.m_step, options)
 
 
 @program()
@@ -62,13 +64,13 @@ def _solution(
     start: GaussianMixture,
     end: GaussianMixture,
     state: AbstractEMState,
-    facts: Facts,
+    step: MStep,
     options: Options,
 ) -> Solution:
     count = jnp.asarray(start.n_components)
     resolved = options.is_resolved(end)
-    result = ending(state, facts, None, count, resolved)
-    solution = Solution.from_state(end, state, facts, result)
+    result = ending(state, step.facts, None, count, resolved)
+    solution = Solution.from_state(end, state, step, result)
     return solution.pinned(options.frozen, start)
 
 
@@ -78,4 +80,13 @@ def check_enough(data: Blocks, n_components: int) -> None:
         raise ValueError(
             f"{n_components} components need at least as many samples of positive "
             f"weight; got {data.n_present}."
+        )
+
+
+def check_no_checkpoint(folder: str | Path | None) -> None:
+    """Raises a `ValueError` if data in memory is to have a checkpoint."""
+    if folder is not None:
+        raise ValueError(
+            "`checkpoint` is for `gmmx_eqx.blocks`: a fit to data in memory is one "
+            "program, which cannot be interrupted."
         )

@@ -1,21 +1,26 @@
 """Options that every way to fit has in common, with one meaning and one check."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import inputs
-from .._core.aliases import Data, Flag, Weighting
+from .._core.aliases import Data, Flag, SampleWeight, Weighting
 from .._core.describe import check_instance, describe
+from .._core.known import is_known
 from .._core.likes import AmountLike
+from .._core.spread import Spread, spread_of
+from .._core.weights import Unit
 from .._covariances import AbstractCovariances
 from .._em import AbstractEM, EM, EMStep, Frozen, with_equal_weights
 from .._initialisers import AbstractInitialiser, Mixed
 from .._mixture import GaussianMixture
-from .._priors import AbstractRidge, as_ridge, RidgeLike
-from .._sources import AbstractSource, chunk_size, InMemory
+from .._priors import AbstractRidge, as_ridge, Prior, Ridge, RidgeLike
+from .._sources import AbstractSource, draw_spread, InMemory, Sharded, source_of
 
 
 # Samples of one chunk for all lanes; a quarter faster with 64 lanes than four times as
@@ -35,6 +40,9 @@ class Options(eqx.Module):
     - `resolution`: the step in which each feature was recorded, or `None`.
     - `equal_weights`: whether all components have the same weight.
     - `frozen`: which parameters stay as they are, or `None`.
+    - `prior`: of the parameters, or `None`.
+    - `start_ridge`: that of random starts, where it is another one.
+    - `spread`: how samples are spread over devices, or `None`.
     """
 
     ridge: AbstractRidge
@@ -43,6 +51,9 @@ class Options(eqx.Module):
     resolution: Float[Array, "..."] | None
     equal_weights: bool = eqx.field(static=True)
     frozen: Frozen | None
+    prior: Prior | None = None
+    start_ridge: AbstractRidge | None = None
+    spread: Spread | None = eqx.field(static=True, default=None)
 
     # Public functions have these names, annotations and defaults, which a test holds.
     @classmethod
@@ -55,6 +66,7 @@ class Options(eqx.Module):
         samples_per_chunk: int | None = None,
         resolution: AmountLike | None = None,
         equal_weights: bool = False,
+        prior: Prior | None = None,
         frozen: Frozen | None = None,
     ) -> "Options":
         """From what users hand in.
@@ -78,9 +90,33 @@ class Options(eqx.Module):
                 )
         if frozen is not None:
             check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
-        check_equal_weights(equal_weights, frozen)
-        ridge = as_ridge(reg_covar)
-        return cls(ridge, solver, samples_per_chunk, resolution, equal_weights, frozen)
+        _check_equal_weights(equal_weights, frozen)
+        ridge, start_ridge = as_ridge(reg_covar), None
+        if prior is not None:
+            check_instance(prior, Prior, "prior", "Prior.from_data(x)")
+            prior.check(n_features, equal_weights)
+            if reg_covar is None and prior.components is not None:
+                # Beside a density it would be a second one of another kind.
+                ridge, start_ridge = Ridge(0.0), ridge
+        return cls(
+            ridge,
+            solver,
+            samples_per_chunk,
+            resolution,
+            equal_weights,
+            frozen,
+            prior,
+            start_ridge,
+        )
+
+    def check_unit(self, unit: Unit) -> None:
+        """Raises a `ValueError` if weights are in such a unit that they cannot be told
+        in samples, of which a prior counts some."""
+        if self.prior is not None and np.any(unit != 1):
+            raise ValueError(
+                "`sample_weight` must count samples, since `prior` does; some weights "
+                "are too large or too small for that. Divide the weights by their mean."
+            )
 
     def as_start(self, mixture: GaussianMixture) -> GaussianMixture:
         """The mixture with such weights as a fit keeps."""
@@ -100,21 +136,41 @@ class Options(eqx.Module):
         wide = whitening.precision_diagonal * step**2 < 12
         return jnp.all(wide | (mixture.weights == 0))
 
-    def source(self, x: Data, weight: Weighting, *, of_lanes: bool) -> InMemory:
+    def spread_like(self, x: Data, key: Any = None) -> "Options":
+        """For data on several devices, if it is, and a draw from it by the key is
+        possible."""
+        spread = spread_of(x) if is_known(key) else None
+        return self if spread is None else dataclasses.replace(self, spread=spread)
+
+    def draw(
+        self, x: Data, weight: Weighting, key: Any
+    ) -> tuple[Data, SampleWeight | None] | None:
+        """Samples and weights to make starts from, of data on several devices."""
+        if self.spread is None:
+            return None
+        assert weight is None or weight.ndim
+        return draw_spread(x, weight, self.spread, key)
+
+    def source(
+        self, x: Data, weight: Weighting, *, of_lanes: bool
+    ) -> InMemory | Sharded:
         """The data in chunks: those of many lanes are smaller."""
-        size = self.samples_per_chunk
-        if size is None:
-            size = chunk_size(x, largest=_CHUNK_OF_LANES) if of_lanes else chunk_size(x)
-        return InMemory.from_data(x, weight, size)
+        largest = _CHUNK_OF_LANES if of_lanes else None
+        return source_of(x, weight, self.spread, self.samples_per_chunk, largest)
 
     def step(self, source: AbstractSource, covariances: AbstractCovariances) -> EMStep:
         """A step of EM; of `covariances` only the family counts."""
         return EMStep.create(
-            covariances, source, self.ridge, self.frozen, self.equal_weights
+            covariances,
+            source,
+            self.ridge,
+            self.frozen,
+            self.equal_weights,
+            self.prior,
         )
 
 
-def check_equal_weights(equal_weights: Any, frozen: Frozen | None) -> None:
+def _check_equal_weights(equal_weights: Any, frozen: Frozen | None) -> None:
     """Raises a `ValueError` unless it is `True` or `False`, not an array of it, which
     could not choose a program; and if weights are frozen, too."""
     if not isinstance(equal_weights, bool):

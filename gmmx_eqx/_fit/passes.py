@@ -1,6 +1,6 @@
 """Passes over blocks: what EM needs of data as a whole."""
 
-from collections.abc import Callable
+import functools as ft
 from typing import Any
 
 import jax
@@ -8,18 +8,34 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from .._core.aliases import Data, Means, PerComponentFlag, PerFeature, Pivot, Scalar
+from .._core.aliases import Data, Means, PerComponentFlag, PerFeature, Scalar
 from .._core.programs import program
-from .._covariances import AbstractWhitening
-from .._em import AbstractEM, AbstractEMState, Complete, EMStep, Expectation, StepInfo
-from .._em.e_step import AbstractEStep
-from .._em.step import Attempt
+from .._covariances import AbstractCovariances, AbstractWhitening
+from .._em import (
+    AbstractEM,
+    AbstractEMState,
+    Attempt,
+    Complete,
+    Expectation,
+    MStep,
+    StepInfo,
+)
 from .._mixture import GaussianMixture
-from .._sources import AbstractSource, Blocks, InMemory, size_of_chunks, total_of
+from .._sources import (
+    AbstractFacts,
+    Block,
+    Blocks,
+    Columns,
+    each_block,
+    InMemory,
+    size_of_chunks,
+    total_of,
+)
 from .options import Options
+from .pace import Pace
 
 
-class Facts(AbstractSource):
+class Facts(AbstractFacts):
     """What is known of blocks as a whole. The samples are elsewhere."""
 
     pivot: PerFeature
@@ -28,14 +44,18 @@ class Facts(AbstractSource):
     total: Scalar
 
     @classmethod
-    def of(cls, data: Blocks, dtype: jnp.dtype) -> "Facts":
+    def of(cls, data: Blocks, dtype: jnp.dtype, pace: Pace | None = None) -> "Facts":
         """By one pass, for sums of type `dtype`."""
         count, mean, square, low, high = 0.0, 0.0, 0.0, np.inf, -np.inf
-        for block in data:
-            found = jax.tree.map(np.float64, _facts(*block.arrays))
+        if pace is not None:
+            pace(0)
+        for number, found in enumerate(each_block(data, Blocks.load, _facts_of)):
+            if pace is not None:
+                pace(number + 1)
+            found = jax.tree.map(np.float64, found)
             own, own_mean, own_square, own_low, own_high = found
             if not np.all(np.isfinite(own_square)):
-                data.check_finite(block)
+                data.check_finite(data.load(number))
             low, high = np.minimum(low, own_low), np.maximum(high, own_high)
             if own == 0:
                 continue
@@ -62,8 +82,9 @@ class Facts(AbstractSource):
             columns, weights, self.pivot, self.variances, self.resolution, self.total
         )
 
-    def reduce(self, fn: Callable[..., Any], *extras: Any) -> Any:
-        raise NotImplementedError("Blocks are read by the host, not by a program.")
+
+def _facts_of(block: Block) -> PyTree[Float[Array, "..."]]:
+    return _facts(*block.arrays)
 
 
 @program()
@@ -84,83 +105,90 @@ def _facts(x: Data, weight: Float[Array, " batch"]) -> PyTree[Float[Array, "..."
     return count, mean, square, low, high
 
 
-class Elsewhere(AbstractEStep):
-    """E-step that the host makes, block by block."""
-
-    source: Facts
-    is_packed: bool
-
-    @property
-    def is_exact(self) -> bool:
-        return not self.is_packed
-
-    def expect(
-        self,
-        mixture: GaussianMixture,
-        whitening: AbstractWhitening,
-        pivot: Pivot,
-        is_near: PerComponentFlag | None = None,
-    ) -> Expectation:
-        raise NotImplementedError("Blocks are read by the host, not by a program.")
-
-
 class BlockStep:
     """A step of EM over blocks, on the host: the same as [`gmmx_eqx.extend.EMStep`][]'s
     over data in memory, but for rounding. Sums over blocks are in float64."""
 
-    def __init__(self, step: EMStep, facts: Facts, data: Blocks, size: int):
-        self._step = step
+    def __init__(
+        self,
+        m_step: MStep,
+        facts: Facts,
+        data: Blocks,
+        size: int,
+        pace: Pace | None = None,
+    ):
+        self._pace = pace
+        self.m_step = m_step
         self._facts = facts
         self._data = data
         # How many samples of a block to hold intermediate results of at once.
         self._size = size
 
     def __call__(self, mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
-        step = self._step
-        looked = _look(step, mixture, _begin(step, mixture))
+        m_step = self.m_step
+        looked = _look(m_step, mixture, _begin(m_step, mixture))
         while not bool(looked.done):
             args = (mixture, looked.whitening_before, looked.pivot, looked.is_near)
             expectation = self._expect(*args)
-            new = _maximise(step, mixture, looked, expectation)
-            looked = _look(step, mixture, looked.after(expectation, new))
-        return looked.mixture, _info(step, mixture, looked)
+            new = _maximise(m_step, mixture, looked, expectation)
+            looked = _look(m_step, mixture, looked.after(expectation, new))
+        return looked.mixture, _info(m_step, mixture, looked)
 
     def _expect(self, *args: Any) -> Expectation:
-        facts, data = self._facts, self._data
-
-        def of_block(block: tuple[np.ndarray, np.ndarray]) -> Expectation:
-            columns, weights = jax.device_put(block)
-            return _expect(facts.source(columns, weights), *args)
-
-        load = lambda number: data.columns(number, facts.pivot, self._size)
-        total = total_of(of_block, data.ahead(load))
+        facts = self._facts
+        load = ft.partial(load_columns, facts.pivot, self._size)
+        of_block = ft.partial(_expect_block, facts, args)
+        total = total_of(self._data, load, of_block, self._pace)
         dtype = facts.pivot.dtype
         return jax.tree.map(lambda leaf: jnp.asarray(leaf.astype(dtype)), total)
 
 
+def load_columns(pivot: PerFeature, size: int, data: Blocks, number: int) -> Columns:
+    return data.columns(number, pivot, size)
+
+
+def _expect_block(facts: Facts, args: tuple[Any, ...], block: Columns) -> Expectation:
+    columns, weights = jax.device_put(block)
+    return _expect(facts.source(columns, weights), *args)
+
+
 def step_over(
-    data: Blocks, facts: Facts, mixture: GaussianMixture, options: Options
+    data: Blocks,
+    facts: Facts,
+    mixture: GaussianMixture,
+    options: Options,
+    pace: Pace | None = None,
 ) -> BlockStep:
     """The step of EM of a family over blocks."""
-    step = EMStep(
-        Elsewhere(facts, _is_packed(mixture, facts)),
+    m_step = m_step_of(mixture.covariances, facts, options)
+    return BlockStep(m_step, facts, data, samples_at_once(data, options), pace)
+
+
+def m_step_of(
+    covariances: AbstractCovariances, facts: Facts, options: Options
+) -> MStep:
+    """All of a step but its passes; of `covariances` only the family counts."""
+    prior = options.prior
+    return MStep(
+        facts,
+        not _is_packed(covariances, facts),
         options.ridge.resolve(facts.variances),
         options.frozen,
         options.equal_weights,
+        None if prior is None else prior.resolve(covariances, facts),
     )
-    size = options.samples_per_chunk or _size(data)
-    return BlockStep(step, facts, data, min(size, data.rows))
 
 
-def _size(data: Blocks) -> int:
+def samples_at_once(data: Blocks, options: Options) -> int:
     """How many samples of a block to take at once, as in memory."""
-    return size_of_chunks(data.rows, data.shape[1], data.dtype.itemsize)
+    size = size_of_chunks(data.rows, data.shape[1], data.dtype.itemsize)
+    return min(options.samples_per_chunk or size, data.rows)
 
 
-def _is_packed(mixture: GaussianMixture, facts: Facts) -> bool:
+def _is_packed(covariances: AbstractCovariances, facts: Facts) -> bool:
     nothing = jnp.zeros((1, facts.n_features, 1), facts.pivot.dtype)
     source = facts.source(nothing, nothing[:, 0])
-    return Complete.create(source, mixture.covariances).packing is not None
+    return not Complete.create(source, covariances).is_exact
 
 
 @program(lambda source, mixture, *_: mixture.n_components * source.columns.size)
@@ -176,25 +204,25 @@ def _expect(
 
 
 @program()
-def _begin(step: EMStep, mixture: GaussianMixture) -> Attempt:
-    return step.begin(mixture)
+def _begin(m_step: MStep, mixture: GaussianMixture) -> Attempt:
+    return m_step.begin(mixture)
 
 
 @program()
-def _look(step: EMStep, mixture: GaussianMixture, last: Attempt) -> Attempt:
-    return step.look(mixture, last)
+def _look(m_step: MStep, mixture: GaussianMixture, last: Attempt) -> Attempt:
+    return m_step.look(mixture, last)
 
 
 @program()
 def _maximise(
-    step: EMStep, mixture: GaussianMixture, looked: Attempt, expectation: Expectation
+    m_step: MStep, mixture: GaussianMixture, looked: Attempt, expectation: Expectation
 ) -> GaussianMixture:
-    return step.maximise(mixture, looked.pivot, looked.is_near, expectation)
+    return m_step.maximise(mixture, looked.pivot, looked.is_near, expectation)
 
 
 @program()
-def _info(step: EMStep, mixture: GaussianMixture, end: Attempt) -> StepInfo:
-    return step.info(mixture, end)
+def _info(m_step: MStep, mixture: GaussianMixture, end: Attempt) -> StepInfo:
+    return m_step.info(mixture, end)
 
 
 @program()

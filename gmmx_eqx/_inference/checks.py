@@ -15,7 +15,7 @@ from .._core.likes import DataLike, SampleWeightLike
 from .._core.programs import program
 from .._em import Frozen, with_equal_weights
 from .._fit import Solution
-from .._fit.options import check_equal_weights
+from .._fit.options import Options
 from .._mixture import as_plain_mixture, GaussianMixture
 from .coordinates import Coordinates
 from .information import Information, Inverse, mover
@@ -57,10 +57,9 @@ def check_fitted(
     """
     mixture = check_solution(solution)
     is_all_free = frozen is None and not equal_weights
+    Options.create(mixture.n_features, equal_weights=equal_weights, frozen=frozen)
     frozen = Frozen() if frozen is None else frozen
-    check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
     frozen.check(mixture)
-    check_equal_weights(equal_weights, frozen)
     data, weight = inputs.as_data(
         x, sample_weight, n_features=mixture.n_features, like=mixture
     )
@@ -116,6 +115,11 @@ def check_solution(solution: Any) -> GaussianMixture:
         raise ValueError(
             f"`solution` must be of one fit; it has leading axes {shape}. Take one of "
             "them, such as `solution[0]`."
+        )
+    if solution.log_prior is not None:
+        raise ValueError(
+            "`solution` was fitted with a prior, and how sure a fit is follows here from "
+            "the likelihood alone. Fit without, by `gx.fit(solution.mixture, x)`."
         )
     return as_plain_mixture(solution.mixture, "solution.mixture")
 

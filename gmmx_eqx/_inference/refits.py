@@ -91,6 +91,7 @@ def fit_reweighted(
 ) -> Solution:
     """Fits to samples with other weights, of which the first `n_lanes` count."""
     source = options.source(x, weight, of_lanes=True)
+    assert isinstance(source, InMemory)
     step = options.step(source, start.covariances)
     weights = jax.vmap(lambda key, i: reweight(key, weight, i))(keys, left_out)
 
@@ -125,7 +126,9 @@ def fit_drawn(
 
     def source_of(key: Any) -> InMemory:
         drawn, _ = sampling.sample(*parts, key, n_draws)
-        return options.source(drawn, None, of_lanes=True)
+        source = options.source(drawn, None, of_lanes=True)
+        assert isinstance(source, InMemory)
+        return source
 
     sources = jax.vmap(source_of)(keys)
 
@@ -157,7 +160,7 @@ def _fit(
         source, weight = of_lane(lane)
         resolved = options.is_resolved(mixture)
         result = ending(state, source, weight, n_components, resolved)
-        solution = Solution.from_state(mixture, state, source, result)
+        solution = Solution.from_state(mixture, state, step_of(lane).m_step, result)
         return solution.pinned(options.frozen, start)
 
     mixtures, states, _ = drive_lanes(

@@ -1,12 +1,18 @@
-from .abstract import AbstractSource as AbstractSource, Chunk as Chunk
+from .abstract import (
+    AbstractFacts as AbstractFacts,
+    AbstractSource as AbstractSource,
+    Chunk as Chunk,
+)
 from .blocks import (
     Block as Block,
     Blocks as Blocks,
     blocks as blocks,
-    DRAWN as DRAWN,
+    Columns as Columns,
 )
+from .draw import draw_spread as draw_spread, DRAWN as DRAWN
 from .every_block import (
     check_blocks as check_blocks,
+    each_block as each_block,
     map_blocks as map_blocks,
     total_of as total_of,
 )
@@ -16,3 +22,5 @@ from .memory import (
     reduce_parts as reduce_parts,
     size_of_chunks as size_of_chunks,
 )
+from .shard import shard as shard
+from .sharded import Sharded as Sharded, source_of as source_of

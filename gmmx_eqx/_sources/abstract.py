@@ -42,8 +42,8 @@ class Chunk(eqx.Module):
         return inputs.as_sample_weights(self.weights)
 
 
-class AbstractSource(eqx.Module):
-    """Where data comes from. Everything the library asks of data is `reduce`.
+class AbstractFacts(eqx.Module):
+    """What is known of data as a whole.
 
     **Attributes:**
 
@@ -63,6 +63,16 @@ class AbstractSource(eqx.Module):
     def n_features(self) -> int:
         """Number of features."""
         return self.pivot.shape[Axis.features]
+
+
+class AbstractSource(AbstractFacts):
+    """Where data comes from. Everything else that the library asks of data is `reduce`.
+
+    **Attributes:**
+
+    - `pivot`, `variances`, `resolution`, `total`: what is known of the data as a whole;
+        see [`gmmx_eqx.extend.AbstractFacts`][].
+    """
 
     @abc.abstractmethod
     def reduce(self, fn: Callable[..., _Monoid], *extras: Any) -> _Monoid:
