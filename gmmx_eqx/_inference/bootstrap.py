@@ -335,7 +335,7 @@ def _fits(
 
 @no_error
 def _table_of(boot: Bootstrap) -> Table | None:
-    if not has_numbers(boot):
+    if not has_numbers((boot.mixture, boot.kept)):
         return None
     collapsed = np.asarray(boot.solutions.converged) & ~np.asarray(boot.kept)
     names = np.where(collapsed, "component_collapsed", statuses(boot.solutions))

@@ -118,8 +118,8 @@ def check_solution(solution: Any) -> GaussianMixture:
         )
     if solution.log_prior is not None:
         raise ValueError(
-            "`solution` was fitted with a prior, and how sure a fit is follows here from "
-            "the likelihood alone. Fit without, by `gx.fit(solution.mixture, x)`."
+            "`solution` was fitted with a prior, and how sure a fit is follows here "
+            "from the likelihood alone. Fit without, by `gx.fit(solution.mixture, x)`."
         )
     return as_plain_mixture(solution.mixture, "solution.mixture")
 

@@ -298,7 +298,7 @@ def _drawn(
 
 @no_error
 def _table_of(tests: LikelihoodRatios) -> Table | None:
-    if not has_numbers(tests):
+    if not has_numbers([test.statistic for test in tests.tests]):
         return None
     family = tests.tests[0].null.mixture.covariances.type
     head = ("null", "alternative", "statistic", "p-value", "drawn", "failed")
