@@ -238,6 +238,7 @@ def test_mapped_over_data():
     x = jnp.asarray(old_faithful())
     first = start("full", x, 2)
 
+    @jax.jit
     @jax.vmap
     def errors_of(weight):
         solution = gx.fit(first, x, sample_weight=weight, throw=False)

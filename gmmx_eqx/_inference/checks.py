@@ -58,8 +58,8 @@ def check_fitted(
     mixture = check_solution(solution)
     is_all_free = frozen is None and not equal_weights
     Options.create(mixture.n_features, equal_weights=equal_weights, frozen=frozen)
-    frozen = Frozen() if frozen is None else frozen
-    frozen.check(mixture)
+    if frozen is not None:
+        frozen.check(mixture)
     data, weight = inputs.as_data(
         x, sample_weight, n_features=mixture.n_features, like=mixture
     )

@@ -41,7 +41,7 @@ class Coordinates(eqx.Module):
 
     @classmethod
     def of(
-        cls, mixture: GaussianMixture, frozen: Frozen, equal_weights: bool
+        cls, mixture: GaussianMixture, frozen: Frozen | None, equal_weights: bool
     ) -> "Coordinates":
         """Without what is frozen, and without weights that are equal.
 
@@ -50,13 +50,17 @@ class Coordinates(eqx.Module):
         `ValueError` if it is not known what is frozen.
         """
         k, d = mixture.n_components, mixture.n_features
-        masks = {name: inputs.concrete(mask) for name, mask in vars(frozen).items()}
-        if any(mask is None for mask in masks.values()):
-            raise ValueError(
-                "`frozen` must be known here: it says how many parameters are free. "
-                "Do not make it inside `jit` or `vmap`."
-            )
-        held = {name: np.asarray(mask) for name, mask in masks.items()}
+        held = dict.fromkeys(("weights", "means", "covariances"), np.array(False))
+        # Made here it would not be known inside `jit`.
+        masks = {} if frozen is None else vars(frozen)
+        for name, mask in masks.items():
+            known = inputs.concrete(mask)
+            if known is None:
+                raise ValueError(
+                    "`frozen` must be known here: it says how many parameters are "
+                    "free. Do not make it inside `jit` or `vmap`."
+                )
+            held[name] = np.asarray(known)
         free = ~np.broadcast_to(held["weights"], (k,)) & (not equal_weights)
         weights = np.zeros((k, max(np.sum(free) - 1, 0)))
         if weights.shape[1]:
