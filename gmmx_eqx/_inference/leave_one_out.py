@@ -91,7 +91,7 @@ def leave_one_out(
     x = jr.normal(jr.key(0), (100, 1))
     solution = gx.fit(gx.GaussianMixture.create(1, 1), x)
     out = gx.leave_one_out(solution, x)
-    print(solution.mixture.score(x).round(3), out.score.round(3))
+    print(f"{solution.mixture.score(x):.3f} {out.score:.3f}")
     ```
 
     ```text

@@ -155,7 +155,7 @@ def likelihood_ratio_test(
 
     ```python
     x = jr.normal(jr.key(0), (60, 1)).at[:30].add(6.0)
-    tests = gx.likelihood_ratio_test(x, [1, 2, 3], "tied", 19, key=jr.key(1))
+    tests = gx.likelihood_ratio_test(x, [1, 2], "tied", 19, key=jr.key(1))
     print(tests.best.mixture.n_components, tests[0].p_value)
     ```
 

@@ -130,11 +130,11 @@ def standard_errors(
     x = jr.normal(jr.key(0), (400, 1))
     solution = gx.fit(gx.GaussianMixture.create(1, 1), x)
     errors = gx.standard_errors(solution, x)
-    print(errors.means_squeezed, jnp.std(x) / 20)
+    print(f"{errors.means_squeezed[0, 0]:.3f} {jnp.std(x) / 20:.3f}")
     ```
 
     ```text
-    [[0.04959486]] 0.04959483
+    0.049 0.049
     ```
 
     ??? cite "Reference"
