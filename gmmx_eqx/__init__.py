@@ -2,6 +2,7 @@ from . import (
     divergences as divergences,
     extend as extend,
     families as families,
+    uncertainty as uncertainty,
     univariate as univariate,
 )
 from ._core.aliases import check_shape as check_shape
@@ -34,6 +35,13 @@ from ._fit import (
     Selection as Selection,
     Solution as Solution,
 )
+from ._inference import (
+    bootstrap as bootstrap,
+    delta_method as delta_method,
+    leave_one_out as leave_one_out,
+    likelihood_ratio_test as likelihood_ratio_test,
+    standard_errors as standard_errors,
+)
 from ._initialisers import (
     Hierarchical as Hierarchical,
     KMeans as KMeans,
@@ -54,6 +62,7 @@ from ._ops.convolve import convolve as convolve
 from ._ops.decompose import decompose as decompose
 from ._ops.denoise import denoise as denoise
 from ._ops.features import Features as Features
+from ._ops.highest_density import highest_density as highest_density
 from ._ops.marginal import marginal as marginal
 from ._ops.merging import merge as merge
 from ._ops.missing import impute as impute, log_prob_observed as log_prob_observed

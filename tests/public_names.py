@@ -6,7 +6,7 @@ from typing import Any
 import gmmx_eqx as gx
 
 
-NAMESPACES = ("divergences", "extend", "families", "univariate")
+NAMESPACES = ("divergences", "extend", "families", "uncertainty", "univariate")
 
 
 def public_objects() -> dict[str, Any]:

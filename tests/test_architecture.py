@@ -31,9 +31,9 @@ LAYERS = (
     ("_ops",),
     ("_em",),
     ("_fit",),
-    ("_variational",),
+    ("_inference", "_variational"),
     ("interop", "plotting"),
-    ("sklearn", "divergences", "extend", "families", "univariate"),
+    ("sklearn", "divergences", "extend", "families", "uncertainty", "univariate"),
 )
 
 # Packages that are imported where they are called for.

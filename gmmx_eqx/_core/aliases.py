@@ -52,8 +52,11 @@ Values: TypeAlias = Float[Array, "batch=1 _ _ _"]
 if TYPE_CHECKING:
     # No type checker knows the leaves of a PyTree.
     Statistic: TypeAlias = Any
+    # What functions of a mixture return.
+    Arrays: TypeAlias = Any
 else:
     Statistic = PyTree[Float[Array, "batch=1 _ _ _"]]
+    Arrays = PyTree[Float[Array, "..."]]
 FullValues: TypeAlias = Float[
     Array, "batch=1 components features features_covar=features"
 ]

@@ -91,6 +91,7 @@ from .unshared import (
     with_values as with_values,
 )
 from .values import AbstractValues as AbstractValues
+from .varied import contrasts as contrasts, varied as varied
 from .views import (
     as_values as as_values,
     has_matrices as has_matrices,

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from .._mixture import AbstractGaussianMixture
+from .._ops.highest_density import HighestDensity
 from .arrays import Components, Points
 from .axes import annotate
 from .palette import style
@@ -20,6 +21,7 @@ def draw_line(
     points: Points,
     view: View,
     annotated: bool = False,
+    regions: HighestDensity | None = None,
 ) -> None:
     """A histogram, the density, and each component's share of it."""
     parts = Components.of(mixture)
@@ -50,7 +52,17 @@ def draw_line(
             annotate(ax, f"{parts.weights[k]:.0%}", at, colour)
     total = np.sum(shares, axis=1)
     ax.plot(grid, total, color="black", lw=1.8, label="mixture", zorder=4)
+    if regions is not None:
+        for share, height in zip(*heights_of(regions), strict=True):
+            inside = np.where(total >= height, height, np.nan)
+            ax.plot(grid, inside, color="black", lw=3, label=f"{share:.3g} %", zorder=5)
     ax.set_ylim(bottom=0)
+
+
+def heights_of(regions: HighestDensity) -> tuple[np.ndarray, np.ndarray]:
+    """Shares in percent, and the densities at which their regions end."""
+    shares, thresholds = regions.shares, regions.log_thresholds
+    return 100 * np.asarray(shares, float), np.exp(np.asarray(thresholds, float))
 
 
 def _n_bins(values: np.ndarray) -> int:

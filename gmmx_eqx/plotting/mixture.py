@@ -3,12 +3,14 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from .._core.describe import check_instance
 from .._mixture import AbstractGaussianMixture
+from .._ops.highest_density import HighestDensity
 from .arrays import Components, names_of, Points, proba
 from .axes import axes_or_new
 from .line import draw_line
 from .palette import blend
-from .plane import draw_plane
+from .plane import draw_plane, draw_regions
 from .view import View
 
 
@@ -24,6 +26,7 @@ def plot_mixture(
     names: Sequence[str] | None = None,
     sigmas: Sequence[float | int] = (1.0, 2.0),
     annotate: bool | None = None,
+    regions: HighestDensity | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """A mixture of one or two features, on the data if there is any.
@@ -42,6 +45,9 @@ def plot_mixture(
     - `sigmas`: radii of ellipses, in standard deviations; empty for none.
     - `annotate`: whether each component's weight is written at it. If not given, where
         there are at most eight.
+    - `regions`: from [`gmmx_eqx.highest_density`][] of the mixture. Over two features
+        they are contours in black with their shares; over one, where the density is
+        above the threshold, lines at its height.
     - `ax`: the axes to draw in; those of a new figure if not given.
 
     **Returns:**
@@ -64,6 +70,8 @@ def plot_mixture(
             f"`mixture` has {mixture.n_features} features, and one or two can be drawn "
             "in one plot. Use `plot_pairs`, or choose two with `gmmx_eqx.marginal`."
         )
+    if regions is not None:
+        check_instance(regions, HighestDensity, "regions", "highest_density(mixture)")
     points = Points.of(mixture, x, sample_weight)
     names = names_of(names, x, mixture.n_features)
     if annotate is None:
@@ -72,11 +80,13 @@ def plot_mixture(
     ax = axes_or_new(ax)
     fresh = not ax.has_data()
     if mixture.n_features == 1:
-        draw_line(ax, mixture, points, view, annotate)
+        draw_line(ax, mixture, points, view, annotate, regions)
         ax.set(xlabel=names[0], ylabel="density")
     else:
         colours = blend(proba(mixture, points))
         draw_plane(ax, mixture, points, colours, view, sigmas, annotate)
+        if regions is not None:
+            draw_regions(ax, mixture, regions, view)
         ax.set(xlabel=names[0], ylabel=names[1])
     view.show(ax, fresh=fresh)
     return ax

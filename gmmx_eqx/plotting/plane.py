@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Ellipse
 
 from .._mixture import AbstractGaussianMixture
+from .._ops.highest_density import HighestDensity
 from .arrays import Components, Points
 from .axes import annotate
 from .palette import style
@@ -92,6 +93,33 @@ def ellipse(
         angle=np.degrees(angle),
         **kwargs,  # pyright: ignore[reportArgumentType]  # properties of a patch
     )
+
+
+def draw_regions(
+    ax: Axes, mixture: AbstractGaussianMixture, regions: HighestDensity, view: View
+) -> None:
+    """Contours around regions of highest density, with their shares."""
+    across, up, heights = _on_grid(mixture, Components.of(mixture), view)
+    # From the outermost inwards, as thresholds rise.
+    levels = np.asarray(regions.log_thresholds, float)[::-1]
+    shares = 100 * np.asarray(regions.shares, float)[::-1]
+    # Two shares of few samples may have one threshold.
+    levels, first = np.unique(levels, return_index=True)
+    heights = np.maximum(heights, levels[0] - 50)
+    lines = ax.contour(across, up, heights, levels, colors="black", linewidths=1.1)
+    texts = [f"{share:.3g} %" for share in shares[first]]
+    labels = dict(zip(levels.tolist(), texts, strict=True))
+    ax.clabel(lines, fmt=labels, fontsize="small")
+
+
+def _on_grid(
+    mixture: AbstractGaussianMixture, parts: Components, view: View
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both axes of a grid, and the log-density on it."""
+    across, up = (view.grid(parts, i, _GRID_SIZE) for i in (0, 1))
+    grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
+    values = np.asarray(mixture.log_prob(grid), float)
+    return across, up, values.reshape(_GRID_SIZE, _GRID_SIZE)
 
 
 def _draw_density(
