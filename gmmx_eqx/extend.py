@@ -20,16 +20,20 @@ from ._em import (
     AbstractEMState as AbstractEMState,
     AbstractEStep as AbstractEStep,
     AbstractPacking as AbstractPacking,
+    AbstractPasses as AbstractPasses,
     Complete as Complete,
     EMState as EMState,
     EMStep as EMStep,
     Expectation as Expectation,
+    IncrementalState as IncrementalState,
     maximise as maximise,
     MStep as MStep,
     packing as packing,
     Record as Record,
+    Running as Running,
     SQUAREMState as SQUAREMState,
     StepInfo as StepInfo,
+    StepwiseState as StepwiseState,
 )
 from ._fit import AbstractProgress as AbstractProgress
 from ._initialisers import (

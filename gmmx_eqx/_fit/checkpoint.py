@@ -15,7 +15,6 @@ from jaxtyping import PyTree
 
 from .._mixture import GaussianMixture
 from .._sources import Blocks
-from .options import Options
 
 
 _Tree = TypeVar("_Tree", bound=PyTree)
@@ -32,7 +31,7 @@ class Checkpoint:
     """
 
     def __init__(
-        self, folder: Path, start: GaussianMixture, data: Blocks, options: Options
+        self, folder: Path, start: GaussianMixture, data: Blocks, options: PyTree
     ):
         self._path = folder / _NAME
         self._of = {

@@ -11,7 +11,15 @@ from .._core.aliases import Data, Flag, Weighting
 from .._core.describe import check_instance, describe
 from .._core.likes import AmountLike
 from .._covariances import AbstractCovariances
-from .._em import AbstractEM, EM, EMStep, Frozen, with_equal_weights
+from .._em import (
+    AbstractEM,
+    AbstractPasses,
+    EM,
+    EMStep,
+    Frozen,
+    InTurn,
+    with_equal_weights,
+)
 from .._initialisers import AbstractInitialiser, Mixed
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge, RidgeLike
@@ -126,6 +134,12 @@ def check_equal_weights(equal_weights: Any, frozen: Frozen | None) -> None:
 
 
 def _check_solver(solver: Any) -> None:
+    if isinstance(solver, AbstractPasses | InTurn):
+        name = type(solver).__name__
+        raise ValueError(
+            f"`solver` must be an `AbstractEM`, such as `gmmx_eqx.EM()`; got `{name}`, "
+            "which is for `gmmx_eqx.fit`."
+        )
     if isinstance(solver, eqx.Module) and not isinstance(solver, AbstractEM):
         raise ValueError(
             "`solver` must be an `AbstractEM`, such as `gmmx_eqx.EM()`; got a "

@@ -9,6 +9,7 @@ from .blocks import (
     blocks as blocks,
     Columns as Columns,
     DRAWN as DRAWN,
+    random_order as random_order,
 )
 from .every_block import (
     check_blocks as check_blocks,

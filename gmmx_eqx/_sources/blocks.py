@@ -9,7 +9,7 @@ from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 import jax
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from .._core import inputs
 from .._core.aliases import Data, PerFeature
@@ -34,6 +34,8 @@ Columns: TypeAlias = tuple[
     Float[np.ndarray, "chunks features size"], Float[np.ndarray, "chunks size"]
 ]
 Weights: TypeAlias = Float[np.ndarray, " n_samples"]
+# Integers that are not negative.
+Seed: TypeAlias = tuple[int, ...]
 Drawn: TypeAlias = tuple[Float[np.ndarray, "n features"], Float[np.ndarray, " n"]]
 # What is read in blocks. Checked by hand: see `likes`.
 if TYPE_CHECKING:
@@ -130,14 +132,25 @@ class Blocks:
         weight[n_read:] = 0
         return Block(number, x, weight, n_read)
 
-    def columns(self, number: int, pivot: PerFeature, size: int) -> Columns:
+    def columns(
+        self, number: int, pivot: PerFeature, size: int, seed: Seed | None = None
+    ) -> Columns:
         """One block in the layout of [`gmmx_eqx.extend.InMemory`][]: NumPy arrays of
         shapes `(chunks, features, size)`, about `pivot` and in its type, and `(chunks,
         size)`.
 
         On a CPU, XLA takes three times as long for this change of the layout.
+
+        **Arguments:**
+
+        - `seed`: numbers that choose a random order of the samples; in their own order
+            if not given.
         """
         read, own = self._read(number)
+        if seed is not None:
+            order = random_order(seed, len(read))
+            read = read[order]
+            own = own if self._weight is None else own[order]
         n_read, n_features = read.shape
         dtype = np.dtype(pivot.dtype)
         n_chunks = -(-self.rows // size)
@@ -249,6 +262,12 @@ class Blocks:
         if self._weight is not None:
             digest.update(np.ascontiguousarray(self._weight).tobytes())
         return digest.hexdigest()[:32]
+
+
+def random_order(seed: Seed, n: int) -> Int[np.ndarray, " n"]:
+    """The first integers in a random order."""
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
+    return rng.permutation(n)
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -32,7 +32,7 @@ _KINDS = {"mixture": GaussianMixture, "solution": Solution, "population": Popula
 _SOLUTION = ("log_likelihood", "mean_log_likelihood", "log_likelihoods", "n_steps")
 _INTEGERS = ("n_steps", "result", "n_turns")
 # The statuses that come with a mixture that has a density.
-_VALID = (STATUSES.index("successful"), STATUSES.index("max_steps_reached"))
+_VALID = tuple(map(STATUSES.index, ("successful", "max_steps_reached", "passes_taken")))
 
 
 class WrongContent(ValueError):
