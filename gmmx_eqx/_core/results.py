@@ -58,7 +58,7 @@ class RESULTS(eqx.Enumeration):
         "`short_steps`."
     )
     passes_taken = (
-        "The passes over the data were taken. Whether the log-likelihood has settled is "
+        "The passes over the data were taken. Whether the log-likelihood settled is "
         "not known: `gmmx_eqx.InTurn(solver, gmmx_eqx.EM())` goes on until it has."
     )
 
