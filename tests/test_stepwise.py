@@ -32,9 +32,7 @@ def start(x, family="full"):
 
 
 def check_same(got, expected, rtol):
-    for one, other in zip(
-        jax.tree.leaves(got), jax.tree.leaves(expected), strict=True
-    ):
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         scale = float(jnp.max(jnp.abs(other)))
         np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol * scale)
 
@@ -100,11 +98,15 @@ def test_updates_are_the_articles():
     x = np.float64(make_x()).reshape(9, 100, D)
     mixture = start(x.reshape(N, D))
     rates = (np.arange(9) + 2.0) ** -0.7
-    arrays = mixture.weights_numpy, mixture.means_numpy, mixture.covariances_numpy
+    arrays = (
+        mixture.weights_numpy,
+        mixture.means_numpy,
+        mixture.covariances.values_numpy,
+    )
     expected = reference(x, *map(np.float64, arrays), rates)
     state = updated(mixture, x, gx.Stepwise(exponent=0.7))
     got = state.mixture
-    arrays = got.weights_numpy, got.means_numpy, got.covariances_numpy
+    arrays = got.weights_numpy, got.means_numpy, got.covariances.values_numpy
     for one, other in zip(arrays, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-10)
     assert int(state.n_updates) == 9 and state.result == gx.RESULTS.successful
@@ -170,10 +172,9 @@ def test_what_teaches_nothing():
 @pytest.mark.parametrize("solver", [gx.Stepwise(), gx.Incremental(passes=3)])
 def test_blocks_frozen_and_equal_weights(solver):
     x = make_x()
-    mixture = start(x)
+    mixture = gx.affine(start(x), jnp.eye(D), jnp.full(D, 3.0))
     data = gx.blocks(x, rows=ROWS)
     best = em(mixture, x, 200).score(x)
-    after_two = best - em(mixture, x, 2).score(x)
     frozen = gx.Frozen(means=[True, False, False])
     for given in (x, data):
         fit = lambda given=given, **options: gx.fit(
@@ -184,7 +185,7 @@ def test_blocks_frozen_and_equal_weights(solver):
         assert int(solution.n_steps) == solver.passes
         score = solution.mixture.score(x)
         np.testing.assert_allclose(solution.mean_log_likelihood, score, rtol=1e-10)
-        assert best - score < after_two
+        assert best - score < 0.1 * (best - mixture.score(x))
         held = fit(frozen=frozen).mixture
         np.testing.assert_array_equal(held.means[:, 0], mixture.means[:, 0])
         assert not np.any(held.means[:, 1:] == mixture.means[:, 1:])
@@ -240,7 +241,7 @@ def test_free_energy_never_falls():
                 for w, m, c in zip(
                     mixture.weights_numpy,
                     mixture.means_numpy,
-                    mixture.covariances_numpy,
+                    mixture.covariances.values_numpy,
                     strict=True,
                 )
             ]
@@ -272,12 +273,14 @@ def test_moments_about_another_point(name):
     """Those of a mixture itself are those of its M-step; and there and back again."""
     mixture = make_mixture(name, n_components=K, n_features=4)
     moments = own_moments(mixture)
-    dense = mixture.covariances_numpy
-    if name == "full":
-        second = mixture.weights_numpy[:, None, None] * dense
-        np.testing.assert_allclose(moments.second[0], second, rtol=1e-10)
-    kept = mixture.covariances
+    ridge = jnp.zeros((1, 1, 4, 1))
+    family = BY_NAME[name]
+    dense = lambda covariances: family.dense(covariances, K, 4)
     if name != "low_rank":
+        again = mixture.covariances.estimate(moments, ridge)
+        expected = dense(mixture.covariances)
+        np.testing.assert_allclose(dense(again), expected, rtol=1e-9, atol=1e-10)
+        kept = mixture.covariances
         by = jnp.ones_like(mixture.means)
         there = recentred(moments, kept, by)
         np.testing.assert_allclose(there.shift, -by, rtol=1e-12)

@@ -254,8 +254,9 @@ def _update(
     around = mixture.covariances.variances + (mixture.means - centre) ** 2
     spread = _total(mixture.weights * around)
     m_step = MStep(source, False, ridge.resolve(spread), None, False)
-    # Without any weight there is no mean.
-    pivot = jnp.where(source.total > 0, source.pivot, 0)
+    # Without any weight there is no mean, and what is NaN must not spread.
+    there = (source.total > 0) & jnp.all(jnp.isfinite(source.pivot))
+    pivot = jnp.where(there, source.pivot, 0)
     new = solver.visit(_moved(state, -pivot), jnp.array(0), source, m_step)
     return _moved(new, pivot)
 
