@@ -12,8 +12,8 @@ float32 (1.6 GB, in the folder of `TMPDIR`, deleted in the end), prints, and wri
 
 Each is a process of its own; in memory and in blocks take turns.
 
-`python -m benchmarks.blocks --fit 100000000 [FOLDER]` makes a file of so many samples (3.2
-GB) in a folder, that of `TMPDIR` if none is given, and writes to
+`python -m benchmarks.blocks --fit 100000000 [FOLDER]` makes a file of so many samples
+(3.2 GB) in a folder, that of `TMPDIR` if none is given, and writes to
 `benchmarks/results/fit_blocks.json` how long a whole fit takes, by two stepwise passes
 and the end
 by SQUAREM and by EM, with the memory. The file is deleted in the end.

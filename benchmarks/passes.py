@@ -1,8 +1,9 @@
 """How far two passes come: stepwise and incremental EM beside steps of EM.
 
-`python -m benchmarks.passes` prints, and writes to `benchmarks/results/passes.json`, for
-each problem what is missing of the best log-likelihood that is known, per sample, after
-two passes of each solver, and where EM and what goes on from two stepwise passes end.
+`python -m benchmarks.passes` prints, and writes to `benchmarks/results/passes.json`,
+for each problem what is missing of the best log-likelihood that is known, per sample,
+after two passes of each solver, and where EM and what goes on from two stepwise passes
+end.
 """
 
 import numpy as np

@@ -86,6 +86,14 @@ def reference(x, weights, means, covariances, rates):
     return weights, means, covariances
 
 
+def arrays_of(mixture):
+    return (
+        np.float64(mixture.weights_numpy),
+        np.float64(mixture.means_numpy),
+        np.float64(mixture.covariances.values_numpy),
+    )
+
+
 def updated(mixture, batches, solver, **options):
     state = solver.init(mixture)
     for batch in batches:
@@ -105,9 +113,7 @@ def test_updates_are_the_articles():
     )
     expected = reference(x, *map(np.float64, arrays), rates)
     state = updated(mixture, x, gx.Stepwise(exponent=0.7))
-    got = state.mixture
-    arrays = got.weights_numpy, got.means_numpy, got.covariances.values_numpy
-    for one, other in zip(arrays, expected, strict=True):
+    for one, other in zip(arrays_of(state.mixture), expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-10)
     assert int(state.n_updates) == 9 and state.result == gx.RESULTS.successful
 

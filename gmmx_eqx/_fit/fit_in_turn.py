@@ -8,10 +8,11 @@ from typing import TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from .._core.aliases import Data, SampleWeight
+from .._core.aliases import Count, Data, SampleWeight
 from .._core.results import RESULTS
-from .._em import AbstractEM, AbstractPasses, EM, InTurn
+from .._em import AbstractPasses, EM, InTurn
 from .._mixture import GaussianMixture
 from .._sources import Blocks
 from .fit_blocks import fit_blocks, in_type
@@ -28,10 +29,6 @@ TakePasses: TypeAlias = Callable[
     [GaussianMixture, AbstractPasses, Ticket | None, int], Passes
 ]
 Fit: TypeAlias = Callable[[GaussianMixture, Options, Ticket | None], Solution]
-
-
-def solvers_of(solver: AbstractEM | AbstractPasses | InTurn) -> tuple[eqx.Module, ...]:
-    return solver.solvers if isinstance(solver, InTurn) else (solver,)
 
 
 def fit_in_turn(
@@ -88,49 +85,44 @@ def _in_turn(
     take: TakePasses,
     ticket: Ticket | None,
 ) -> Solution:
-    solvers = solvers_of(solver)
+    solvers = list(solver.solvers if isinstance(solver, InTurn) else (solver,))
+    ends_by_passes = isinstance(solvers[-1], AbstractPasses)
+    if ends_by_passes:
+        # What remains to be known is the likelihood of where they ended.
+        solvers.append(EM(tol=0.0, max_steps=0))
     steps, values = jnp.array(0), []
-    result = RESULTS.successful
+    left_out, solution = RESULTS.successful, None
     for number, one in enumerate(solvers):
-        is_last = number == len(solvers) - 1
-        own = None if ticket is None else Ticket(ticket.number, ticket.n_before + steps)
+        own = None
+        if ticket is not None:
+            own = Ticket(ticket.number, ticket.n_before + steps)
         if isinstance(one, AbstractPasses):
             passes = take(mixture, one, own, number)
-            mixture, result = passes.mixture, passes.result
+            mixture, left_out = passes.mixture, passes.result
             values.append((steps, passes.log_likelihoods))
             steps = steps + one.passes
-            if not is_last:
-                continue
-            # What remains to be known is the likelihood of where they ended.
-            one = EM(tol=0.0, max_steps=0)
-            own = None if own is None else Ticket(own.number, ticket.n_before + steps)
-            solution = _fit_with(fit, mixture, one, options, own, number + 1)
-            ended = solution.result == RESULTS.max_steps_reached
-            result = RESULTS.where(
-                result == RESULTS.successful, RESULTS.passes_taken, result
-            )
-            result = RESULTS.where(ended, result, solution.result)
         else:
-            solution = _fit_with(fit, mixture, one, options, own, number)
-            mixture, result = solution.mixture, solution.result
-        values.append((steps, solution.log_likelihoods))
-        steps = steps + solution.n_steps
+            stage = dataclasses.replace(options, solver=one)
+            solution = fit(mixture, stage, own, number)
+            mixture = solution.mixture
+            values.append((steps, solution.log_likelihoods))
+            steps = steps + solution.n_steps
+    assert solution is not None
+    result = solution.result
+    if ends_by_passes:
+        sound = left_out == RESULTS.successful
+        taken = RESULTS.where(sound, RESULTS.passes_taken, left_out)
+        only_looked = result == RESULTS.max_steps_reached
+        result = RESULTS.where(only_looked, taken, result)
     return _joined(solution, steps, values, result)
 
 
-def _fit_with(
-    fit: FitEM,
-    mixture: GaussianMixture,
-    solver: AbstractEM,
-    options: Options,
-    ticket: Ticket | None,
-    number: int,
+def _joined(
+    last: Solution,
+    steps: Count,
+    values: list[tuple[Count, Float[Array, " history"]]],
+    result: RESULTS,
 ) -> Solution:
-    own = dataclasses.replace(options, solver=solver)
-    return fit(mixture, own, ticket, number)
-
-
-def _joined(last: Solution, steps, values, result: RESULTS) -> Solution:
     """The last of solutions, with the steps and log-likelihoods of all."""
     size = sum(own.size for _, own in values)
     history = jnp.zeros(size, last.log_likelihoods.dtype)
