@@ -227,7 +227,7 @@ def test_free_energy_never_falls():
     solver = gx.Incremental(samples_per_update=N // 3)
     parts = x.reshape(3, N // 3, D)
     facts = InMemory.from_data(jnp.asarray(x), None, N)
-    m_step = gx.extend.MStep(facts, False, jnp.zeros((1, 1, D, 1)), None, False)
+    m_step = gx.extend.MStep(facts, False, jnp.zeros((1, 1, D, 1)), None, False, None)
     about = lambda mixture, by: dataclasses.replace(mixture, means=mixture.means + by)
     centred = [
         dataclasses.replace(

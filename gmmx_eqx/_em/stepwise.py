@@ -253,7 +253,7 @@ def _update(
     centre = _total(mixture.weights * mixture.means)
     around = mixture.covariances.variances + (mixture.means - centre) ** 2
     spread = _total(mixture.weights * around)
-    m_step = MStep(source, False, ridge.resolve(spread), None, False)
+    m_step = MStep(source, False, ridge.resolve(spread), None, False, None)
     # Without any weight there is no mean, and what is NaN must not spread.
     there = (source.total > 0) & jnp.all(jnp.isfinite(source.pivot))
     pivot = jnp.where(there, source.pivot, 0)

@@ -1,7 +1,6 @@
 import functools as ft
 from pathlib import Path
 
-import equinox as eqx
 import jax
 
 from .._core import buckets, inputs
@@ -15,7 +14,7 @@ from .._core.results import RESULTS
 from .._em import AbstractEM, AbstractPasses, Frozen, InTurn
 from .._em.implicit import with_derivatives
 from .._mixture import as_plain_mixture, GaussianMixture, padding
-from .._priors import RidgeLike
+from .._priors import Prior, RidgeLike
 from .._sources import Blocks, check_blocks
 from . import hints
 from .driver import drive, pinned
@@ -24,7 +23,15 @@ from .fit_blocks import check_enough, fit_blocks
 from .fit_in_turn import fit_blocks_in_turn, fit_in_turn
 from .options import Options
 from .progress import AbstractProgress, report_to, Ticket
-from .solution import ending, in_unit, moved, Solution, with_components
+from .solution import (
+    ending,
+    in_unit,
+    log_prior_of,
+    moved,
+    Solution,
+    with_components,
+    without,
+)
 
 
 @hinted(hints.ONE)
@@ -38,6 +45,7 @@ def fit(
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
     equal_weights: bool = False,
+    prior: Prior | None = None,
     frozen: Frozen | None = None,
     throw: bool = True,
     progress: AbstractProgress | bool = False,
@@ -53,6 +61,7 @@ def fit(
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
         feature, in squared data units, or a [`gmmx_eqx.extend.AbstractRidge`][]. A
+    options.check_unit(unit)
         millionth of each feature's own variance if not given.
     - `solver`: a [`gmmx_eqx.extend.AbstractEM`][], or [`gmmx_eqx.Stepwise`][],
         [`gmmx_eqx.Incremental`][] or [`gmmx_eqx.InTurn`][]; [`gmmx_eqx.EM`][] with its
@@ -65,6 +74,9 @@ def fit(
     - `equal_weights`: whether all components have the same weight, which then is no
         parameter; the start's are made equal first. Components that begin with a
         weight of zero keep it. Not together with `Frozen.weights`.
+    - `prior`: a [`gmmx_eqx.Prior`][], such as `gx.Prior.from_data(x)`: the fit
+        maximises the log-likelihood plus the log-prior. Sample weights then count
+        samples.
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are.
     - `throw`: whether to raise if the fit does not converge. If not, look at `result`.
         Must be `False` under `vmap`, where one lane's end is not the other lanes'.
@@ -77,8 +89,8 @@ def fit(
     **Returns:**
 
     A [`gmmx_eqx.Solution`][]. Its mixture and log-likelihood have derivatives in `x`,
-    `sample_weight`, `reg_covar` and what is frozen, as the fixed point of EM: the
-    tighter `tol`, the better. Without convergence they are NaN. Of blocks there are
+    `sample_weight`, `reg_covar`, `prior` and what is frozen, as the fixed point of EM:
+    the tighter `tol`, the better. Without convergence they are NaN. Of blocks there are
     none.
 
     **Raises:**
@@ -114,6 +126,7 @@ def fit(
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
         equal_weights=equal_weights,
+        prior=prior,
         frozen=frozen,
     )
     if frozen is not None:
@@ -137,12 +150,23 @@ def fit(
     )
     inputs.check_enough_samples(x, weight, mixture.n_components)
     weight, unit = inputs.balance(weight)
+<<<<<<< HEAD
     run = ft.partial(_fit_memory, mixture, x, weight, options)
     if others is not None:
         fit_again = lambda start, *rest: _fit_memory(start, x, weight, *rest)
         args = (mixture, x, weight, others, options, fit_again)
         run = ft.partial(fit_in_turn, *args)
     solution = in_unit(report_to(progress, "step", None, run), unit)
+=======
+    options.check_unit(unit)
+    x, weight = buckets.fill(x, weight, mixture, options)
+    n_components = mixture.n_components
+    if frozen is None and is_known(weight, options):
+        mixture = padding.pad(mixture, x)
+    run = ft.partial(_fit, mixture, x, weight, options, constant(n_components))
+    solution = report_to(progress, "step", None, run)
+    solution = in_unit(with_components(solution, n_components), unit)
+>>>>>>> main
     return raise_unless_successful(solution, solution) if throw else solution
 
 
@@ -182,11 +206,11 @@ def _fit(
         pinned(constant_step, constant_start), options.solver, constant_start, ticket
     )
     record = state.record
+    log_likelihood = without(record.objective, log_prior_of(constant_step.m_step, end))
     value, log_likelihood = with_derivatives(
-        step, start, end, record.log_likelihood, record.result == RESULTS.successful
+        step, start, end, log_likelihood, record.result == RESULTS.successful
     )
-    state = eqx.tree_at(lambda s: s.record.log_likelihood, state, log_likelihood)
     resolved = options.is_resolved(end)
     result = ending(state, source, weight, n_active, resolved)
-    solution = Solution.from_state(value, state, source, result)
+    solution = Solution.from_state(value, state, step.m_step, result, log_likelihood)
     return solution.pinned(options.frozen, mixture)

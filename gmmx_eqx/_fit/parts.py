@@ -81,7 +81,7 @@ def _take_passes(
     facts = options.source(x, weight, of_lanes=False)
     # Without its copy of the samples.
     facts = Facts(facts.pivot, facts.variances, facts.resolution, facts.total)
-    m_step = _m_step(facts, options)
+    m_step = _m_step(facts, options, mixture)
     pivot = facts.pivot.reshape(1, n_features)
 
     def part(order: Int[Array, " n"], number: Count) -> InMemory:
@@ -135,7 +135,7 @@ def take_passes_over_blocks(
         min(size, rows), n_features, data.dtype.itemsize
     )
     n_parts, n_chunks, length = sizes_of_parts(rows, size, chunk)
-    m_step = _m_step(facts, options)
+    m_step = _m_step(facts, options, mixture)
     words = tuple(np.asarray(solver.key).tolist())
     state = _begin(solver, moved(start, -facts.pivot), len(data) * n_parts)
     carry = state, jnp.zeros(solver.passes, facts.pivot.dtype), jnp.array(0)
@@ -167,13 +167,15 @@ def take_passes_over_blocks(
     return _passes(solver, state, values, facts, options, start)
 
 
-def _m_step(facts: AbstractFacts, options: Options) -> MStep:
+def _m_step(facts: AbstractFacts, options: Options, mixture: GaussianMixture) -> MStep:
+    prior = options.prior
     return MStep(
         facts,
         False,
         options.ridge.resolve(facts.variances),
         options.frozen,
         options.equal_weights,
+        None if prior is None else prior.resolve(mixture.covariances, facts),
     )
 
 
