@@ -150,23 +150,13 @@ def fit(
     )
     inputs.check_enough_samples(x, weight, mixture.n_components)
     weight, unit = inputs.balance(weight)
-<<<<<<< HEAD
+    options.check_unit(unit)
     run = ft.partial(_fit_memory, mixture, x, weight, options)
     if others is not None:
         fit_again = lambda start, *rest: _fit_memory(start, x, weight, *rest)
         args = (mixture, x, weight, others, options, fit_again)
         run = ft.partial(fit_in_turn, *args)
     solution = in_unit(report_to(progress, "step", None, run), unit)
-=======
-    options.check_unit(unit)
-    x, weight = buckets.fill(x, weight, mixture, options)
-    n_components = mixture.n_components
-    if frozen is None and is_known(weight, options):
-        mixture = padding.pad(mixture, x)
-    run = ft.partial(_fit, mixture, x, weight, options, constant(n_components))
-    solution = report_to(progress, "step", None, run)
-    solution = in_unit(with_components(solution, n_components), unit)
->>>>>>> main
     return raise_unless_successful(solution, solution) if throw else solution
 
 
