@@ -105,7 +105,7 @@ def _in_turn(
             stage = dataclasses.replace(options, solver=one)
             solution = fit(mixture, stage, own, number)
             mixture = solution.mixture
-            values.append((steps, solution.log_likelihoods))
+            values.append((steps, solution.objectives))
             steps = steps + solution.n_steps
     assert solution is not None
     result = solution.result
@@ -125,13 +125,13 @@ def _joined(
 ) -> Solution:
     """The last of solutions, with the steps and log-likelihoods of all."""
     size = sum(own.size for _, own in values)
-    history = jnp.zeros(size, last.log_likelihoods.dtype)
+    history = jnp.zeros(size, last.objectives.dtype)
     for begin, own in values:
         # From where it began; what was beyond is overwritten.
         at = begin + jnp.arange(own.size)
         history = history.at[at].set(own.astype(history.dtype), mode="drop")
     # Beyond the last step its value is repeated.
-    value = last.log_likelihoods[-1]
+    value = last.objectives[-1]
     history = jnp.where(jnp.arange(size) > steps, value, history)
-    parts = lambda s: (s.n_steps, s.log_likelihoods, s.result)
+    parts = lambda s: (s.n_steps, s.objectives, s.result)
     return eqx.tree_at(parts, last, (steps, history, result))
