@@ -120,7 +120,7 @@ def _in_turn(
 def _joined(
     last: Solution,
     steps: Count,
-    values: list[tuple[Count, Float[Array, " history"]]],
+    values: list[tuple[Count, Float[Array, " _"]]],
     result: RESULTS,
 ) -> Solution:
     """The last of solutions, with the steps and log-likelihoods of all."""
