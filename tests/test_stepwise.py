@@ -1,6 +1,7 @@
 """Solvers that learn from parts of the data."""
 
 import dataclasses
+import pickle
 
 import equinox as eqx
 import jax
@@ -13,6 +14,7 @@ import scipy.stats
 import gmmx_eqx as gx
 from gmmx_eqx._em.running import own_moments, recentred
 from gmmx_eqx._sources import InMemory
+from gmmx_eqx.sklearn import GaussianMixture
 
 from .families import BY_NAME
 from .helpers import make_data, make_mixture
@@ -380,3 +382,35 @@ def test_bad_input(case):
     call, match = BAD[case]
     with pytest.raises(ValueError, match=match):
         call(make_x())
+
+
+@pytest.mark.x32
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_estimator_learns_in_batches(dtype):
+    """As the updates are, with the estimator pickled in between; and on from a fit."""
+    x = np.asarray(make_data(N, D)).astype(dtype)
+    estimator = GaussianMixture(K, random_state=0, reg_covar=RIDGE)
+    means = x[:K] + 1
+    estimator.set_params(
+        means_init=means,
+        weights_init=np.full(K, 1 / K),
+        precisions_init=np.stack([np.eye(D)] * K),
+    )
+    for batch in np.split(x, 9):
+        estimator = pickle.loads(pickle.dumps(estimator.partial_fit(batch)))
+    assert estimator.means_.dtype == dtype and estimator.n_iter_ == 9
+    batches = np.float64(x).reshape(9, 100, D)
+    rates = (np.arange(9) + 2.0) ** -0.6
+    begin = np.full(K, 1 / K), np.float64(means), np.stack([np.eye(D)] * K)
+    expected = reference(batches, *begin, rates)
+    got = estimator.weights_, estimator.means_, estimator.covariances_
+    rtol = 1e-8 if dtype == np.float64 else 1e-3
+    for one, other in zip(got, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol)
+    fitted = GaussianMixture(K, random_state=0).fit(x)
+    score = fitted.score(x)
+    fitted.partial_fit(x[:300])
+    assert fitted.n_iter_ == 1 and not fitted.converged_
+    assert fitted.score(x) > score - 0.2
+    with pytest.raises(ValueError, match="features"):
+        fitted.partial_fit(x[:, :1])

@@ -9,7 +9,6 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..._core.processes import check_process
 from ..._covariances import covariance_class
-from ..._em import StepwiseState
 from ..._initialisers import AbstractInitialiser
 from ..._mixture import GaussianMixture as Mixture
 from ..._priors import AbstractRidge
@@ -17,7 +16,7 @@ from .arrays import as_mixture, attributes, fields
 from .checks import check_parameters, check_unmasked
 from .precision import precision
 from .sampling import draw
-from .streaming import learn
+from .streaming import as_leaves, as_state, learn
 from .theirs import as_theirs
 from .training import train
 
@@ -85,7 +84,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     # default, since the other attributes may be set without a fit.
     _fields: dict[str, np.ndarray] | None = None
     # After the last call of `partial_fit`, if there was no `fit` since.
-    _state: StepwiseState | None = None
+    _state: list[np.ndarray] | None = None
 
     def __init__(
         self,
@@ -214,7 +213,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         with precision(dtype):
             X = X.astype(dtype)
             fitted = None if is_first else self._mixture(dtype)
-            before = self._state
+            before = None
+            if fitted is not None and self._state is not None:
+                before = as_state(self._state, fitted)
             state = learn(self, X, sample_weight, before, fitted)
             parameters = attributes(state.mixture)
             self._fields = fields(state.mixture.covariances)
@@ -223,7 +224,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         weight = len(X) if sample_weight is None else float(np.sum(sample_weight))
         bound = value / weight if weight else np.nan
         bounds = [] if self._state is None else self.lower_bounds_
-        self._state = state
+        self._state = as_leaves(state)
         for name, array in parameters.items():
             setattr(self, name, array)
         self.n_iter_ = len(bounds) + 1

@@ -3,6 +3,8 @@
 import warnings
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -44,6 +46,22 @@ def learn(
             stacklevel=3,
         )
     return state
+
+
+def as_leaves(state: StepwiseState) -> list[np.ndarray]:
+    """The numbers of a state, which can be pickled whether x64 mode is on or off."""
+    return [np.array(leaf) for leaf in jax.tree.leaves(state)]
+
+
+def as_state(leaves: list[np.ndarray], mixture: GaussianMixture) -> StepwiseState:
+    """The opposite of `as_leaves`.
+
+    **Arguments:**
+
+    - `mixture`: one of the same family and shapes.
+    """
+    structure = jax.tree.structure(Stepwise().init(mixture))
+    return jax.tree.unflatten(structure, [jnp.asarray(leaf) for leaf in leaves])
 
 
 def _start(estimator: Any, x: np.ndarray, sample_weight: Any) -> GaussianMixture:
