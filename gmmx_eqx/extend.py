@@ -36,7 +36,10 @@ from ._em import (
     StepInfo as StepInfo,
     StepwiseState as StepwiseState,
 )
-from ._fit import AbstractProgress as AbstractProgress
+from ._fit import (
+    AbstractBlockProgress as AbstractBlockProgress,
+    AbstractProgress as AbstractProgress,
+)
 from ._initialisers import (
     AbstractInitialiser as AbstractInitialiser,
     Partition as Partition,

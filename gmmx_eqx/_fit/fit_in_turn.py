@@ -17,6 +17,7 @@ from .._mixture import GaussianMixture
 from .._sources import Blocks
 from .fit_blocks import fit_blocks, in_type
 from .options import Options
+from .pace import Pace
 from .parts import Passes, take_passes, take_passes_over_blocks
 from .passes import Facts
 from .progress import Ticket
@@ -64,7 +65,7 @@ def fit_blocks_in_turn(
 ) -> Solution:
     """Of blocks. Each solver has its own checkpoint, in a folder with its number."""
     mixture = in_type(mixture, data)
-    facts = Facts.of(data, mixture.means.dtype)
+    facts = Facts.of(data, mixture.means.dtype, Pace.of(data, ticket))
     own = lambda number: None if folder is None else Path(folder) / str(number)
 
     def take(mixture, one, ticket, number):

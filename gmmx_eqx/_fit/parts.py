@@ -19,6 +19,7 @@ from .._mixture import GaussianMixture
 from .._sources import AbstractFacts, Blocks, InMemory, random_order, size_of_chunks
 from .checkpoint import Checkpoint
 from .options import Options
+from .pace import Pace
 from .passes import Facts
 from .progress import Ticket
 from .solution import moved
@@ -144,6 +145,7 @@ def take_passes_over_blocks(
         checkpoint = Checkpoint(folder, start, data, (options, solver))
         carry = checkpoint.load(carry)
     state, values, taken = carry
+    pace = Pace.of(data, ticket)
     for number in range(int(taken), solver.passes):
         order = random_order((*words, number), len(data)).tolist()
         of_rows = 0 if solver.keeps_parts else number
@@ -153,11 +155,17 @@ def take_passes_over_blocks(
             seed = (*words, of_rows, order[i])
             return order[i], data.columns(order[i], facts.pivot, length, seed)
 
-        for which, block in data.ahead(load):
+        if pace is not None:
+            pace(0)
+        for n_before, (which, block) in enumerate(data.ahead(load)):
             columns, weights = jax.device_put(block)
             block_number = jnp.asarray(which)
             args = (columns, weights, facts, m_step, n_parts, n_chunks)
             state = _visit_block(solver, state, block_number, *args)
+            if pace is not None:
+                # Not before it is computed, as in any other pass.
+                jax.block_until_ready(solver.running(state).log_likelihood)
+                pace(n_before + 1)
         state, value = _finish(solver, state, m_step)
         values = values.at[number].set(value)
         if checkpoint is not None:

@@ -8,9 +8,8 @@ from .blocks import (
     Blocks as Blocks,
     blocks as blocks,
     Columns as Columns,
-    DRAWN as DRAWN,
-    random_order as random_order,
 )
+from .draw import draw_spread as draw_spread, DRAWN as DRAWN
 from .every_block import (
     check_blocks as check_blocks,
     each_block as each_block,
@@ -23,3 +22,6 @@ from .memory import (
     reduce_parts as reduce_parts,
     size_of_chunks as size_of_chunks,
 )
+from .order import random_order as random_order
+from .shard import shard as shard
+from .sharded import Sharded as Sharded, source_of as source_of
