@@ -182,10 +182,7 @@ class Blocks:
         """One block in the layout of [`gmmx_eqx.extend.InMemory`][]: NumPy arrays of
         shapes `(chunks, features, size)`, about `pivot` and in its type, and `(chunks,
         size)`.
-
-        On a CPU, XLA takes three times as long for this change of the layout.
-
-        With a `seed`, samples are in the random order that its numbers choose.
+        On a CPU, XLA takes three times as long. A `seed` orders samples at random.
         """
         read, own = shuffled(*self._read(number), seed)
         n_read, n_features = read.shape
