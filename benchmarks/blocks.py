@@ -11,11 +11,18 @@ float32 (1.6 GB, in the folder of `TMPDIR`, deleted in the end), prints, and wri
   which the system takes back when it needs them, do not count.
 
 Each is a process of its own; in memory and in blocks take turns.
+
+`python -m benchmarks.blocks --fit 100000000 [FOLDER]` makes a file of so many samples
+(3.2 GB) in a folder, that of `TMPDIR` if none is given, and writes to
+`benchmarks/results/fit_blocks.json` how long a whole fit takes, by two stepwise passes
+and the end
+by SQUAREM and by EM, with the memory. The file is deleted in the end.
 """
 
 import json
 import pathlib
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -31,6 +38,8 @@ from .record import write
 N_SAMPLES, N_FEATURES, N_COMPONENTS = 50_000_000, 8, 8
 PART = 10  # of the samples are in memory
 N_STEPS, ROUNDS = 3, 3
+# What a whole fit ends by, and when, in nats per sample.
+ENDS, TOL = ("SQUAREM", "EM"), 1e-6
 
 
 def make(path: pathlib.Path, n_samples: int) -> None:
@@ -61,6 +70,23 @@ def worker(kind: str, path: str, n_samples: int) -> None:
         solution.log_likelihood.block_until_ready()
         return time.perf_counter() - begin
 
+    if kind in ENDS:
+        data = gx.blocks(file)
+        solver = gx.InTurn(gx.Stepwise(), getattr(gx, kind)(tol=TOL))
+        begin, cpu = time.perf_counter(), time.process_time()
+        solution = gx.fit(start, data, solver=solver, throw=False)
+        value = float(solution.mean_log_likelihood)
+        found = {
+            "seconds": time.perf_counter() - begin,
+            "cpu_seconds": time.process_time() - cpu,
+            "status": solution.status,
+            "n_steps": int(solution.n_steps),
+            "mean_log_likelihood": value,
+            "after_two_passes": float(solution.log_likelihoods[2]) / n_samples,
+            "mib": memory.mib,
+        }
+        print(json.dumps(found))
+        return
     if kind == "none":
         fit(gx.blocks(few), 1)
         print(json.dumps({"mib": memory.mib}))
@@ -89,6 +115,24 @@ class Memory(threading.Thread):
             (line,) = re.findall(r"RssAnon:\s+(\d+)", status)
             self.mib = max(self.mib, int(line) / 1024)
             time.sleep(0.005)
+
+
+def whole_fit(n_samples: int, folder: str | None = None) -> None:
+    needed = n_samples * N_FEATURES * 4
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        free = shutil.disk_usage(own).free
+        if free < 1.1 * needed:
+            sys.exit(f"{own} has {free / 1e9:.1f} GB left; {needed / 1e9:.1f} needed.")
+        path = pathlib.Path(own) / "x.dat"
+        make(path, n_samples)
+        least = run("none", path, n_samples)["mib"]
+        found = {kind: run(kind, path, n_samples) for kind in ENDS}
+    for name, result in found.items():
+        result["mib_above"] = result.pop("mib") - least
+        print(f"{name}: {result}")
+    if n_samples >= 10**8:
+        sizes = {"samples": n_samples, "features": N_FEATURES, "tol": TOL}
+        write({**sizes, "components": N_COMPONENTS, **found}, "fit_blocks")
 
 
 def run(*args: object) -> dict[str, float]:
@@ -126,7 +170,9 @@ def main(n_samples: int = N_SAMPLES, rounds: int = ROUNDS) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] and sys.argv[1] in ("memory", "blocks", "none"):
+    if sys.argv[1:2] and sys.argv[1] in ("memory", "blocks", "none", *ENDS):
         worker(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    elif sys.argv[1:2] == ["--fit"]:
+        whole_fit(int(sys.argv[2]), *sys.argv[3:])
     else:
         main(*map(int, sys.argv[1:]))

@@ -21,7 +21,14 @@ from ._covariances import (
     TiedDiagCovariances as TiedDiagCovariances,
     TiedSphericalCovariances as TiedSphericalCovariances,
 )
-from ._em import EM as EM, Frozen as Frozen, SQUAREM as SQUAREM
+from ._em import (
+    EM as EM,
+    Frozen as Frozen,
+    Incremental as Incremental,
+    InTurn as InTurn,
+    SQUAREM as SQUAREM,
+    Stepwise as Stepwise,
+)
 from ._fit import (
     Cell as Cell,
     contraction_rate as contraction_rate,

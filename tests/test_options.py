@@ -19,7 +19,12 @@ from .helpers import leaves, make_data, make_mixture, old_faithful
 FITS = (gx.fit, gx.fit_restarts, gx.fit_batch, gx.select)
 MANY = FITS[1:]
 # Of many data sets there are many weights; one failure of many is no error.
-DIFFERENT = {"sample_weight": {gx.fit_batch}, "throw": {gx.fit}}
+# Solvers that take passes are for `fit`.
+DIFFERENT = {
+    "sample_weight": {gx.fit_batch},
+    "throw": {gx.fit},
+    "solver": {gx.fit},
+}
 
 
 def options_of(function) -> dict[str, inspect.Parameter]:

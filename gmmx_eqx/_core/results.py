@@ -21,6 +21,8 @@ class RESULTS(eqx.Enumeration):
     - `component_unresolved`: a component is narrower than the `resolution` of the
         measurement.
     - `dropped`: a start that was not among the best after the first steps of a race.
+    - `passes_taken`: the passes that were asked for were taken, by a solver that does
+        not look at whether the log-likelihood settles.
     """
 
     successful = ""
@@ -55,6 +57,10 @@ class RESULTS(eqx.Enumeration):
         "This start was not among the best after the first steps. Increase `keep` or "
         "`short_steps`."
     )
+    passes_taken = (
+        "The passes over the data were taken. Whether the log-likelihood settled is "
+        "not known: `gmmx_eqx.InTurn(solver, gmmx_eqx.EM())` goes on until it has."
+    )
 
 
 # By their numbers.
@@ -66,6 +72,7 @@ STATUSES = (
     "too_few_samples",
     "component_unresolved",
     "dropped",
+    "passes_taken",
 )
 
 

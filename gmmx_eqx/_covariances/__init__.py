@@ -43,6 +43,7 @@ from .information import (
     precision as precision,
     times as times,
 )
+from .kept import as_kept as as_kept, statistic_of_kept as statistic_of_kept
 from .low_rank import (
     AbstractLowRank as AbstractLowRank,
     LowRank as LowRank,

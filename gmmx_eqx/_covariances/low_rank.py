@@ -151,7 +151,7 @@ class AbstractLowRank(AbstractCovariances):
 
     def statistic(self, residuals: Residuals, resp: PerSample) -> Statistic:
         whitening = self.whitening(self.n_features)
-        square = self._sums_squares
+        square = self.sums_squares
         return LatentMoments.of(self.factors, whitening, residuals, resp, square)
 
     def estimate(self, moments: Moments, reg_covar: PerFeature) -> "AbstractLowRank":
@@ -238,7 +238,8 @@ class AbstractLowRank(AbstractCovariances):
         return improved, means.change_factors(change, inverse)
 
     @property
-    def _sums_squares(self) -> bool:
+    def sums_squares(self) -> bool:
+        """Whether the rest of its statistic is square matrices."""
         return self.n_features <= max(_FEW, _FEW_FOR_EACH * (self.rank + 1))
 
     @property

@@ -5,11 +5,18 @@ from .e_step import (
 )
 from .em import EM as EM, EMState as EMState
 from .frozen import Frozen as Frozen
+from .in_turn import InTurn as InTurn
+from .incremental import (
+    Incremental as Incremental,
+    IncrementalState as IncrementalState,
+)
 from .maximisation import (
     maximise as maximise,
     with_equal_weights as with_equal_weights,
 )
 from .packings import AbstractPacking as AbstractPacking, packing as packing
+from .passes import AbstractPasses as AbstractPasses
+from .running import Running as Running
 from .solver import (
     AbstractEM as AbstractEM,
     AbstractEMState as AbstractEMState,
@@ -23,3 +30,4 @@ from .step import (
     MStep as MStep,
     StepInfo as StepInfo,
 )
+from .stepwise import Stepwise as Stepwise, StepwiseState as StepwiseState

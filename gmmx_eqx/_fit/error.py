@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from .._core import inputs
 from .._core.aliases import Flag
-from .._core.results import RESULTS
+from .._core.results import is_any, RESULTS
 from .solution import Solution, take
 
 
@@ -41,7 +41,8 @@ def raise_unless_successful(result: _Result, solution: Any, where: str = "") -> 
 
     - `where`: which of many fits it is, for the message.
     """
-    failed = ~solution.converged
+    # Who asks for passes alone gets what was asked for.
+    failed = ~is_any(solution.result, RESULTS.successful, RESULTS.passes_taken)
     if not _is_known(failed):
         return solution.result.error_if(result, failed)
     if not failed:

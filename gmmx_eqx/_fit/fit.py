@@ -4,14 +4,14 @@ from pathlib import Path
 import jax
 
 from .._core import buckets, inputs
-from .._core.aliases import Count, Data, Weighting
+from .._core.aliases import Count, Data, SampleWeight, Weighting
 from .._core.hints import hinted
 from .._core.known import constant, is_known
 from .._core.likes import AmountLike, DataLike, SampleWeightLike
 from .._core.placement import all_on_automatic_mesh
 from .._core.programs import program
 from .._core.results import RESULTS
-from .._em import AbstractEM, Frozen
+from .._em import AbstractEM, AbstractPasses, Frozen, InTurn
 from .._em.implicit import with_derivatives
 from .._mixture import as_plain_mixture, GaussianMixture, padding
 from .._priors import Prior, RidgeLike
@@ -20,6 +20,7 @@ from . import hints
 from .driver import drive, pinned
 from .error import raise_unless_successful
 from .fit_blocks import check_enough, check_no_checkpoint, fit_blocks
+from .fit_in_turn import fit_blocks_in_turn, fit_in_turn
 from .options import Options
 from .progress import AbstractProgress, report_to, Ticket
 from .solution import (
@@ -40,7 +41,7 @@ def fit(
     *,
     sample_weight: SampleWeightLike | None = None,
     reg_covar: RidgeLike = None,
-    solver: AbstractEM | None = None,
+    solver: AbstractEM | AbstractPasses | InTurn | None = None,
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
     equal_weights: bool = False,
@@ -61,10 +62,11 @@ def fit(
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
         feature, in squared data units, or a [`gmmx_eqx.extend.AbstractRidge`][]. A
-        millionth of each feature's own variance if not given, and nothing with a prior
-        of the components.
-    - `solver`: a [`gmmx_eqx.extend.AbstractEM`][]; [`gmmx_eqx.EM`][] with its `tol` and
-        `max_steps` if not given.
+    options.check_unit(unit)
+        millionth of each feature's own variance if not given.
+    - `solver`: a [`gmmx_eqx.extend.AbstractEM`][], or [`gmmx_eqx.Stepwise`][],
+        [`gmmx_eqx.Incremental`][] or [`gmmx_eqx.InTurn`][]; [`gmmx_eqx.EM`][] with its
+        `tol` and `max_steps` if not given.
     - `samples_per_chunk`: how many samples to hold intermediate results of at once.
     - `resolution`: the step in which the data was recorded, in data units, one number
         or one per feature. Rounding gives numbers in steps of h a variance of h² / 12:
@@ -117,10 +119,11 @@ def fit(
         EM Algorithm. JRSS B 39(1), 1-38.
     """
     mixture = all_on_automatic_mesh(as_plain_mixture(mixture), "mixture")
+    others = solver if isinstance(solver, AbstractPasses | InTurn) else None
     options = Options.create(
         mixture.n_features,
         reg_covar=reg_covar,
-        solver=solver,
+        solver=None if isinstance(solver, AbstractPasses | InTurn) else solver,
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
         equal_weights=equal_weights,
@@ -133,6 +136,9 @@ def fit(
         check_blocks(x, mixture.n_features, sample_weight)
         check_enough(x, mixture.n_components)
         run = ft.partial(fit_blocks, mixture, x, options, checkpoint)
+        if others is not None:
+            args = (mixture, x, others, options, checkpoint)
+            run = ft.partial(fit_blocks_in_turn, *args)
         solution = report_to(progress, "step", None, run)
         return raise_unless_successful(solution, solution) if throw else solution
     check_no_checkpoint(checkpoint)
@@ -142,15 +148,30 @@ def fit(
     inputs.check_enough_samples(x, weight, mixture.n_components)
     weight, unit = inputs.balance(weight)
     options.check_unit(unit)
-    x, weight = buckets.fill(x, weight, mixture, options)
+    run = ft.partial(_fit_memory, mixture, x, weight, options)
+    if others is not None:
+        fit_again = lambda start, *rest: _fit_memory(start, x, weight, *rest)
+        args = (mixture, x, weight, others, options, fit_again)
+        run = ft.partial(fit_in_turn, *args)
+    solution = in_unit(report_to(progress, "step", None, run), unit)
+    return raise_unless_successful(solution, solution) if throw else solution
+
+
+def _fit_memory(
+    mixture: GaussianMixture,
+    x: Data,
+    weight: SampleWeight | None,
+    options: Options,
+    ticket: Ticket | None,
+) -> Solution:
+    x, weighting = buckets.fill(x, weight, mixture, options)
     options = options.spread_like(x)
     n_components = mixture.n_components
-    if frozen is None and is_known(weight, options):
+    if options.frozen is None and is_known(weighting, options):
         mixture = padding.pad(mixture, x)
-    run = ft.partial(_fit, mixture, x, weight, options, constant(n_components))
-    solution = report_to(progress, "step", None, run)
-    solution = in_unit(with_components(solution, n_components), unit)
-    return raise_unless_successful(solution, solution) if throw else solution
+    active = constant(n_components)
+    solution = _fit(mixture, x, weighting, options, active, ticket)
+    return with_components(solution, n_components)
 
 
 @program(lambda mixture, x, *_: mixture.n_components * x.size)

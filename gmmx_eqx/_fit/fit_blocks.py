@@ -26,16 +26,21 @@ def fit_blocks(
     options: Options,
     folder: str | Path | None,
     ticket: Ticket | None,
+    facts: Facts | None = None,
 ) -> Solution:
-    """A fit from a start, by a pass over the data for each step."""
-    dtype = inputs.widest([mixture.means, np.zeros(1, data.dtype)])
-    mixture = jax.tree.map(lambda leaf: leaf.astype(dtype), mixture)
-    mixture = options.as_start(mixture)
+    """A fit from a start, by a pass over the data for each step.
+
+    **Arguments:**
+
+    - `facts`: of the data, if they are known.
+    """
+    mixture = options.as_start(in_type(mixture, data))
     checkpoint = None
     if folder is not None:
         checkpoint = Checkpoint(Path(folder), mixture, data, options)
     pace = Pace.of(data, ticket)
-    facts = Facts.of(data, dtype, pace)
+    if facts is None:
+        facts = Facts.of(data, mixture.means.dtype, pace)
     frozen, solver = options.frozen, options.solver
     start = moved(mixture, -facts.pivot)
     step = step_over(data, facts, start, options, pace)
@@ -72,6 +77,12 @@ def _solution(
     result = ending(state, step.facts, None, count, resolved)
     solution = Solution.from_state(end, state, step, result)
     return solution.pinned(options.frozen, start)
+
+
+def in_type(mixture: GaussianMixture, data: Blocks) -> GaussianMixture:
+    """The mixture in the type that it is fitted to blocks in."""
+    dtype = inputs.widest([mixture.means, np.zeros(1, data.dtype)])
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), mixture)
 
 
 def check_enough(data: Blocks, n_components: int) -> None:

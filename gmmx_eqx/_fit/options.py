@@ -16,7 +16,15 @@ from .._core.likes import AmountLike
 from .._core.spread import Spread, spread_of
 from .._core.weights import Unit
 from .._covariances import AbstractCovariances
-from .._em import AbstractEM, EM, EMStep, Frozen, with_equal_weights
+from .._em import (
+    AbstractEM,
+    AbstractPasses,
+    EM,
+    EMStep,
+    Frozen,
+    InTurn,
+    with_equal_weights,
+)
 from .._initialisers import AbstractInitialiser, Mixed
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge, Prior, Ridge, RidgeLike
@@ -182,6 +190,12 @@ def _check_equal_weights(equal_weights: Any, frozen: Frozen | None) -> None:
 
 
 def _check_solver(solver: Any) -> None:
+    if isinstance(solver, AbstractPasses | InTurn):
+        name = type(solver).__name__
+        raise ValueError(
+            f"`solver` must be an `AbstractEM`, such as `gmmx_eqx.EM()`; got `{name}`, "
+            "which is for `gmmx_eqx.fit`."
+        )
     if isinstance(solver, eqx.Module) and not isinstance(solver, AbstractEM):
         raise ValueError(
             "`solver` must be an `AbstractEM`, such as `gmmx_eqx.EM()`; got a "

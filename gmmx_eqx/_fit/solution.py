@@ -225,7 +225,9 @@ def best_lane(solutions: Solution, n_lanes: Count | None = None) -> Int[Array, "
     - `n_lanes`: how many of the lanes, the first ones, count; all if not given.
     """
     result = solutions.result
-    valid = is_any(result, RESULTS.successful, RESULTS.max_steps_reached)
+    valid = is_any(
+        result, RESULTS.successful, RESULTS.max_steps_reached, RESULTS.passes_taken
+    )
     rank = jnp.where(valid, 2, jnp.where(result == RESULTS.nonfinite, 0, 1))
     if n_lanes is not None:
         rank = jnp.where(jnp.arange(rank.size) < n_lanes, rank, -1)
@@ -235,7 +237,7 @@ def best_lane(solutions: Solution, n_lanes: Count | None = None) -> Int[Array, "
 def best_lane_numpy(solutions: Solution) -> int:
     """The same on the host, where no program may be compiled."""
     names = statuses(solutions)
-    valid = np.isin(names, ("successful", "max_steps_reached"))
+    valid = np.isin(names, ("successful", "max_steps_reached", "passes_taken"))
     rank = np.where(valid, 2, np.where(names == "nonfinite", 0, 1))
     with np.errstate(invalid="ignore"):
         return int(_highest(rank, np.asarray(solutions.objective), np))

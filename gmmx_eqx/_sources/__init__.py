@@ -22,5 +22,6 @@ from .memory import (
     reduce_parts as reduce_parts,
     size_of_chunks as size_of_chunks,
 )
+from .order import random_order as random_order
 from .shard import shard as shard
 from .sharded import Sharded as Sharded, source_of as source_of

@@ -15,6 +15,7 @@ from .._core.aliases import Data, PerFeature
 from .._core.describe import as_key
 from .._core.likes import KeyLike, SampleWeightLike
 from .draw import Drawn, numbers_drawn
+from .order import Seed, shuffled
 from .reader import AbstractReader
 from .readers import reader_of
 from .workers import ExecutorLike, Workers
@@ -175,14 +176,15 @@ class Blocks:
         weight[n_read:] = 0
         return Block(number, x, weight, n_read)
 
-    def columns(self, number: int, pivot: PerFeature, size: int) -> Columns:
+    def columns(
+        self, number: int, pivot: PerFeature, size: int, seed: Seed | None = None
+    ) -> Columns:
         """One block in the layout of [`gmmx_eqx.extend.InMemory`][]: NumPy arrays of
         shapes `(chunks, features, size)`, about `pivot` and in its type, and `(chunks,
         size)`.
-
-        On a CPU, XLA takes three times as long for this change of the layout.
+        On a CPU, XLA takes three times as long. A `seed` orders samples at random.
         """
-        read, own = self._read(number)
+        read, own = shuffled(*self._read(number), seed)
         n_read, n_features = read.shape
         dtype = np.dtype(pivot.dtype)
         n_chunks = -(-self.rows // size)

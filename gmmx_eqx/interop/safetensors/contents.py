@@ -40,7 +40,7 @@ _SOLUTION = {
 _OPTIONAL = "log_prior"
 _INTEGERS = ("n_steps", "result", "n_turns")
 # The statuses that come with a mixture that has a density.
-_VALID = (STATUSES.index("successful"), STATUSES.index("max_steps_reached"))
+_VALID = tuple(map(STATUSES.index, ("successful", "max_steps_reached", "passes_taken")))
 
 
 class WrongContent(ValueError):

@@ -16,6 +16,7 @@ from .arrays import as_mixture, attributes, fields
 from .checks import check_parameters, check_unmasked
 from .precision import precision
 from .sampling import draw
+from .streaming import as_leaves, as_state, learn
 from .theirs import as_theirs
 from .training import train
 
@@ -82,6 +83,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     # The arrays of covariances that are not one array, from the last fit. A class's
     # default, since the other attributes may be set without a fit.
     _fields: dict[str, np.ndarray] | None = None
+    # After the last call of `partial_fit`, if there was no `fit` since.
+    _state: list[np.ndarray] | None = None
 
     def __init__(
         self,
@@ -159,6 +162,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             solution = train(self, X, sample_weight, self._last(X))
             parameters = attributes(solution.mixture)
             self._fields = fields(solution.mixture.covariances)
+        self._state = None
         for name, array in parameters.items():
             setattr(self, name, array)
         n_iter = int(solution.n_steps)
@@ -176,6 +180,57 @@ class GaussianMixture(DensityMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=2,
             )
+        return self
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Learns from a batch, by an update of [`gmmx_eqx.Stepwise`][]; returns the
+        estimator.
+
+        The first batch is also where the start comes from, unless there was a `fit`,
+        from which it goes on. `n_iter_` counts batches, and `lower_bounds_` holds the
+        mean log-likelihood of each before it was learnt from. `converged_` is false.
+
+        **Arguments:**
+
+        - `X`: the batch, shape `(n_samples, n_features)`; the first one needs at least
+            as many samples as components, better many times more.
+        - `y`: ignored.
+        - `sample_weight`: shape `(n_samples,)`.
+
+        **Raises:**
+
+        `ValueError` if a parameter or the data cannot be right.
+        """
+        del y
+        check_parameters(self)
+        check_unmasked(X)
+        is_first = "means_" not in vars(self)
+        least = 2 if is_first else 1
+        X = validate_data(
+            self, X, dtype=_FLOATS, reset=is_first, ensure_min_samples=least
+        )
+        dtype = X.dtype if is_first else self.means_.dtype
+        with precision(dtype):
+            X = X.astype(dtype)
+            fitted = None if is_first else self._mixture(dtype)
+            before = None
+            if fitted is not None and self._state is not None:
+                before = as_state(self._state, fitted)
+            state = learn(self, X, sample_weight, before, fitted)
+            parameters = attributes(state.mixture)
+            self._fields = fields(state.mixture.covariances)
+            value = float(state.running.log_likelihood)
+            value -= 0.0 if before is None else float(before.running.log_likelihood)
+        weight = len(X) if sample_weight is None else float(np.sum(sample_weight))
+        bound = value / weight if weight else np.nan
+        bounds = [] if self._state is None else self.lower_bounds_
+        self._state = as_leaves(state)
+        for name, array in parameters.items():
+            setattr(self, name, array)
+        self.n_iter_ = len(bounds) + 1
+        self.converged_ = False
+        self.lower_bounds_ = [*bounds, bound]
+        self.lower_bound_ = bound
         return self
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:

@@ -41,7 +41,7 @@ def train(
 
     `ValueError` if a parameter cannot be right, or if all fits fail.
     """
-    data, weight = _as_data(x, sample_weight, estimator.n_components)
+    data, weight = as_batch(x, sample_weight, estimator.n_components)
     start, previous = (None, -np.inf) if last is None else last
     solver = CountedEM(estimator.tol, estimator.max_iter, previous)
     family = covariance_class(estimator.covariance_type)
@@ -74,9 +74,10 @@ def train(
     return solution
 
 
-def _as_data(
+def as_batch(
     x: np.ndarray, sample_weight: Any, n_components: int
 ) -> tuple[Data, SampleWeight | None]:
+    """The data and weights, whose unit is of no account."""
     if len(x) < n_components:
         raise ValueError(
             f"Expected n_samples >= n_components but got n_components = {n_components},"
