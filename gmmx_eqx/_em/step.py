@@ -3,7 +3,7 @@ from typing import TypeAlias, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, Int, PyTree
 
 from .._core.aliases import (
     Count,
@@ -79,6 +79,7 @@ class EMStep(eqx.Module):
         ridge: AbstractRidge,
         frozen: Frozen | None = None,
         equal_weights: bool = False,
+        labels: Int[Array, "chunks batch"] | None = None,
     ) -> "EMStep":
         """Step for a family and its data.
 
@@ -89,8 +90,9 @@ class EMStep(eqx.Module):
         - `ridge`: a [`gmmx_eqx.extend.AbstractRidge`][].
         - `frozen`: a [`gmmx_eqx.Frozen`][].
         - `equal_weights`: see the attribute.
+        - `labels`: see [`gmmx_eqx.extend.Complete`][].
         """
-        e_step = Complete.create(source, covariances)
+        e_step = Complete.create(source, covariances, labels)
         return cls(e_step, ridge.resolve(source.variances), frozen, equal_weights)
 
     @property

@@ -4,11 +4,11 @@ from pathlib import Path
 import equinox as eqx
 import jax
 
-from .._core import buckets, inputs
-from .._core.aliases import Count, Data, Weighting
+from .._core import buckets, inputs, labels as known_labels
+from .._core.aliases import Count, Data, Labels, Weighting
 from .._core.hints import hinted
 from .._core.known import constant, is_known
-from .._core.likes import AmountLike, DataLike, SampleWeightLike
+from .._core.likes import AmountLike, DataLike, LabelsLike, SampleWeightLike
 from .._core.placement import all_on_automatic_mesh
 from .._core.programs import program
 from .._core.results import RESULTS
@@ -32,6 +32,7 @@ def fit(
     x: DataLike | Blocks,
     *,
     sample_weight: SampleWeightLike | None = None,
+    labels: LabelsLike | None = None,
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
@@ -42,7 +43,7 @@ def fit(
     progress: AbstractProgress | bool = False,
     checkpoint: str | Path | None = None,
 ) -> Solution:
-    """Fits a mixture to data by expectation-maximisation.
+    r"""Fits a mixture to data by expectation-maximisation.
 
     **Arguments:**
 
@@ -50,6 +51,9 @@ def fit(
     - `x`: the data, shape `(n_samples, n_features)`; or [`gmmx_eqx.blocks`][] of it,
         which hold their own weights: each step is then a pass over them.
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
+    - `labels`: integers, shape `(n_samples,)`: which component a sample is known to
+        belong to, -1 where it is not known. The log-likelihood then counts
+        $\log(w_k N(x; μ_k, Σ_k))$ of a sample of component $k$. Of data in memory.
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
         feature, in squared data units, or a [`gmmx_eqx.extend.AbstractRidge`][]. A
         millionth of each feature's own variance if not given.
@@ -117,6 +121,10 @@ def fit(
         frozen.check(mixture)
     if isinstance(x, Blocks):
         check_blocks(x, mixture.n_features, sample_weight)
+        if labels is not None:
+            raise ValueError(
+                "`labels` are for data in memory, not for `gmmx_eqx.blocks`."
+            )
         check_enough(x, mixture.n_components)
         run = ft.partial(fit_blocks, mixture, x, options, checkpoint)
         solution = report_to(progress, "step", None, run)
@@ -131,11 +139,16 @@ def fit(
     )
     inputs.check_enough_samples(x, weight, mixture.n_components)
     weight, unit = inputs.balance(weight)
-    x, weight = buckets.fill(x, weight, mixture, options)
+    if labels is not None:
+        labels = known_labels.as_known(labels, len(x), mixture.n_components)
+        known_labels.check_occupied(labels, weight, mixture.weights)
+    x, weight = buckets.fill(x, weight, labels, mixture, options)
+    labels = None if labels is None else known_labels.fill(labels, len(x))
     n_components = mixture.n_components
     if frozen is None and is_known(weight, options):
         mixture = padding.pad(mixture, x)
-    run = ft.partial(_fit, mixture, x, weight, options, constant(n_components))
+    args = mixture, x, weight, labels, options, constant(n_components)
+    run = ft.partial(_fit, *args)
     solution = report_to(progress, "step", None, run)
     solution = in_unit(with_components(solution, n_components), unit)
     return raise_unless_successful(solution, solution) if throw else solution
@@ -146,6 +159,7 @@ def _fit(
     mixture: GaussianMixture,
     x: Data,
     weight: Weighting,
+    labels: Labels | None,
     options: Options,
     n_active: Count,
     ticket: Ticket | None,
@@ -153,7 +167,7 @@ def _fit(
     mixture, x = inputs.common_dtype(mixture, x)
     mixture = options.as_start(mixture)
     source = options.source(x, weight, of_lanes=False)
-    step = options.step(source, mixture.covariances)
+    step = options.step(source, mixture.covariances, labels)
     start = moved(mixture, -source.pivot)
     # The loop is not differentiated: its fixed point is.
     constant_step, constant_start = jax.lax.stop_gradient((step, start))

@@ -3,11 +3,11 @@ import functools as ft
 import jax
 import numpy as np
 
-from .._core import buckets, inputs
+from .._core import buckets, inputs, labels as known_labels
 from .._core.describe import as_key
 from .._core.hints import hinted
 from .._core.known import constant, is_inside_program
-from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
+from .._core.likes import AmountLike, DataLike, KeyLike, LabelsLike, SampleWeightLike
 from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
@@ -34,6 +34,7 @@ def fit_restarts(
     key: KeyLike,
     initialiser: AbstractInitialiser | None = None,
     sample_weight: SampleWeightLike | None = None,
+    labels: LabelsLike | None = None,
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
@@ -59,6 +60,8 @@ def fit_restarts(
         is by k-means.
     - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`,
         `equal_weights`: as in [`gmmx_eqx.fit`][].
+    - `labels`: as in [`gmmx_eqx.fit`][]. A component that has labelled samples begins
+        around their mean in the first start, and around one of them in the others.
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are in
         `frozen_at`, in every fit.
     - `frozen_at`: a mixture like those that are fitted, with the values of what is
@@ -114,6 +117,8 @@ def fit_restarts(
     key = as_key(key)
     inputs.check_enough_samples(x, weight, n_components)
     weight, unit = inputs.balance(weight)
+    if labels is not None:
+        labels = known_labels.as_known(labels, len(x), n_components)
     options = Options.create(
         x.shape[1],
         reg_covar=reg_covar,
@@ -125,8 +130,9 @@ def fit_restarts(
     )
     n_lanes = buckets.size(n_restarts) if n_restarts > 8 else n_restarts
     x, weight = buckets.fill(
-        x, weight, key, initialiser, options, frozen_at, n_lanes=n_lanes
+        x, weight, labels, key, initialiser, options, frozen_at, n_lanes=n_lanes
     )
+    labels = None if labels is None else known_labels.fill(labels, len(x))
     # In the second heat no more than `keep` lanes run.
     width = min(width, n_lanes, keep or n_lanes)
     starts = as_initialiser(initialiser).prepared(x, weight, key)
@@ -142,6 +148,7 @@ def fit_restarts(
         frozen_at=check_frozen_at(
             frozen_at, frozen, n_components, x.shape[1], covariance_type
         ),
+        labels=labels,
     )
     n_active = constant(np.full(n_lanes, n_components))
     turns = constant(np.arange(n_lanes))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import inputs
-from .._core.aliases import Data, Flag, Weighting
+from .._core.aliases import Data, Flag, Labels, Weighting
 from .._core.describe import check_instance, describe
 from .._core.likes import AmountLike
 from .._covariances import AbstractCovariances
@@ -15,7 +15,7 @@ from .._em import AbstractEM, EM, EMStep, Frozen, with_equal_weights
 from .._initialisers import AbstractInitialiser, Mixed
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge, RidgeLike
-from .._sources import AbstractSource, chunk_size, InMemory
+from .._sources import chunk_size, InMemory
 
 
 # Samples of one chunk for all lanes; a quarter faster with 64 lanes than four times as
@@ -107,10 +107,20 @@ class Options(eqx.Module):
             size = chunk_size(x, largest=_CHUNK_OF_LANES) if of_lanes else chunk_size(x)
         return InMemory.from_data(x, weight, size)
 
-    def step(self, source: AbstractSource, covariances: AbstractCovariances) -> EMStep:
+    def step(
+        self,
+        source: InMemory,
+        covariances: AbstractCovariances,
+        labels: Labels | None = None,
+    ) -> EMStep:
         """A step of EM; of `covariances` only the family counts."""
         return EMStep.create(
-            covariances, source, self.ridge, self.frozen, self.equal_weights
+            covariances,
+            source,
+            self.ridge,
+            self.frozen,
+            self.equal_weights,
+            labels=None if labels is None else source.split(labels),
         )
 
 
