@@ -147,6 +147,9 @@ def test_what_is_frozen_stays_and_weights_stay_equal():
     got, held = solution.mixture, at.means_numpy[0]
     np.testing.assert_array_equal(got.means_numpy[0], held)
     np.testing.assert_allclose(got.weights_numpy, 1 / K, rtol=1e-12)
+    # No information is missing where every component is known.
+    rate = lambda labels: gx.contraction_rate(got, X, labels=labels)
+    assert rate(np.arange(N) % K) < 1e-12 < rate(KNOWN) < 1
     # Another step, in NumPy, moves nothing that is free.
     (_, means, _), value = reference_step("full", got, X, np.ones(N), KNOWN, 0.0)
     np.testing.assert_allclose(solution.log_likelihood, value, rtol=1e-11)

@@ -2,10 +2,10 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from .._core import buckets, inputs
-from .._core.aliases import Data, Scalar, Weighting
+from .._core import buckets, inputs, labels as known_labels
+from .._core.aliases import Data, Labels, Scalar, Weighting
 from .._core.describe import check_instance
-from .._core.likes import DataLike, SampleWeightLike
+from .._core.likes import DataLike, LabelsLike, SampleWeightLike
 from .._core.programs import program
 from .._em import Complete, EMStep, Frozen, with_equal_weights
 from .._em.implicit import advance
@@ -25,6 +25,7 @@ def contraction_rate(
     x: DataLike,
     *,
     sample_weight: SampleWeightLike | None = None,
+    labels: LabelsLike | None = None,
     reg_covar: RidgeLike = None,
     equal_weights: bool = False,
     frozen: Frozen | None = None,
@@ -59,8 +60,12 @@ def contraction_rate(
     frozen.check(mixture)
     check_equal_weights(equal_weights, frozen)
     ridge = as_ridge(reg_covar)
-    x, weight = buckets.fill(x, weight, mixture, ridge)
-    return _contraction_rate(mixture, x, weight, ridge, equal_weights, frozen)
+    if labels is not None:
+        labels = known_labels.as_known(labels, len(x), mixture.n_components)
+        known_labels.check_occupied(labels, weight, mixture.weights)
+    x, weight = buckets.fill(x, weight, labels, mixture, ridge)
+    labels = None if labels is None else known_labels.fill(labels, len(x))
+    return _contraction_rate(mixture, x, weight, labels, ridge, equal_weights, frozen)
 
 
 @program()
@@ -68,6 +73,7 @@ def _contraction_rate(
     mixture: GaussianMixture,
     x: Data,
     weight: Weighting,
+    labels: Labels | None,
     ridge: AbstractRidge,
     equal_weights: bool,
     frozen: Frozen,
@@ -75,7 +81,7 @@ def _contraction_rate(
     mixture, x = inputs.common_dtype(mixture, x)
     source = InMemory.from_data(x, weight, chunk_size(x))
     step = EMStep(
-        Complete(source, None),
+        Complete(source, None, None if labels is None else source.split(labels)),
         ridge.resolve(source.variances),
         equal_weights=equal_weights,
     )
