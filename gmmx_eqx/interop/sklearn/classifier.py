@@ -179,7 +179,8 @@ class MixtureClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of every sample, shape `(n_samples,)`."""
-        return self.classes_[np.argmax(self._joint(X), axis=1)]
+        numbers = np.argmax(self._joint(X), axis=1)
+        return self.classes_[numbers]
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of every class, shape `(n_samples, n_classes)`."""
