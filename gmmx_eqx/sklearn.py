@@ -3,4 +3,5 @@
 from .interop.sklearn import (
     GaussianMixture as GaussianMixture,
     MixtureClassifier as MixtureClassifier,
+    MixtureRegressor as MixtureRegressor,
 )
