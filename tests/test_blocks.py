@@ -73,8 +73,9 @@ def as_parquet(x, folder):
 
 def as_hdf5(x, folder):
     h5py = pytest.importorskip("h5py")
-    file = h5py.File(folder / "x.h5", "w")
-    return file.create_dataset("x", data=x)
+    with h5py.File(folder / "x.h5", "w") as file:
+        file["x"] = x
+    return h5py.File(folder / "x.h5", "r")["x"]
 
 
 def as_zarr(x, folder):

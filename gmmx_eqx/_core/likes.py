@@ -50,4 +50,7 @@ MapLike: TypeAlias = Annotated[Any, "outputs features"]
 FeaturesLike: TypeAlias = Annotated[Any, "outputs"]
 NoiseLike: TypeAlias = Annotated[ArrayLike, "#outputs #outputs"]
 VectorLike: TypeAlias = Annotated[ArrayLike, "outputs"]
+# Parameters of priors.
+FeatureVectorLike: TypeAlias = Annotated[ArrayLike, "features"]
+SquareLike: TypeAlias = Annotated[ArrayLike, "features features"]
 PointsLike: TypeAlias = Annotated[ArrayLike, "..."]

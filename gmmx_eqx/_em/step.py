@@ -16,7 +16,7 @@ from .._core.aliases import (
 from .._core.axes import Axis
 from .._covariances import AbstractCovariances, AbstractWhitening, is_tied
 from .._mixture import GaussianMixture
-from .._priors import AbstractRidge
+from .._priors import AbstractRidge, LogPrior, Prior
 from .._sources import AbstractFacts, AbstractSource
 from .complete import Complete
 from .e_step import AbstractEStep, Expectation
@@ -41,11 +41,21 @@ class StepInfo(eqx.Module):
     - `log_likelihood`: of the mixture before the step, in nats, summed over samples.
     - `total_weight`: of the samples.
     - `collapsed`: whether a component of the new mixture has collapsed.
+    - `log_prior`: the log-density of the mixture before the step by the prior, in nats;
+        `None` without one.
     """
 
     log_likelihood: Scalar
     total_weight: Scalar
     collapsed: Flag
+    log_prior: Scalar | None = None
+
+    @property
+    def objective(self) -> Scalar:
+        """What a step never lowers: the log-likelihood plus the log-prior."""
+        if self.log_prior is None:
+            return self.log_likelihood
+        return self.log_likelihood + self.log_prior
 
 
 class EMStep(eqx.Module):
@@ -60,12 +70,14 @@ class EMStep(eqx.Module):
     - `equal_weights`: whether all components of the new mixture get the same weight,
         but for those that are empty. The likelihood never falls if the mixture before
         the step has equal weights, too.
+    - `prior`: of the parameters, about the source's pivot, or `None`.
     """
 
     e_step: AbstractEStep
     reg_covar: PerFeature
     frozen: Frozen | None = None
     equal_weights: bool = eqx.field(static=True, default=False)
+    prior: LogPrior | None = None
 
     def __check_init__(self) -> None:
         if self.equal_weights and self.frozen is not None:
@@ -79,6 +91,7 @@ class EMStep(eqx.Module):
         ridge: AbstractRidge,
         frozen: Frozen | None = None,
         equal_weights: bool = False,
+        prior: Prior | None = None,
         labels: Int[Array, "chunks batch"] | None = None,
     ) -> "EMStep":
         """Step for a family and its data.
@@ -90,10 +103,13 @@ class EMStep(eqx.Module):
         - `ridge`: a [`gmmx_eqx.extend.AbstractRidge`][].
         - `frozen`: a [`gmmx_eqx.Frozen`][].
         - `equal_weights`: see the attribute.
+        - `prior`: a [`gmmx_eqx.Prior`][].
         - `labels`: see [`gmmx_eqx.extend.Complete`][].
         """
         e_step = Complete.create(source, covariances, labels)
-        return cls(e_step, ridge.resolve(source.variances), frozen, equal_weights)
+        reg_covar = ridge.resolve(source.variances)
+        own = None if prior is None else prior.resolve(covariances, source)
+        return cls(e_step, reg_covar, frozen, equal_weights, own)
 
     @property
     def source(self) -> AbstractSource:
@@ -109,6 +125,7 @@ class EMStep(eqx.Module):
             self.reg_covar,
             self.frozen,
             self.equal_weights,
+            self.prior,
         )
 
     def __call__(self, mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
@@ -159,7 +176,8 @@ class MStep(eqx.Module):
 
     - `facts`: what is known of the data as a whole.
     - `is_exact`: of the E-step; see [`gmmx_eqx.extend.AbstractEStep`][].
-    - `reg_covar`, `frozen`, `equal_weights`: as in [`gmmx_eqx.extend.EMStep`][].
+    - `reg_covar`, `frozen`, `equal_weights`, `prior`: as in
+        [`gmmx_eqx.extend.EMStep`][].
     """
 
     facts: AbstractFacts
@@ -167,6 +185,7 @@ class MStep(eqx.Module):
     reg_covar: PerFeature
     frozen: Frozen | None
     equal_weights: bool = eqx.field(static=True)
+    prior: LogPrior | None
 
     def begin(self, mixture: GaussianMixture) -> "Attempt":
         """Before the first attempt of a step from `mixture`."""
@@ -230,13 +249,19 @@ class MStep(eqx.Module):
             self.reg_covar,
             self.frozen,
             self.equal_weights,
+            self.prior,
         )
 
     def info(self, mixture: GaussianMixture, end: "Attempt") -> StepInfo:
         """What the step from `mixture` found out."""
         total = self.facts.total
         collapsed = has_collapsed(
-            end.mixture, end.whitening, mixture, self.facts.resolution, self.frozen
+            end.mixture,
+            end.whitening,
+            mixture,
+            self.facts.resolution,
+            self.frozen,
+            self.prior,
         )
         return StepInfo(
             # Of no samples at all nothing is known.
@@ -245,6 +270,17 @@ class MStep(eqx.Module):
             ),
             total_weight=total,
             collapsed=collapsed,
+            log_prior=self.log_prior(mixture, end.whitening_before),
+        )
+
+    def log_prior(
+        self, mixture: GaussianMixture, whitening: AbstractWhitening
+    ) -> Scalar | None:
+        """The log-density of a mixture by the prior, if there is one."""
+        if self.prior is None:
+            return None
+        return self.prior.log_prob(
+            mixture.weights, mixture.means, mixture.covariances, whitening
         )
 
 

@@ -4,16 +4,15 @@ import jax.random as jr
 
 from .._core import buckets, inputs, labels as known_labels
 from .._core.aliases import Data, Labels, Scalar, Weighting
-from .._core.describe import check_instance
 from .._core.likes import DataLike, LabelsLike, SampleWeightLike
 from .._core.programs import program
-from .._em import Complete, EMStep, Frozen, with_equal_weights
+from .._em import Frozen
 from .._em.implicit import advance
 from .._em.metric import inner, Metric
 from .._mixture import as_plain_mixture, GaussianMixture
-from .._priors import AbstractRidge, as_ridge, RidgeLike
+from .._priors import Prior, RidgeLike
 from .._sources import chunk_size, InMemory
-from .options import check_equal_weights
+from .options import Options
 from .solution import moved
 
 
@@ -28,6 +27,7 @@ def contraction_rate(
     labels: LabelsLike | None = None,
     reg_covar: RidgeLike = None,
     equal_weights: bool = False,
+    prior: Prior | None = None,
     frozen: Frozen | None = None,
 ) -> Scalar:
     r"""By how much a step of EM shrinks the slowest of all small errors: the largest
@@ -54,18 +54,23 @@ def contraction_rate(
     x, weight = inputs.as_data(
         x, sample_weight, n_features=mixture.n_features, like=mixture, fits=True
     )
-    weight, _ = inputs.balance(weight)
-    frozen = Frozen() if frozen is None else frozen
-    check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
-    frozen.check(mixture)
-    check_equal_weights(equal_weights, frozen)
-    ridge = as_ridge(reg_covar)
+    weight, unit = inputs.balance(weight)
+    options = Options.create(
+        mixture.n_features,
+        reg_covar=reg_covar,
+        equal_weights=equal_weights,
+        prior=prior,
+        frozen=frozen,
+    )
+    options.check_unit(unit)
+    if frozen is not None:
+        frozen.check(mixture)
     if labels is not None:
         labels = known_labels.as_known(labels, len(x), mixture.n_components)
         known_labels.check_occupied(labels, weight, mixture.weights)
-    x, weight = buckets.fill(x, weight, labels, mixture, ridge)
+    x, weight = buckets.fill(x, weight, labels, mixture, options)
     labels = None if labels is None else known_labels.fill(labels, len(x))
-    return _contraction_rate(mixture, x, weight, labels, ridge, equal_weights, frozen)
+    return _contraction_rate(mixture, x, weight, labels, options)
 
 
 @program()
@@ -74,19 +79,13 @@ def _contraction_rate(
     x: Data,
     weight: Weighting,
     labels: Labels | None,
-    ridge: AbstractRidge,
-    equal_weights: bool,
-    frozen: Frozen,
+    options: Options,
 ) -> Scalar:
     mixture, x = inputs.common_dtype(mixture, x)
     source = InMemory.from_data(x, weight, chunk_size(x))
-    step = EMStep(
-        Complete(source, None, None if labels is None else source.split(labels)),
-        ridge.resolve(source.variances),
-        equal_weights=equal_weights,
-    )
-    mixture = with_equal_weights(mixture) if equal_weights else mixture
-    mixture = moved(mixture, -source.pivot)
+    step = options.step(source, mixture.covariances, labels)
+    mixture = moved(options.as_start(mixture), -source.pivot)
+    frozen = Frozen() if options.frozen is None else options.frozen
     held = frozen.or_empty(mixture)
     _, times = jax.linearize(lambda y: advance(step, mixture, y, held)[0], mixture)
     metric = Metric.create(mixture)

@@ -1,7 +1,6 @@
 import functools as ft
 from pathlib import Path
 
-import equinox as eqx
 import jax
 
 from .._core import buckets, inputs, labels as known_labels
@@ -15,7 +14,7 @@ from .._core.results import RESULTS
 from .._em import AbstractEM, Frozen
 from .._em.implicit import with_derivatives
 from .._mixture import as_plain_mixture, GaussianMixture, padding
-from .._priors import RidgeLike
+from .._priors import Prior, RidgeLike
 from .._sources import Blocks, check_blocks
 from . import hints
 from .driver import drive, pinned
@@ -23,7 +22,15 @@ from .error import raise_unless_successful
 from .fit_blocks import check_enough, fit_blocks
 from .options import Options
 from .progress import AbstractProgress, report_to, Ticket
-from .solution import ending, in_unit, moved, Solution, with_components
+from .solution import (
+    ending,
+    in_unit,
+    log_prior_of,
+    moved,
+    Solution,
+    with_components,
+    without,
+)
 
 
 @hinted(hints.ONE)
@@ -38,6 +45,7 @@ def fit(
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
     equal_weights: bool = False,
+    prior: Prior | None = None,
     frozen: Frozen | None = None,
     throw: bool = True,
     progress: AbstractProgress | bool = False,
@@ -56,7 +64,8 @@ def fit(
         $\log(w_k N(x; μ_k, Σ_k))$ of a sample of component $k$. Of data in memory.
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
         feature, in squared data units, or a [`gmmx_eqx.extend.AbstractRidge`][]. A
-        millionth of each feature's own variance if not given.
+        millionth of each feature's own variance if not given, and nothing with a prior
+        of the components.
     - `solver`: a [`gmmx_eqx.extend.AbstractEM`][]; [`gmmx_eqx.EM`][] with its `tol` and
         `max_steps` if not given.
     - `samples_per_chunk`: how many samples to hold intermediate results of at once.
@@ -67,6 +76,9 @@ def fit(
     - `equal_weights`: whether all components have the same weight, which then is no
         parameter; the start's are made equal first. Components that begin with a
         weight of zero keep it. Not together with `Frozen.weights`.
+    - `prior`: a [`gmmx_eqx.Prior`][], such as `gx.Prior.from_data(x)`: the fit
+        maximises the log-likelihood plus the log-prior. Sample weights then count
+        samples.
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are.
     - `throw`: whether to raise if the fit does not converge. If not, look at `result`.
         Must be `False` under `vmap`, where one lane's end is not the other lanes'.
@@ -79,8 +91,8 @@ def fit(
     **Returns:**
 
     A [`gmmx_eqx.Solution`][]. Its mixture and log-likelihood have derivatives in `x`,
-    `sample_weight`, `reg_covar` and what is frozen, as the fixed point of EM: the
-    tighter `tol`, the better. Without convergence they are NaN. Of blocks there are
+    `sample_weight`, `reg_covar`, `prior` and what is frozen, as the fixed point of EM:
+    the tighter `tol`, the better. Without convergence they are NaN. Of blocks there are
     none.
 
     **Raises:**
@@ -115,6 +127,7 @@ def fit(
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
         equal_weights=equal_weights,
+        prior=prior,
         frozen=frozen,
     )
     if frozen is not None:
@@ -139,6 +152,7 @@ def fit(
     )
     inputs.check_enough_samples(x, weight, mixture.n_components)
     weight, unit = inputs.balance(weight)
+    options.check_unit(unit)
     if labels is not None:
         labels = known_labels.as_known(labels, len(x), mixture.n_components)
         known_labels.check_occupied(labels, weight, mixture.weights)
@@ -175,11 +189,11 @@ def _fit(
         pinned(constant_step, constant_start), options.solver, constant_start, ticket
     )
     record = state.record
+    log_likelihood = without(record.objective, log_prior_of(constant_step.m_step, end))
     value, log_likelihood = with_derivatives(
-        step, start, end, record.log_likelihood, record.result == RESULTS.successful
+        step, start, end, log_likelihood, record.result == RESULTS.successful
     )
-    state = eqx.tree_at(lambda s: s.record.log_likelihood, state, log_likelihood)
     resolved = options.is_resolved(end)
     result = ending(state, source, weight, n_active, resolved)
-    solution = Solution.from_state(value, state, source, result)
+    solution = Solution.from_state(value, state, step.m_step, result, log_likelihood)
     return solution.pinned(options.frozen, mixture)

@@ -1,3 +1,4 @@
+import functools as ft
 from collections.abc import Callable, Iterator
 from typing import Any, TYPE_CHECKING
 
@@ -310,11 +311,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         fn: Callable[..., PerDatum],
     ) -> tuple[Scalar, Scalar]:
         check_blocks(data, self.n_features, sample_weight)
-
-        def of_block(block: Block) -> tuple[Scalar, Scalar]:
-            x, weight = block.arrays
-            return weighted_sum(self, x, weight, fn)
-
+        of_block = ft.partial(_sum_of_block, self, fn)
         total, n_samples = total_of(data, Blocks.load, of_block)
         if not np.isfinite(total):
             for block in data:
@@ -328,6 +325,13 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         log_of_unit = constant(log_unit(unit), total.dtype)
         total = unbalance(total, unit)
         return _bayesian(total, n_samples, n_parameters, log_of_unit)
+
+
+def _sum_of_block(
+    mixture: AbstractGaussianMixture, fn: Callable[..., PerDatum], block: Block
+) -> tuple[Scalar, Scalar]:
+    x, weight = block.arrays
+    return weighted_sum(mixture, x, weight, fn)
 
 
 @program()

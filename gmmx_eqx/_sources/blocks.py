@@ -2,7 +2,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -16,6 +16,7 @@ from .._core.aliases import Data, PerFeature
 from .._core.describe import as_key
 from .._core.likes import KeyLike, SampleWeightLike
 from .readers import AbstractReader, reader_of
+from .workers import ExecutorLike, Workers
 
 
 # Of one block. As many samples as make a pass over it long enough to hide its start.
@@ -77,11 +78,26 @@ class Blocks:
     - `shape`: `(n_samples, n_features)`.
     - `dtype`: the type that blocks are computed in.
     - `rows`: how many samples each block has; the last one may have fewer.
+    - `workers`: what computes with the blocks, `None` for this process.
+
+    A pickle holds no samples but those that are in this process's memory alone, and no
+    workers.
     """
 
-    def __init__(self, reader: AbstractReader, rows: int, weight: Weights | None):
+    def __init__(
+        self,
+        reader: AbstractReader,
+        rows: int,
+        weight: Weights | None,
+        *,
+        first: int = 0,
+        workers: Workers | None = None,
+    ):
         self._reader = reader
         self._weight = weight
+        # The sample that the first weight is of.
+        self._first = first
+        self.workers = workers
         self.shape: tuple[int, int] = reader.shape
         self.dtype: np.dtype[Any] = np.dtype(reader.dtype)
         self.rows: int = rows
@@ -104,6 +120,25 @@ class Blocks:
     def __len__(self) -> int:
         """How many blocks there are."""
         return -(-self.shape[0] // self.rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        reader = self._reader.part(0, self.shape[0])
+        return {**vars(self), "_reader": reader, "workers": None}
+
+    def part(self, numbers: range) -> "Blocks":
+        """Blocks with the same numbers, of which these alone can be loaded: what is
+        sent to another process.
+
+        **Raises:**
+
+        `ValueError` if other processes cannot read them.
+        """
+        start = numbers.start * self.rows
+        stop = min(numbers.stop * self.rows, self.shape[0])
+        weight = self._weight
+        if weight is not None:
+            weight = weight[start - self._first : stop - self._first]
+        return Blocks(self._reader.part(start, stop), self.rows, weight, first=start)
 
     @property
     def n_present(self) -> int:
@@ -180,7 +215,9 @@ class Blocks:
             )
         if read.dtype.kind not in "fiub":
             raise ValueError(f"Block {number} must hold numbers; got {read.dtype}.")
-        return read, 1 if self._weight is None else self._weight[start:stop]
+        if self._weight is None:
+            return read, 1
+        return read, self._weight[start - self._first : stop - self._first]
 
     def check_finite(self, block: Block) -> None:
         """Raises a `ValueError` that says where a sample of positive weight holds NaN
@@ -199,18 +236,22 @@ class Blocks:
         return self.ahead(self.load)
 
     def ahead(
-        self, load: Callable[[int], _Loaded], depth: int = _AHEAD
+        self,
+        load: Callable[[int], _Loaded],
+        depth: int = _AHEAD,
+        *,
+        numbers: Sequence[int] | None = None,
     ) -> Iterator[_Loaded]:
-        """`load` of the number of every block in order, by a thread that is `depth`
-        blocks ahead."""
-        n_blocks = len(self)
+        """`load` of the number of every block in order, or of these numbers, by a
+        thread that is `depth` blocks ahead."""
+        numbers = range(len(self)) if numbers is None else numbers
         # A thread, never a fork: JAX has threads of its own.
         with ThreadPoolExecutor(1, "gmmx_eqx-blocks") as pool:
-            waiting = [pool.submit(load, i) for i in range(min(depth, n_blocks))]
-            for i in range(n_blocks):
-                if i + depth < n_blocks:
-                    waiting.append(pool.submit(load, i + depth))
-                yield waiting.pop(0).result() if waiting else load(i)
+            waiting = [pool.submit(load, number) for number in numbers[:depth]]
+            for i in range(len(numbers)):
+                if i + depth < len(numbers):
+                    waiting.append(pool.submit(load, numbers[i + depth]))
+                yield waiting.pop(0).result() if waiting else load(numbers[i])
 
     def draw(self, n_samples: int, key: KeyLike) -> Drawn:
         """Random samples without replacement, in the order of the data, and their
@@ -264,6 +305,7 @@ def blocks(
     rows: int | None = None,
     *,
     sample_weight: SampleWeightLike | None = None,
+    executor: ExecutorLike | None = None,
 ) -> Blocks:
     """Data of any size, of which fits and mixtures read one block at a time.
 
@@ -271,10 +313,18 @@ def blocks(
 
     - `x`: anything with a `shape` of `(n_samples, n_features)`, a `dtype` and slices of
         samples: a `numpy.memmap`, a data set of h5py, zarr or netCDF, an array of dask;
-        or a data frame; or a `pyarrow.parquet.ParquetFile`. Or a list of such parts.
+        or a data frame; or a `pyarrow.parquet.ParquetFile`, or its path, which ends in
+        `.parquet`. Or a list of such parts.
     - `rows`: how many samples to take at a time; as many as have 32 MiB if not given.
         Memory is that of about four blocks.
     - `sample_weight`: shape `(n_samples,)`, in memory.
+    - `executor`: what computes with the blocks, [in other
+        processes](../blocks.md#workers-dask-mpi-process-pools), which read them
+        themselves: `client.get_executor()` of Dask, an `MPIPoolExecutor` of mpi4py, or
+        any other object with `submit` of `concurrent.futures`; this process if not
+        given. A `ProcessPoolExecutor` does not go on when a worker is killed: give a
+        function that makes one, `lambda: ProcessPoolExecutor(...)`, and a pass goes on
+        with another.
 
     **Returns:**
 
@@ -283,7 +333,8 @@ def blocks(
     **Raises:**
 
     `ValueError` if the data is not of two axes, is empty, can be read only once, or
-    does not know how many samples it has; if the weights do not fit.
+    does not know how many samples it has; if the weights do not fit; if there is an
+    executor, but other processes cannot read the data or would be forked.
 
     **Example:**
 
@@ -317,4 +368,9 @@ def blocks(
             raise ValueError("`sample_weight` must be finite and not negative.")
         if not np.any(weight > 0):
             raise ValueError("`sample_weight` must not be zero for all samples.")
-    return Blocks(reader, rows, weight)
+    workers = None
+    if executor is not None:
+        # Before the first pass, and before there are any workers.
+        reader.part(0, rows)
+        workers = Workers(executor)
+    return Blocks(reader, rows, weight, workers=workers)

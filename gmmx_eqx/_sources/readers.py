@@ -2,6 +2,8 @@
 
 import abc
 import bisect
+import copy
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,6 +11,14 @@ import jax
 import numpy as np
 
 from .._core.describe import describe
+from .handles import (
+    AbstractHandle,
+    check_in_memory,
+    handle_of,
+    opened,
+    ParquetPath,
+    pickled,
+)
 
 
 class AbstractReader(abc.ABC):
@@ -29,6 +39,16 @@ class AbstractReader(abc.ABC):
     def read(self, start: int, stop: int) -> np.ndarray:
         """The samples from `start` to before `stop`."""
 
+    @abc.abstractmethod
+    def part(self, start: int, stop: int) -> "AbstractReader":
+        """A reader of these samples, by the numbers that they have here, whose pickle
+        holds them only where nothing but this process does. A part has no smaller ones.
+
+        **Raises:**
+
+        `ValueError` if another process cannot read them.
+        """
+
 
 class _Slices(AbstractReader):
     """An object with `shape`, `dtype` and slices."""
@@ -41,16 +61,82 @@ class _Slices(AbstractReader):
     def read(self, start: int, stop: int) -> np.ndarray:
         return np.asarray(self._x[start:stop])
 
+    def part(self, start: int, stop: int) -> AbstractReader:
+        handle = handle_of(self._x)
+        if handle is None:
+            check_in_memory(self._x.nbytes, "an array")
+            return _Window(self, start, self.read(start, stop))
+        return _Elsewhere(self, handle)
 
-class _Dask(_Slices):
+
+class _Elsewhere(AbstractReader):
+    """An object with slices that every process opens for itself."""
+
+    def __init__(self, whole: AbstractReader, handle: AbstractHandle):
+        self.shape, self.dtype, self.rows = whole.shape, whole.dtype, whole.rows
+        self._handle = handle
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return np.asarray(opened(self._handle)[start:stop])
+
+    def part(self, start: int, stop: int) -> AbstractReader:
+        del start, stop
+        return self
+
+
+class _Window(AbstractReader):
+    """A copy of some of the samples."""
+
+    def __init__(self, whole: AbstractReader, first: int, samples: np.ndarray):
+        self.shape, self.dtype, self.rows = whole.shape, whole.dtype, whole.rows
+        self._first = first
+        self._samples = samples
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        return self._samples[start - self._first : stop - self._first]
+
+    def part(self, start: int, stop: int) -> AbstractReader:
+        del start, stop
+        return self
+
+
+class _Dask(AbstractReader):
     """A dask array, which computes what is asked for."""
 
     def __init__(self, x: Any):
-        super().__init__(x)
+        self._x = x
+        self.shape = _checked_shape(x.shape)
+        self.dtype = _float_of(x.dtype)
         self.rows = max(x.chunks[0])
 
     def read(self, start: int, stop: int) -> np.ndarray:
         return np.asarray(self._x[start:stop].compute())
+
+    def part(self, start: int, stop: int) -> AbstractReader:
+        import dask
+
+        # The graph of these samples alone.
+        optimize: Any = getattr(dask, "optimize")  # noqa: B009  # for pyright
+        (own,) = optimize(self._x[start:stop])
+        return _DaskPart(self, start, pickled(own))
+
+
+class _DaskPart(AbstractReader):
+    """The graph of some of the samples of a dask array."""
+
+    def __init__(self, whole: AbstractReader, first: int, handle: AbstractHandle):
+        self.shape, self.dtype, self.rows = whole.shape, whole.dtype, whole.rows
+        self._first = first
+        self._handle = handle
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        own = self._handle.open()[start - self._first : stop - self._first]
+        # By this thread: a worker that asked its cluster would wait for itself.
+        return np.asarray(own.compute(scheduler="synchronous"))
+
+    def part(self, start: int, stop: int) -> AbstractReader:
+        del start, stop
+        return self
 
 
 class _Frame(AbstractReader):
@@ -64,12 +150,18 @@ class _Frame(AbstractReader):
     def read(self, start: int, stop: int) -> np.ndarray:
         return np.asarray(self._frame[start:stop].to_numpy())
 
+    def part(self, start: int, stop: int) -> AbstractReader:
+        n_bytes = self.shape[0] * self.shape[1] * self.dtype.itemsize
+        check_in_memory(n_bytes, "a data frame")
+        return _Window(self, start, self.read(start, stop))
+
 
 class _Parquet(AbstractReader):
-    """A `pyarrow.parquet.ParquetFile`, by its row groups."""
+    """A file in the format Parquet, by its row groups."""
 
-    def __init__(self, file: Any):
+    def __init__(self, file: Any, handle: ParquetPath | None = None):
         self._file = file
+        self._handle = handle
         sizes = [
             file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)
         ]
@@ -97,12 +189,30 @@ class _Parquet(AbstractReader):
             start, first = end, first + 1
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def part(self, start: int, stop: int) -> AbstractReader:
+        del start, stop
+        if self._handle is None:
+            raise ValueError(
+                "A `pyarrow.parquet.ParquetFile` does not know its path, by which "
+                "other processes could read it. Give the path itself: "
+                '`gmmx_eqx.blocks("x.parquet")`.'
+            )
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_file": None, "_last": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        # Not one that other threads read at the same time.
+        self._file = state["_handle"].open()
+
 
 class _Parts(AbstractReader):
     """Several readers, one after the other."""
 
     def __init__(self, readers: Sequence[AbstractReader]):
-        self._readers = readers
+        self._readers = dict(enumerate(readers))
         if not readers:
             raise ValueError("`x` must have at least one part; it is empty.")
         widths = {reader.shape[1] for reader in readers}
@@ -117,16 +227,34 @@ class _Parts(AbstractReader):
         self.dtype = max((r.dtype for r in readers), key=lambda kind: kind.itemsize)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        return np.concatenate(list(self._parts(start, stop)))
+        parts = self._parts(start, stop)
+        return np.concatenate([self._readers[i].read(*within) for i, *within in parts])
 
-    def _parts(self, start: int, stop: int) -> Iterator[np.ndarray]:
+    def part(self, start: int, stop: int) -> AbstractReader:
+        own = copy.copy(self)
+        # The others are not sent: there may be thousands.
+        own._readers = {
+            i: self._readers[i].part(*within)
+            for i, *within in self._parts(start, stop)
+            if i in self._readers
+        }
+        return own
+
+    def _parts(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Which parts samples are in, and which of theirs they are."""
         number = bisect.bisect_right(self._starts, start) - 1
         while start < stop:
             end = min(stop, self._starts[number + 1])
             offset = self._starts[number]
             if end > start:
-                yield self._readers[number].read(start - offset, end - offset)
+                yield number, start - offset, end - offset
             start, number = end, number + 1
+
+
+_EXPECTED = (
+    "`x` must be an object with `shape`, `dtype` and slices, a data frame, a "
+    "`pyarrow.parquet.ParquetFile` or its path, or a list of such parts; got {}."
+)
 
 
 def reader_of(x: Any) -> AbstractReader:
@@ -138,6 +266,11 @@ def reader_of(x: Any) -> AbstractReader:
     """
     if isinstance(x, list | tuple):
         return _Parts([reader_of(part) for part in x])
+    if isinstance(x, str | os.PathLike):
+        if not os.fspath(x).endswith(".parquet"):
+            raise ValueError(_EXPECTED.format(describe(x)))
+        handle = ParquetPath.of(x)
+        return _Parquet(handle.open(), handle)
     module = type(x).__module__.partition(".")[0]
     if module == "pyarrow" and hasattr(x, "read_row_group"):
         return _Parquet(x)
@@ -160,10 +293,7 @@ def reader_of(x: Any) -> AbstractReader:
             "`x` can be read only once, but a fit takes several passes. Give an object "
             "with `shape`, `dtype` and slices, or a list of arrays."
         )
-    raise ValueError(
-        "`x` must be an object with `shape`, `dtype` and slices, a data frame, a "
-        f"`pyarrow.parquet.ParquetFile`, or a list of such parts; got {describe(x)}."
-    )
+    raise ValueError(_EXPECTED.format(describe(x)))
 
 
 def _as_frame(x: Any) -> Any:
