@@ -34,6 +34,8 @@ class MixtureRegressor(RegressorMixin, BaseEstimator):
 
     - `joint_`: the fitted [`gmmx_eqx.sklearn.GaussianMixture`][] of inputs and targets,
         in this order.
+    - `converged_`: whether its fit settled to within `tol`.
+    - `n_iter_`: how many steps of EM it took.
     - `n_features_in_`, `feature_names_in_`: of the inputs; names if they were a data
         frame whose columns have names.
 
@@ -59,6 +61,8 @@ class MixtureRegressor(RegressorMixin, BaseEstimator):
     """
 
     joint_: GaussianMixture
+    converged_: bool
+    n_iter_: int
     # Whether targets were a matrix.
     _is_matrix: bool
 
@@ -123,6 +127,8 @@ class MixtureRegressor(RegressorMixin, BaseEstimator):
         joint = GaussianMixture(**self.get_params(deep=False))
         pairs = np.concatenate([X, targets], axis=1)
         self.joint_ = joint.fit(pairs, sample_weight=sample_weight)
+        self.converged_ = self.joint_.converged_
+        self.n_iter_ = self.joint_.n_iter_
         return self
 
     def predict(
