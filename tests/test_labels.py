@@ -251,6 +251,8 @@ def test_labels_that_cannot_be_right():
             gx.fit_restarts(X, K, key=jr.key(0), labels=labels)
     with pytest.raises(ValueError, match="`labels` are for data in memory"):
         gx.fit(mixture, gx.blocks(X), labels=KNOWN)
+    with pytest.raises(ValueError, match="`labels` are for data in memory"):
+        gx.fit_restarts(gx.blocks(X), K, key=jr.key(0), labels=KNOWN)
     with pytest.raises(ValueError, match="no sample to component 0"):
         gx.GaussianMixture.from_labels(X, np.full(N, -1))
     empty = gx.GaussianMixture(

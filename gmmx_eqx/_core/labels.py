@@ -81,6 +81,12 @@ def check_occupied(
         )
 
 
+def check_none(labels: Any) -> None:
+    """Raises a `ValueError` if there are labels, beside data that is read in blocks."""
+    if labels is not None:
+        raise ValueError("`labels` are for data in memory, not for `gmmx_eqx.blocks`.")
+
+
 def fill(labels: Labels, n_samples: int) -> Int[Array, " filled"]:
     """With labels for padded samples, which do not count."""
     return buckets.fill_rows(labels, n_samples, float(UNKNOWN))

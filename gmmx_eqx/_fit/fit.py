@@ -19,7 +19,7 @@ from .._sources import Blocks, check_blocks
 from . import hints
 from .driver import drive, pinned
 from .error import raise_unless_successful
-from .fit_blocks import check_enough, fit_blocks
+from .fit_blocks import check_enough, check_no_checkpoint, fit_blocks
 from .options import Options
 from .progress import AbstractProgress, report_to, Ticket
 from .solution import (
@@ -134,19 +134,12 @@ def fit(
         frozen.check(mixture)
     if isinstance(x, Blocks):
         check_blocks(x, mixture.n_features, sample_weight)
-        if labels is not None:
-            raise ValueError(
-                "`labels` are for data in memory, not for `gmmx_eqx.blocks`."
-            )
+        known_labels.check_none(labels)
         check_enough(x, mixture.n_components)
         run = ft.partial(fit_blocks, mixture, x, options, checkpoint)
         solution = report_to(progress, "step", None, run)
         return raise_unless_successful(solution, solution) if throw else solution
-    if checkpoint is not None:
-        raise ValueError(
-            "`checkpoint` is for `gmmx_eqx.blocks`: a fit to data in memory is one "
-            "program, which cannot be interrupted."
-        )
+    check_no_checkpoint(checkpoint)
     x, weight = inputs.as_data(
         x, sample_weight, n_features=mixture.n_features, like=mixture, fits=True
     )

@@ -1,6 +1,7 @@
 """Fits from random starts, as one program."""
 
 import dataclasses
+import functools as ft
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,24 @@ def fit_lanes(
     turns of the driver. `turns` counts the starts of one kind of mixture."""
     keys = jr.split(key, turns.size)
     return fit_keys(fits, x, weight, keys, n_active, turns, n_lanes, race, ticket)
+
+
+@program(_size_of_lanes)
+def starts_of_lanes(
+    fits: RandomStarts,
+    x: Data,
+    weight: Weighting,
+    key: Any,
+    n_active: Int[Array, " lanes"],
+    turns: Int[Array, " lanes"],
+) -> GaussianMixture:
+    """The starts of `fit_lanes`, in the units of the data, with a leading axis."""
+    fits, x = _common_dtype(fits, x)
+    keys = jr.split(key, turns.size)
+    initialiser = fits.initialiser.prepared(x, weight, keys[0])
+    fits = dataclasses.replace(fits, initialiser=initialiser)
+    start = ft.partial(fits.start, fits.source(x, weight))
+    return map_groups(start, fits.width, keys, n_active, turns)
 
 
 def fit_keys(

@@ -57,14 +57,39 @@ def each_block(
 
 
 def total_of(
-    data: Blocks, load: Callable[[Blocks, int], _Loaded], fn: Callable[[_Loaded], Any]
+    data: Blocks,
+    load: Callable[[Blocks, int], _Loaded],
+    fn: Callable[[_Loaded], Any],
+    report: Callable[[int], None] | None = None,
 ) -> PyTree:
-    """The sum of what `each_block` yields, in float64: NumPy arrays."""
+    """The sum of what `each_block` yields, in float64: NumPy arrays.
+
+    **Arguments:**
+
+    - `report`: called with how many blocks are done: zero first, then as it goes.
+    """
+    if report is not None:
+        report(0)
     if data.workers is None:
-        return _added(_in_order(data, load, fn, range(len(data))))
+        terms = _in_order(data, load, fn, range(len(data)))
+        return _added(_reported(terms, report, range(1, len(data) + 1)))
     task = lambda own: ft.partial(_total_in, data.part(own), load, fn, own)
     # In order, so that the sum does not depend on who is first.
-    return _added(data.workers.run(task, _divided(len(data), _N_TASKS)))
+    tasks = _divided(len(data), _N_TASKS)
+    terms = data.workers.run(task, tasks)
+    return _added(_reported(terms, report, [own.stop for own in tasks]))
+
+
+def _reported(
+    terms: Iterable[PyTree],
+    report: Callable[[int], None] | None,
+    n_blocks: Iterable[int],
+) -> Iterator[PyTree]:
+    """The terms; after each, `report` of how many blocks are done."""
+    for term, n_done in zip(terms, n_blocks, strict=True):
+        if report is not None:
+            report(n_done)
+        yield term
 
 
 def _divided(n_blocks: int, n_tasks: int) -> list[range]:

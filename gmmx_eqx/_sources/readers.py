@@ -1,10 +1,9 @@
 """Ways to read some samples of data that need not be in memory."""
 
-import abc
 import bisect
 import copy
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import jax
@@ -19,35 +18,9 @@ from .handles import (
     ParquetPath,
     pickled,
 )
-
-
-class AbstractReader(abc.ABC):
-    """Samples that can be read in any order, and again.
-
-    **Attributes:**
-
-    - `shape`: `(n_samples, n_features)`.
-    - `dtype`: the type that they are computed in.
-    - `rows`: how many samples it is natural to read at once, or `None`.
-    """
-
-    shape: tuple[int, int]
-    dtype: np.dtype
-    rows: int | None = None
-
-    @abc.abstractmethod
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """The samples from `start` to before `stop`."""
-
-    @abc.abstractmethod
-    def part(self, start: int, stop: int) -> "AbstractReader":
-        """A reader of these samples, by the numbers that they have here, whose pickle
-        holds them only where nothing but this process does. A part has no smaller ones.
-
-        **Raises:**
-
-        `ValueError` if another process cannot read them.
-        """
+from .iterable import IterableReader
+from .reader import AbstractReader, float_of
+from .unchanged import File
 
 
 class _Slices(AbstractReader):
@@ -56,10 +29,19 @@ class _Slices(AbstractReader):
     def __init__(self, x: Any):
         self._x = x
         self.shape = _checked_shape(x.shape)
-        self.dtype = _float_of(x.dtype)
+        self.stored = np.dtype(x.dtype)
+        self.dtype = float_of(x.dtype)
+        self.file = File.of(x)
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        return np.asarray(self._x[start:stop])
+        return np.asanyarray(self._x[start:stop])
+
+    def check_unchanged(self) -> None:
+        shape = _checked_shape(self._x.shape)
+        if shape != self.shape:
+            raise ValueError(_changed(self.shape, shape))
+        if self.file is not None:
+            self.file.check()
 
     def part(self, start: int, stop: int) -> AbstractReader:
         handle = handle_of(self._x)
@@ -106,7 +88,7 @@ class _Dask(AbstractReader):
     def __init__(self, x: Any):
         self._x = x
         self.shape = _checked_shape(x.shape)
-        self.dtype = _float_of(x.dtype)
+        self.dtype = float_of(x.dtype)
         self.rows = max(x.chunks[0])
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -145,10 +127,15 @@ class _Frame(AbstractReader):
     def __init__(self, frame: Any):
         self._frame = frame
         self.shape = _checked_shape(frame.shape)
-        self.dtype = _float_of(np.asarray(frame[:1].to_numpy()).dtype)
+        self.dtype = float_of(np.asarray(frame[:1].to_numpy()).dtype)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         return np.asarray(self._frame[start:stop].to_numpy())
+
+    def check_unchanged(self) -> None:
+        shape = _checked_shape(self._frame.shape)
+        if shape != self.shape:
+            raise ValueError(_changed(self.shape, shape))
 
     def part(self, start: int, stop: int) -> AbstractReader:
         n_bytes = self.shape[0] * self.shape[1] * self.dtype.itemsize
@@ -168,7 +155,7 @@ class _Parquet(AbstractReader):
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(int)
         self.shape = (int(self._starts[-1]), len(file.schema_arrow.names))
         kinds = [kind.to_pandas_dtype() for kind in file.schema_arrow.types]
-        self.dtype = max(map(_float_of, kinds), key=lambda kind: kind.itemsize)
+        self.dtype = max(map(float_of, kinds), key=lambda kind: kind.itemsize)
         self._last: tuple[int, np.ndarray] | None = None
 
     def _group(self, number: int) -> np.ndarray:
@@ -225,6 +212,11 @@ class _Parts(AbstractReader):
         self._starts = [0, *np.cumsum(sizes).tolist()]
         self.shape = (self._starts[-1], widths.pop())
         self.dtype = max((r.dtype for r in readers), key=lambda kind: kind.itemsize)
+        self.in_order = any(reader.in_order for reader in readers)
+
+    def check_unchanged(self) -> None:
+        for reader in self._readers.values():
+            reader.check_unchanged()
 
     def read(self, start: int, stop: int) -> np.ndarray:
         parts = self._parts(start, stop)
@@ -253,7 +245,8 @@ class _Parts(AbstractReader):
 
 _EXPECTED = (
     "`x` must be an object with `shape`, `dtype` and slices, a data frame, a "
-    "`pyarrow.parquet.ParquetFile` or its path, or a list of such parts; got {}."
+    "`pyarrow.parquet.ParquetFile` or its path, a list of such parts, or an iterable "
+    "of arrays; got {}."
 )
 
 
@@ -291,8 +284,11 @@ def reader_of(x: Any) -> AbstractReader:
     if isinstance(x, Iterator):
         raise ValueError(
             "`x` can be read only once, but a fit takes several passes. Give an object "
-            "with `shape`, `dtype` and slices, or a list of arrays."
+            "with `shape`, `dtype` and slices, a list of arrays, or an object of which "
+            "every `iter(x)` begins anew."
         )
+    if isinstance(x, Iterable) and not isinstance(x, bytes | Mapping | Set):
+        return IterableReader(x)
     raise ValueError(_EXPECTED.format(describe(x)))
 
 
@@ -317,13 +313,8 @@ def _checked_shape(shape: Any) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def _float_of(dtype: Any) -> np.dtype:
-    """float32 and float64 as they are, as far as JAX's x64 mode lets it; float16 as
-    float32; other numbers as JAX's default float."""
-    dtype = np.dtype(dtype)
-    if dtype.kind not in "fiub":
-        raise ValueError(f"`x` must hold numbers; its dtype is {dtype}.")
-    if dtype.kind != "f":
-        return np.dtype(jax.dtypes.canonicalize_dtype(float))
-    wide = np.float64 if dtype.itemsize >= 8 else np.float32
-    return np.dtype(jax.dtypes.canonicalize_dtype(wide))
+def _changed(before: tuple[int, int], now: tuple[int, int]) -> str:
+    return (
+        f"The data has changed: its shape was {before}, and is {now} now. Make new "
+        "blocks."
+    )
