@@ -3,7 +3,7 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import Array, Float
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..._core import buckets, chunks
@@ -22,7 +22,7 @@ from .precision import precision
 _MOST_NUMBERS, _SMALLEST = 2**20, 128
 
 
-class MixtureRegressor(RegressorMixin, BaseEstimator):
+class MixtureRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """A scikit-learn regressor by a mixture of inputs and targets together: the mean of
     the targets given the inputs, in closed form.
 
