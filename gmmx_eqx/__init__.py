@@ -73,7 +73,7 @@ from ._priors import (
     RelativeRidge as RelativeRidge,
     Ridge as Ridge,
 )
-from ._sources import blocks as blocks, map_blocks as map_blocks
+from ._sources import blocks as blocks, map_blocks as map_blocks, shard as shard
 from .interop.safetensors import load as load, save as save
 
 

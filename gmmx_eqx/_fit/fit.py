@@ -56,8 +56,9 @@ def fit(
     **Arguments:**
 
     - `mixture`: where to start; it also says which covariance family to fit.
-    - `x`: the data, shape `(n_samples, n_features)`; or [`gmmx_eqx.blocks`][] of it,
-        which hold their own weights: each step is then a pass over them.
+    - `x`: the data, shape `(n_samples, n_features)`, which may be spread over devices
+        by [`gmmx_eqx.shard`][]; or [`gmmx_eqx.blocks`][] of it, which hold their own
+        weights: each step is then a pass over them.
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
     - `labels`: integers, shape `(n_samples,)`: which component a sample is known to
         belong to, -1 where it is not known. The log-likelihood then counts
@@ -151,6 +152,7 @@ def fit(
         known_labels.check_occupied(labels, weight, mixture.weights)
     x, weight = buckets.fill(x, weight, labels, mixture, options)
     labels = None if labels is None else known_labels.fill(labels, len(x))
+    options = options.spread_like(x)
     n_components = mixture.n_components
     if frozen is None and is_known(weight, options):
         mixture = padding.pad(mixture, x)

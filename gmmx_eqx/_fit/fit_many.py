@@ -17,7 +17,7 @@ from .._core.programs import program
 from .._em import AbstractEMState, EMStep
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture
-from .._sources import InMemory
+from .._sources import AbstractSource, InMemory
 from .driver import drive, drive_lanes, map_groups, pinned, Race
 from .progress import Ticket
 from .random_starts import RandomStarts
@@ -80,7 +80,9 @@ def starts_of_lanes(
     keys = jr.split(key, turns.size)
     initialiser = fits.initialiser.prepared(x, weight, keys[0])
     fits = dataclasses.replace(fits, initialiser=initialiser)
-    start = ft.partial(fits.start, fits.source(x, weight))
+    source = fits.source(x, weight)
+    assert isinstance(source, InMemory)
+    start = ft.partial(fits.start, source)
     return map_groups(start, fits.width, keys, n_active, turns)
 
 
@@ -157,26 +159,33 @@ class _Data(eqx.Module):
     step: EMStep
     weight: Weighting
     initialiser: AbstractInitialiser
+    # Of the samples that starts are made from; that of the step if these are all.
+    source_of_starts: InMemory | None
 
     @classmethod
     def create(
         cls, fits: RandomStarts, x: Data, weight: Weighting, key: Any
     ) -> "_Data":
-        initialiser = fits.initialiser.prepared(x, weight, key)
-        return cls(fits.step(fits.source(x, weight)), weight, initialiser)
+        if fits.drawn is None:
+            initialiser = fits.initialiser.prepared(x, weight, key)
+            step = fits.step(fits.source(x, weight))
+            return cls(step, weight, initialiser, None)
+        initialiser = fits.initialiser.prepared(*fits.drawn, key)
+        step = fits.step(fits.source(x, weight))
+        return cls(step, weight, initialiser, fits.source_of_draw())
 
     @property
-    def source(self) -> InMemory:
-        source = self.step.source
-        assert isinstance(source, InMemory)
-        return source
+    def source(self) -> AbstractSource:
+        return self.step.source
 
     def start(
         self, fits: RandomStarts, key: Any, n_active: Count, turn: Count
     ) -> GaussianMixture:
         """A random start, about the source's pivot."""
         fits = dataclasses.replace(fits, initialiser=self.initialiser)
-        start = fits.start(self.source, key, n_active, turn)
+        source = self.source_of_starts or self.source
+        assert isinstance(source, InMemory)
+        start = fits.start(source, key, n_active, turn)
         return moved(start, -self.source.pivot)
 
     def solution(

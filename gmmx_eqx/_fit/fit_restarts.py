@@ -69,7 +69,8 @@ def fit_restarts(
     - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`,
         `equal_weights`, `prior`: as in [`gmmx_eqx.fit`][].
     - `labels`: as in [`gmmx_eqx.fit`][]. A component that has labelled samples begins
-        around their mean in the first start, and around one of them in the others.
+        around their mean in the first start, and around one of them in the others. Of
+        data on one device.
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are in
         `frozen_at`, in every fit.
     - `frozen_at`: a mixture like those that are fitted, with the values of what is
@@ -161,13 +162,22 @@ def fit_restarts(
         x, weight, labels, key, initialiser, options, frozen_at, n_lanes=n_lanes
     )
     labels = None if labels is None else known_labels.fill(labels, len(x))
+    options = options.spread_like(x, key)
+    if labels is not None and options.spread is not None:
+        raise ValueError(
+            "`labels` of data spread over devices are taken by `gmmx_eqx.fit`, with a "
+            "start such as `gmmx_eqx.GaussianMixture.from_labels(x, labels)`."
+        )
+    drawn = options.draw(x, weight, key)
     # In the second heat no more than `keep` lanes run.
     width = min(width, n_lanes, keep or n_lanes)
-    starts = as_initialiser(initialiser).prepared(x, weight, key)
+    starts = as_initialiser(initialiser).prepared(*(drawn or (x, weight)), key)
     n_padded = n_components
     if frozen is None and not is_inside_program():
         n_padded = padding.padded_size(n_components, numbers_of_lanes(x.size, n_lanes))
-    fits = RandomStarts(family, n_padded, starts, options, width, at, labels=labels)
+    fits = RandomStarts(
+        family, n_padded, starts, options, width, at, drawn=drawn, labels=labels
+    )
     n_active = constant(np.full(n_lanes, n_components))
     turns = constant(np.arange(n_lanes))
     used = constant(n_restarts)

@@ -17,6 +17,7 @@ from .._core.hints import hinted
 from .._core.known import constant, is_on_host
 from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._core.programs import program
+from .._core.spread import Spread
 from .._core.threads import map_in_threads
 from .._covariances import (
     COVARIANCE,
@@ -139,8 +140,8 @@ def select(
         n_balanced = n_counted = x.shape[0]
     weight, unit = inputs.balance(weight)
     if weight is not None:
-        n_balanced = float(np.sum(np.asarray(weight)))
-        n_counted = int(np.count_nonzero(weight))
+        n_balanced = inputs.total_weight(weight)
+        n_counted = inputs.n_positive(weight) or 0
     n_samples = n_balanced * float(unit)
     names = covariance_types
     if names is None:
@@ -239,14 +240,17 @@ def _select_in_memory(
     n_before = [0, *itertools.accumulate(n_fits)]
     n_lanes = max(1, *n_fits)
     x, weighting = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_lanes)
-    starts = initialiser.prepared(x, weighting, key)
+    options = options.spread_like(x, key)
+    drawn = options.draw(x, weighting, key)
+    starts = initialiser.prepared(*(drawn or (x, weighting)), key)
 
     def best_of(i: int) -> Best | None:
         own = carried[i]
         if not own:
             return None
+        at_once = min(width, n_fits[i])
         fits = RandomStarts(
-            families[i], max(own), starts, options, width=min(width, n_fits[i])
+            families[i], max(own), starts, options, at_once, drawn=drawn
         )
         n_active = constant(np.repeat(own, n_restarts))
         turns = constant(np.tile(np.arange(n_restarts), len(own)))
@@ -254,7 +258,9 @@ def _select_in_memory(
         after = None if ticket is None else ticket.after(n_before[i])
         args = key, n_active, turns, used, None, after
         lanes, _ = fit_lanes(fits, x, weighting, *args)
-        solutions, completed, n_converged = _best(lanes, x, weighting, len(own))
+        solutions, completed, n_converged = _best(
+            lanes, x, weighting, len(own), options.spread
+        )
         return Best(solutions, np.asarray(completed), np.asarray(n_converged))
 
     # Most of the time of a small selection is compilation, by one thread.
@@ -265,7 +271,7 @@ def _select_in_memory(
 
 @program()
 def _best(
-    lanes: Solution, x: Data, weight: Weighting, n_cells: int
+    lanes: Solution, x: Data, weight: Weighting, n_cells: int, spread: Spread | None
 ) -> tuple[Solution, Array, Int[Array, " cells"]]:
     """Of each cell's lanes: the best, the log-likelihood of samples together with their
     most likely components, and how many converged."""
@@ -275,7 +281,7 @@ def _best(
     best = jax.vmap(take_best)(by_cell)
 
     def completed_of(mixture):
-        return weighted_sum(mixture, x, weight, log_prob_completed)[0]
+        return weighted_sum(mixture, x, weight, log_prob_completed, spread)[0]
 
     completed = jax.vmap(completed_of)(best.mixture)
     return best, completed, jnp.sum(by_cell.converged, axis=1)

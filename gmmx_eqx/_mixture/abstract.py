@@ -29,6 +29,7 @@ from .._core.pickling import Pickled
 from .._core.placement import all_on_automatic_mesh
 from .._core.processes import check_process
 from .._core.programs import program
+from .._core.spread import Spread, spread_of
 from .._core.weights import log_unit, unbalance, Unit
 from .._covariances import AbstractCovariances, log_density
 from .._sources import Block, Blocks, check_blocks, total_of
@@ -281,7 +282,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         x, _ = inputs.as_data(x, n_features=self.n_features, like=self)
         mixture = all_on_automatic_mesh(self, "mixture")
         filled, _ = buckets.fill(x, None, mixture)
-        found = _per_datum(padding.pad(mixture, filled), filled, fn)
+        found = _per_datum(padding.pad(mixture, filled), filled, fn, spread_of(x))
         return buckets.cut(found, x.shape[0], self.n_components)
 
     def _totals(
@@ -302,7 +303,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         mixture = all_on_automatic_mesh(self, "mixture")
         x, weight = buckets.fill(x, weight, mixture)
         mixture = padding.pad(mixture, x)
-        return *weighted_sum(mixture, x, weight, fn), unit
+        return *weighted_sum(mixture, x, weight, fn, spread_of(x)), unit
 
     def _totals_of_blocks(
         self,
@@ -336,7 +337,10 @@ def _sum_of_block(
 
 @program()
 def _per_datum(
-    mixture: AbstractGaussianMixture, x: Data, fn: Callable[..., Any]
+    mixture: AbstractGaussianMixture,
+    x: Data,
+    fn: Callable[..., Any],
+    spread: Spread | None,
 ) -> Any:
     mixture, x = inputs.common_dtype(mixture, x)
     # Once, not for every chunk.
@@ -347,7 +351,8 @@ def _per_datum(
         density = log_density(whitening, mixture.means, samples)
         return fn(density, mixture.weights)
 
-    return densities.map_chunks(of_chunk, x, mixture.n_components)
+    run = ft.partial(densities.map_chunks, of_chunk, n_components=mixture.n_components)
+    return run(x) if spread is None else spread.map(run, x)
 
 
 @program()
@@ -356,6 +361,7 @@ def weighted_sum(
     x: Data,
     weight: Weighting,
     fn: Callable[..., PerDatum],
+    spread: Spread | None = None,
 ) -> tuple[Scalar, Scalar]:
     """The sum of `fn` over the samples, and the sum of their weights."""
     if weight is not None and weight.ndim == 0:
@@ -364,8 +370,9 @@ def weighted_sum(
         # A sample of weight zero is not there. Its derivative in the weight is, but a
         # NaN would reach the gradients even though the sum does not see it.
         present = (weight > 0) | jnp.all(jnp.isfinite(x), axis=1)
-        x = jnp.where(present[:, None], x, x[jnp.argmax(present)][None])
-    values = _per_datum(mixture, x, fn)
+        mean = mixture.means[0, 0, :, 0].astype(x.dtype)
+        x = jnp.where(present[:, None], x, mean[None])
+    values = _per_datum(mixture, x, fn, spread)
     if weight is None:
         return jnp.sum(values), jnp.asarray(values.size, dtype=values.dtype)
     weight = weight.astype(values.dtype)

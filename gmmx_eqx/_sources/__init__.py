@@ -8,8 +8,8 @@ from .blocks import (
     Blocks as Blocks,
     blocks as blocks,
     Columns as Columns,
-    DRAWN as DRAWN,
 )
+from .draw import draw_spread as draw_spread, DRAWN as DRAWN
 from .every_block import (
     check_blocks as check_blocks,
     each_block as each_block,
@@ -22,3 +22,5 @@ from .memory import (
     reduce_parts as reduce_parts,
     size_of_chunks as size_of_chunks,
 )
+from .shard import shard as shard
+from .sharded import Sharded as Sharded, source_of as source_of

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 
 import jax
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -15,6 +14,7 @@ from .._core import inputs
 from .._core.aliases import Data, PerFeature
 from .._core.describe import as_key
 from .._core.likes import KeyLike, SampleWeightLike
+from .draw import Drawn, numbers_drawn
 from .reader import AbstractReader
 from .readers import reader_of
 from .workers import ExecutorLike, Workers
@@ -26,9 +26,6 @@ _BLOCK_BYTES = 32 * 2**20
 _ALIGNMENT = 64
 # How many blocks are read ahead.
 _AHEAD = 2
-# Of a random draw, from which fits start.
-DRAWN = 2**15
-
 
 _Loaded = TypeVar("_Loaded")
 # Samples and weights of a block.
@@ -36,7 +33,6 @@ Columns: TypeAlias = tuple[
     Float[np.ndarray, "chunks features size"], Float[np.ndarray, "chunks size"]
 ]
 Weights: TypeAlias = Float[np.ndarray, " n_samples"]
-Drawn: TypeAlias = tuple[Float[np.ndarray, "n features"], Float[np.ndarray, " n"]]
 # What is read in blocks. Checked by hand: see `likes`.
 if TYPE_CHECKING:
     SourceLike: TypeAlias = Any
@@ -288,13 +284,7 @@ class Blocks:
 
         - `key`: a `jax.random` key.
         """
-        total = self.shape[0]
-        seed = np.asarray(jr.key_data(as_key(key)), np.uint32)
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
-        if n_samples >= total:
-            chosen = np.arange(total)
-        else:
-            chosen = np.sort(rng.choice(total, n_samples, replace=False))
+        chosen = numbers_drawn(n_samples, self.shape[0], as_key(key))
         numbers, positions = np.divmod(chosen, self.rows)
         xs, weights = [], []
         for number in np.unique(numbers):
