@@ -1,3 +1,7 @@
-"""A short path to the estimator: `from gmmx_eqx.sklearn import GaussianMixture`."""
+"""A short path to the estimators: `from gmmx_eqx.sklearn import GaussianMixture`."""
 
-from .interop.sklearn import GaussianMixture as GaussianMixture
+from .interop.sklearn import (
+    GaussianMixture as GaussianMixture,
+    MixtureClassifier as MixtureClassifier,
+    MixtureRegressor as MixtureRegressor,
+)

@@ -14,9 +14,16 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # These packages have no types, so that what is derived from their classes has none.
 UNTYPED = {
-    "gmmx_eqx.sklearn.GaussianMixture",
-    "gmmx_eqx.interop.sklearn.GaussianMixture",
-    "gmmx_eqx.interop.sklearn.estimator.GaussianMixture",
+    *(
+        f"gmmx_eqx.{path}.{name}"
+        for name, module in {
+            "GaussianMixture": "estimator",
+            "MixtureClassifier": "classifier",
+            "MixtureRegressor": "regressor",
+        }.items()
+        for path in ("sklearn", "interop.sklearn", f"interop.sklearn.{module}")
+    ),
+    "gmmx_eqx.interop.sklearn.regressor.MixtureRegressor.joint_",
     "gmmx_eqx.interop.distreqx.MixtureDistribution",
     "gmmx_eqx.interop.numpyro.MixtureDistribution",
 }

@@ -72,6 +72,7 @@ SphericalValues: TypeAlias = Float[
 # The layout that feeds the matrix multiply: samples are columns.
 Columns: TypeAlias = Float[Array, "features batch"]
 ColumnWeights: TypeAlias = Float[Array, " batch"]
+ColumnLabels: TypeAlias = Int[Array, " batch"]
 Rows: TypeAlias = Float[Array, "components batch"]
 
 

@@ -1,3 +1,4 @@
+import functools as ft
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -8,6 +9,7 @@ from jaxtyping import Array, Bool, Int, PyTree
 
 from .._core import chunks, linalg
 from .._core.aliases import (
+    ColumnLabels,
     ColumnWeights,
     Count,
     PerComponentFlag,
@@ -48,6 +50,9 @@ _BLOCK_BYTES, _SMALLEST = 128 * 2**10, 256
 class Complete(AbstractEStep):
     """E-step of samples of which every feature is known exactly.
 
+    A sample whose component is known belongs to that alone, and its density is the
+    joint one, with the component's weight.
+
     By two matrix products per chunk with packed features of the samples. Their errors
     grow with the square of the distance between components, in widths: components that
     are too narrow or too far away for that are taken by residuals about their own
@@ -58,6 +63,8 @@ class Complete(AbstractEStep):
     - `source`: the data.
     - `packing`: the rule for packed features, or `None` where the family has none: all
         components are then taken by residuals.
+    - `labels`: which component each sample belongs to, -1 where that is not known,
+        split like the samples; or `None` if it is known of none.
 
     ??? cite "Reference"
 
@@ -67,18 +74,23 @@ class Complete(AbstractEStep):
 
     source: AbstractSource
     packing: AbstractPacking | None
+    labels: Int[Array, "chunks batch"] | None = None
 
     @classmethod
     def create(
-        cls, source: AbstractSource, covariances: AbstractCovariances
+        cls,
+        source: AbstractSource,
+        covariances: AbstractCovariances,
+        labels: Int[Array, "chunks batch"] | None = None,
     ) -> "Complete":
         """With packed features, if the family has a rule for them.
 
         **Arguments:**
 
         - `covariances`: only their family counts.
+        - `labels`: see the attribute.
         """
-        return cls(source, packing(covariances, source))
+        return cls(source, packing(covariances, source), labels)
 
     @property
     def is_exact(self) -> bool:
@@ -92,11 +104,11 @@ class Complete(AbstractEStep):
         is_near: PerComponentFlag | None = None,
     ) -> Expectation:
         pivot = jnp.broadcast_to(pivot, mixture.means.shape)
-        rule = self.packing
+        rule, order = self.packing, None
+        extras = () if self.labels is None else (self.labels,)
         if rule is None or is_near is None:
             near = _Near.of(mixture, whitening, pivot)
-            return self.source.reduce(lambda chunk: _expect_near(near, chunk))
-        order = None
+            return self.source.reduce(ft.partial(_expect_near, near), *extras)
         if mixture.n_components > _FEW:
             order = jnp.argsort(~is_near[0, :, 0, 0])
             given = (mixture, whitening, pivot, is_near)
@@ -104,7 +116,7 @@ class Complete(AbstractEStep):
         near = _Near.of(mixture, whitening, pivot, is_near)
         theta = parameters(rule, mixture, whitening)
 
-        def expect_chunk(chunk: Chunk):
+        def expect_chunk(chunk: Chunk, *labels: ColumnLabels):
             # Without the barrier XLA may compute the features again inside each
             # product.
             features = jax.lax.optimization_barrier(rule.features(chunk.columns))
@@ -112,12 +124,13 @@ class Complete(AbstractEStep):
             # Of all components, since it takes longer to put parts together than to do
             # some work in vain.
             joint = near.joint(linalg.matmul(theta, features) + shared, chunk)
+            joint = _of_known(joint, order, *labels)
             resp, log_likelihood = responsibilities(joint, chunk.weights)
             # This order is up to 1.7 times faster on a CPU than its transpose.
             statistics = rows_product(features, resp)
             return statistics, near.moments(chunk, resp), log_likelihood
 
-        statistics, found, log_likelihood = self.source.reduce(expect_chunk)
+        statistics, found, log_likelihood = self.source.reduce(expect_chunk, *extras)
         far = moments(rule, statistics, mixture.n_features)
         choose = lambda far, near: jnp.where(_match(is_near, far), near, far)
         chosen = jax.tree.map(choose, far, found)
@@ -126,11 +139,30 @@ class Complete(AbstractEStep):
         return Expectation(chosen, log_likelihood)
 
 
-def _expect_near(near: "_Near", chunk: Chunk) -> Expectation:
+def _expect_near(near: "_Near", chunk: Chunk, *labels: ColumnLabels) -> Expectation:
     shape = (near.pivot.shape[Axis.components], chunk.weights.size)
     joint = near.joint(jnp.zeros(shape, chunk.weights.dtype), chunk)
+    joint = _of_known(joint, None, *labels)
     resp, log_likelihood = responsibilities(joint, chunk.weights)
     return Expectation(near.moments(chunk, resp), log_likelihood)
+
+
+def _of_known(
+    joint: Rows, order: Int[Array, " components"] | None, *labels: ColumnLabels
+) -> Rows:
+    """Joint log-densities, -inf for components that a sample is known not to belong to.
+
+    **Arguments:**
+
+    - `order`: the numbers of the components; in order if not given.
+    - `labels`: of the samples, or nothing.
+    """
+    if not labels:
+        return joint
+    (own,) = labels
+    numbers = jnp.arange(joint.shape[0]) if order is None else order
+    is_other = (own[None] >= 0) & (own[None] != numbers.astype(own.dtype)[:, None])
+    return jnp.where(is_other, -jnp.inf, joint)
 
 
 def _reorder(tree: _Tree, order: Int[Array, " components"]) -> _Tree:

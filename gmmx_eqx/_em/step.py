@@ -4,7 +4,7 @@ from typing import Any, TypeAlias, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, Int, PyTree
 
 from .._core.aliases import (
     Count,
@@ -96,6 +96,7 @@ class EMStep(eqx.Module):
         frozen: Frozen | None = None,
         equal_weights: bool = False,
         prior: Prior | None = None,
+        labels: Int[Array, "chunks batch"] | None = None,
     ) -> "EMStep":
         """Step for a family and its data.
 
@@ -107,8 +108,9 @@ class EMStep(eqx.Module):
         - `frozen`: a [`gmmx_eqx.Frozen`][].
         - `equal_weights`: see the attribute.
         - `prior`: a [`gmmx_eqx.Prior`][].
+        - `labels`: see [`gmmx_eqx.extend.Complete`][].
         """
-        e_step = Complete.create(source, covariances)
+        e_step = Complete.create(source, covariances, labels)
         reg_covar = ridge.resolve(source.variances)
         own = None if prior is None else prior.resolve(covariances, source)
         return cls(e_step, reg_covar, frozen, equal_weights, own)

@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from .._core import buckets, inputs
-from .._core.aliases import Data, Scalar, Weighting
-from .._core.likes import DataLike, SampleWeightLike
+from .._core import buckets, inputs, labels as known_labels
+from .._core.aliases import Data, Labels, Scalar, Weighting
+from .._core.likes import DataLike, LabelsLike, SampleWeightLike
 from .._core.programs import program
 from .._em import Frozen
 from .._em.implicit import advance
@@ -24,6 +24,7 @@ def contraction_rate(
     x: DataLike,
     *,
     sample_weight: SampleWeightLike | None = None,
+    labels: LabelsLike | None = None,
     reg_covar: RidgeLike = None,
     equal_weights: bool = False,
     prior: Prior | None = None,
@@ -64,8 +65,12 @@ def contraction_rate(
     options.check_unit(unit)
     if frozen is not None:
         frozen.check(mixture)
-    x, weight = buckets.fill(x, weight, mixture, options)
-    return _contraction_rate(mixture, x, weight, options)
+    if labels is not None:
+        labels = known_labels.as_known(labels, len(x), mixture.n_components)
+        known_labels.check_occupied(labels, weight, mixture.weights)
+    x, weight = buckets.fill(x, weight, labels, mixture, options)
+    labels = None if labels is None else known_labels.fill(labels, len(x))
+    return _contraction_rate(mixture, x, weight, labels, options)
 
 
 @program()
@@ -73,11 +78,12 @@ def _contraction_rate(
     mixture: GaussianMixture,
     x: Data,
     weight: Weighting,
+    labels: Labels | None,
     options: Options,
 ) -> Scalar:
     mixture, x = inputs.common_dtype(mixture, x)
     source = InMemory.from_data(x, weight, chunk_size(x))
-    step = options.step(source, mixture.covariances)
+    step = options.step(source, mixture.covariances, labels)
     mixture = moved(options.as_start(mixture), -source.pivot)
     frozen = Frozen() if options.frozen is None else options.frozen
     held = frozen.or_empty(mixture)

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import jax
 
-from .._core import buckets, inputs
-from .._core.aliases import Count, Data, SampleWeight, Weighting
+from .._core import buckets, inputs, labels as known_labels
+from .._core.aliases import Count, Data, Labels, SampleWeight, Weighting
 from .._core.hints import hinted
 from .._core.known import constant, is_known
-from .._core.likes import AmountLike, DataLike, SampleWeightLike
+from .._core.likes import AmountLike, DataLike, LabelsLike, SampleWeightLike
 from .._core.placement import all_on_automatic_mesh
 from .._core.programs import program
 from .._core.results import RESULTS
@@ -40,6 +40,7 @@ def fit(
     x: DataLike | Blocks,
     *,
     sample_weight: SampleWeightLike | None = None,
+    labels: LabelsLike | None = None,
     reg_covar: RidgeLike = None,
     solver: AbstractEM | AbstractPasses | InTurn | None = None,
     samples_per_chunk: int | None = None,
@@ -51,7 +52,7 @@ def fit(
     progress: AbstractProgress | bool = False,
     checkpoint: str | Path | None = None,
 ) -> Solution:
-    """Fits a mixture to data by expectation-maximisation.
+    r"""Fits a mixture to data by expectation-maximisation.
 
     **Arguments:**
 
@@ -60,10 +61,13 @@ def fit(
         by [`gmmx_eqx.shard`][]; or [`gmmx_eqx.blocks`][] of it, which hold their own
         weights: each step is then a pass over them.
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
+    - `labels`: integers, shape `(n_samples,)`: which component a sample is known to
+        belong to, -1 where it is not known. The log-likelihood then counts
+        $\log(w_k N(x; μ_k, Σ_k))$ of a sample of component $k$. Of data in memory.
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
         feature, in squared data units, or a [`gmmx_eqx.extend.AbstractRidge`][]. A
-    options.check_unit(unit)
-        millionth of each feature's own variance if not given.
+        millionth of each feature's own variance if not given, and nothing with a prior
+        of the components.
     - `solver`: a [`gmmx_eqx.extend.AbstractEM`][], or [`gmmx_eqx.Stepwise`][],
         [`gmmx_eqx.Incremental`][] or [`gmmx_eqx.InTurn`][]; [`gmmx_eqx.EM`][] with its
         `tol` and `max_steps` if not given.
@@ -134,6 +138,7 @@ def fit(
         frozen.check(mixture)
     if isinstance(x, Blocks):
         check_blocks(x, mixture.n_features, sample_weight)
+        known_labels.check_none(labels)
         check_enough(x, mixture.n_components)
         run = ft.partial(fit_blocks, mixture, x, options, checkpoint)
         if others is not None:
@@ -148,9 +153,17 @@ def fit(
     inputs.check_enough_samples(x, weight, mixture.n_components)
     weight, unit = inputs.balance(weight)
     options.check_unit(unit)
-    run = ft.partial(_fit_memory, mixture, x, weight, options)
+    if labels is not None:
+        labels = known_labels.as_known(labels, len(x), mixture.n_components)
+        known_labels.check_occupied(labels, weight, mixture.weights)
+    run = ft.partial(_fit_memory, mixture, x, weight, labels, options)
     if others is not None:
-        fit_again = lambda start, *rest: _fit_memory(start, x, weight, *rest)
+        if labels is not None:
+            raise ValueError(
+                "`labels` are for `gmmx_eqx.EM` and `gmmx_eqx.SQUAREM`, which see all "
+                "samples in every step. Choose one of them as `solver`."
+            )
+        fit_again = lambda start, *rest: _fit_memory(start, x, weight, None, *rest)
         args = (mixture, x, weight, others, options, fit_again)
         run = ft.partial(fit_in_turn, *args)
     solution = in_unit(report_to(progress, "step", None, run), unit)
@@ -161,16 +174,18 @@ def _fit_memory(
     mixture: GaussianMixture,
     x: Data,
     weight: SampleWeight | None,
+    labels: Labels | None,
     options: Options,
     ticket: Ticket | None,
 ) -> Solution:
-    x, weighting = buckets.fill(x, weight, mixture, options)
+    x, weighting = buckets.fill(x, weight, labels, mixture, options)
+    labels = None if labels is None else known_labels.fill(labels, len(x))
     options = options.spread_like(x)
     n_components = mixture.n_components
     if options.frozen is None and is_known(weighting, options):
         mixture = padding.pad(mixture, x)
     active = constant(n_components)
-    solution = _fit(mixture, x, weighting, options, active, ticket)
+    solution = _fit(mixture, x, weighting, labels, options, active, ticket)
     return with_components(solution, n_components)
 
 
@@ -179,6 +194,7 @@ def _fit(
     mixture: GaussianMixture,
     x: Data,
     weight: Weighting,
+    labels: Labels | None,
     options: Options,
     n_active: Count,
     ticket: Ticket | None,
@@ -186,7 +202,7 @@ def _fit(
     mixture, x = inputs.common_dtype(mixture, x)
     mixture = options.as_start(mixture)
     source = options.source(x, weight, of_lanes=False)
-    step = options.step(source, mixture.covariances)
+    step = options.step(source, mixture.covariances, labels)
     start = moved(mixture, -source.pivot)
     # The loop is not differentiated: its fixed point is.
     constant_step, constant_start = jax.lax.stop_gradient((step, start))

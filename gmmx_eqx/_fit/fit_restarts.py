@@ -4,11 +4,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from .._core import buckets, inputs
+from .._core import buckets, inputs, labels as known_labels
 from .._core.describe import as_key
 from .._core.hints import hinted
 from .._core.known import constant, is_inside_program
-from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
+from .._core.likes import AmountLike, DataLike, KeyLike, LabelsLike, SampleWeightLike
 from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
@@ -38,6 +38,7 @@ def fit_restarts(
     key: KeyLike,
     initialiser: AbstractInitialiser | None = None,
     sample_weight: SampleWeightLike | None = None,
+    labels: LabelsLike | None = None,
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
@@ -67,6 +68,9 @@ def fit_restarts(
         is by k-means.
     - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`,
         `equal_weights`, `prior`: as in [`gmmx_eqx.fit`][].
+    - `labels`: as in [`gmmx_eqx.fit`][]. A component that has labelled samples begins
+        around their mean in the first start, and around one of them in the others. Of
+        data on one device.
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are in
         `frozen_at`, in every fit.
     - `frozen_at`: a mixture like those that are fitted, with the values of what is
@@ -115,6 +119,7 @@ def fit_restarts(
     weight = None
     if isinstance(x, Blocks):
         check_blocks(x, x.shape[1], sample_weight)
+        known_labels.check_none(labels)
     else:
         check_no_checkpoint(checkpoint)
         x, weight = inputs.as_data(x, sample_weight, fits=True)
@@ -150,11 +155,19 @@ def fit_restarts(
     inputs.check_enough_samples(x, weight, n_components)
     weight, unit = inputs.balance(weight)
     options.check_unit(unit)
+    if labels is not None:
+        labels = known_labels.as_known(labels, len(x), n_components)
     n_lanes = buckets.size(n_restarts) if n_restarts > 8 else n_restarts
     x, weight = buckets.fill(
-        x, weight, key, initialiser, options, frozen_at, n_lanes=n_lanes
+        x, weight, labels, key, initialiser, options, frozen_at, n_lanes=n_lanes
     )
+    labels = None if labels is None else known_labels.fill(labels, len(x))
     options = options.spread_like(x, key)
+    if labels is not None and options.spread is not None:
+        raise ValueError(
+            "`labels` of data spread over devices are taken by `gmmx_eqx.fit`, with a "
+            "start such as `gmmx_eqx.GaussianMixture.from_labels(x, labels)`."
+        )
     drawn = options.draw(x, weight, key)
     # In the second heat no more than `keep` lanes run.
     width = min(width, n_lanes, keep or n_lanes)
@@ -162,7 +175,9 @@ def fit_restarts(
     n_padded = n_components
     if frozen is None and not is_inside_program():
         n_padded = padding.padded_size(n_components, numbers_of_lanes(x.size, n_lanes))
-    fits = RandomStarts(family, n_padded, starts, options, width, at, drawn=drawn)
+    fits = RandomStarts(
+        family, n_padded, starts, options, width, at, drawn=drawn, labels=labels
+    )
     n_active = constant(np.full(n_lanes, n_components))
     turns = constant(np.arange(n_lanes))
     used = constant(n_restarts)

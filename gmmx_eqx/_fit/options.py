@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import inputs
-from .._core.aliases import Data, Flag, SampleWeight, Weighting
+from .._core.aliases import Data, Flag, Labels, SampleWeight, Weighting
 from .._core.describe import check_instance, describe
 from .._core.known import is_known
 from .._core.likes import AmountLike
@@ -28,7 +28,7 @@ from .._em import (
 from .._initialisers import AbstractInitialiser, Mixed
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge, Prior, Ridge, RidgeLike
-from .._sources import AbstractSource, draw_spread, InMemory, Sharded, source_of
+from .._sources import draw_spread, InMemory, Sharded, source_of
 
 
 # Samples of one chunk for all lanes; a quarter faster with 64 lanes than four times as
@@ -166,7 +166,12 @@ class Options(eqx.Module):
         largest = _CHUNK_OF_LANES if of_lanes else None
         return source_of(x, weight, self.spread, self.samples_per_chunk, largest)
 
-    def step(self, source: AbstractSource, covariances: AbstractCovariances) -> EMStep:
+    def step(
+        self,
+        source: InMemory | Sharded,
+        covariances: AbstractCovariances,
+        labels: Labels | None = None,
+    ) -> EMStep:
         """A step of EM; of `covariances` only the family counts."""
         return EMStep.create(
             covariances,
@@ -175,6 +180,7 @@ class Options(eqx.Module):
             self.frozen,
             self.equal_weights,
             self.prior,
+            labels=None if labels is None else source.split(labels),
         )
 
 

@@ -11,6 +11,7 @@ from .._core import linalg
 from .._core.aliases import (
     Count,
     Data,
+    Labels,
     Means,
     PerFeature,
     SampleWeight,
@@ -23,8 +24,10 @@ from .._em import EMStep, Frozen
 from .._initialisers import (
     AbstractInitialiser,
     AbstractPartition,
+    in_place,
     in_turn,
     Partition,
+    seeded,
 )
 from .._mixture import as_plain_mixture, GaussianMixture
 from .._mixture.estimate import estimate
@@ -70,6 +73,7 @@ class RandomStarts(eqx.Module):
     - `given`: what is not random.
     - `pools_few_only`: whether only components with few samples begin with a part of
         the covariance within all.
+    - `labels`: the component of each sample, -1 where it is not known, or `None`.
     """
 
     family: Any = eqx.field(static=True)
@@ -81,6 +85,7 @@ class RandomStarts(eqx.Module):
     given: GivenParts = GivenParts()
     pools_few_only: bool = eqx.field(static=True, default=False)
     drawn: tuple[Data, SampleWeight | None] | None = None
+    labels: Labels | None = None
 
     def source(self, x: Data, weight: Weighting) -> InMemory | Sharded:
         return self.options.source(x, weight, of_lanes=self.width > 1)
@@ -95,7 +100,8 @@ class RandomStarts(eqx.Module):
 
     def step(self, source: InMemory | Sharded) -> EMStep:
         # The family alone says which E-step; a template is enough.
-        return self.options.step(source, self.family.create(1, source.n_features))
+        template = self.family.create(1, source.n_features)
+        return self.options.step(source, template, self.labels)
 
     def start(
         self, source: InMemory, key: Any, n_active: Count, turn: Count
@@ -118,16 +124,20 @@ class RandomStarts(eqx.Module):
         frozen, at = self.options.frozen, self.frozen_at
         if frozen is None or at is None:
             return start
-        return frozen.pin(_in_order(start, at, frozen, source.variances), at)
+        args = frozen, source.variances, self.labels
+        return frozen.pin(_in_order(start, at, *args), at)
 
     def _partition(
         self, source: InMemory, key: Any, n_active: Count, turn: Count
     ) -> AbstractPartition:
         if self.n_components > 1:
             initialiser = in_turn(self.initialiser, turn)
-            return initialiser.partition(
+            partition = initialiser.partition(
                 source, self.n_components, key=key, n_active=n_active
             )
+            if self.labels is None:
+                return partition
+            return seeded(partition, source, source.split(self.labels), key, turn)
         # Nothing to divide: half of the time to compile a first fit is saved.
         n_features, dtype = source.n_features, source.pivot.dtype
         return Partition(
@@ -141,26 +151,22 @@ def _in_order(
     at: GaussianMixture,
     frozen: Frozen,
     variances: PerFeature,
+    labels: Labels | None = None,
 ) -> GaussianMixture:
     """The start with its components in such an order that those whose means get frozen
     are the nearest to these. In any other, what a frozen mean is put in the place of
-    would be missing elsewhere."""
+    would be missing elsewhere. Components that have labels stay where they are."""
     scale = jnp.sqrt(variances)
     ours, theirs = (
         linalg.safe_divide(mixture.means, scale)[0, :, :, 0] for mixture in (start, at)
     )
     distances = jnp.sum((ours[:, None] - theirs[None]) ** 2, axis=2)
-    n_components = len(distances)
-    held = jnp.broadcast_to(frozen.means, (n_components,))
-
-    def swap(k, order):
-        # Those that were chosen before stay in their places.
-        taken = held & (jnp.arange(n_components) < k)
-        nearest = jnp.argmin(jnp.where(taken, jnp.inf, distances[order, k]))
-        nearest = jnp.where(held[k], nearest, k)
-        return order.at[k].set(order[nearest]).at[nearest].set(order[k])
-
-    order = jax.lax.fori_loop(0, n_components, swap, jnp.arange(n_components))
+    numbers = jnp.arange(len(distances))
+    held = jnp.broadcast_to(frozen.means, numbers.shape)
+    stays = None
+    if labels is not None:
+        stays = jnp.any(labels[:, None] == numbers.astype(labels.dtype)[None], axis=0)
+    order = in_place(distances, held, stays)
     take = lambda array: jnp.take(array, order, axis=Axis.components)
     covariances = take_components(start.covariances, order)
     return GaussianMixture(take(start.weights), take(start.means), covariances)

@@ -50,7 +50,8 @@ class Coordinates(eqx.Module):
         `ValueError` if it is not known what is frozen.
         """
         k, d = mixture.n_components, mixture.n_features
-        held = dict.fromkeys(("weights", "means", "covariances"), np.array(False))
+        names = ("weights", "means", "covariances")
+        held: dict[str, np.ndarray] = {name: np.array(False) for name in names}
         # Made here it would not be known inside `jit`.
         masks = {} if frozen is None else vars(frozen)
         for name, mask in masks.items():

@@ -10,3 +10,4 @@ from .mixed import in_turn as in_turn, Mixed as Mixed
 from .random_points import RandomPoints as RandomPoints
 from .random_responsibilities import RandomResponsibilities as RandomResponsibilities
 from .scaling import Scaling as Scaling
+from .seeded_partition import in_place as in_place, seeded as seeded

@@ -41,6 +41,19 @@ class AbstractPartition(eqx.Module):
     def __call__(self, chunk: Chunk, *extras: Any) -> PerSample:
         """Responsibilities of one chunk, shape `(batch, components, 1, 1)`."""
 
+    def by_centres(self, source: InMemory) -> "Partition":
+        """A partition by distances, after standardising, to the means of the
+        components of this one."""
+
+        def totals(chunk: Chunk, *extras: Any):
+            resp = as_columns(self(chunk, *extras))[0, :, 0] * chunk.weights[None]
+            return jnp.sum(resp, axis=1), linalg.matmul(chunk.columns, resp.T)
+
+        count, first = source.reduce(totals, *self.extras)
+        scaling = scaling_matrix(source, Scaling.standard)
+        means = linalg.matmul(linalg.safe_divide(first, count[None]).T, scaling)
+        return Partition(scaling, jnp.where(count[:, None] > 0, means, jnp.inf))
+
 
 class Partition(AbstractPartition):
     """A rule that divides samples among components by their distance to centres.
@@ -78,6 +91,11 @@ class Partition(AbstractPartition):
             shared = jax.nn.softmax(-distances / (2 * variance), axis=0)
             resp = jnp.where(is_soft, shared, resp)
         return resp.T[..., None, None]
+
+    def by_centres(self, source: InMemory) -> "Partition":
+        """This one."""
+        del source
+        return self
 
 
 class AbstractInitialiser(eqx.Module):

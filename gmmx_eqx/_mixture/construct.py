@@ -9,10 +9,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._core import buckets, inputs
-from .._core.aliases import Data, Means, PerDatumComponent, Weighting, Weights
+from .._core.aliases import (
+    Data,
+    Means,
+    PerDatumComponent,
+    SampleWeight,
+    Weighting,
+    Weights,
+)
 from .._core.axes import Axis
 from .._core.describe import as_key, check_instance
 from .._core.known import is_known
+from .._core.labels import as_labels, check_labels, UNKNOWN
 from .._core.programs import program
 from .._core.spread import Spread, spread_of
 from .._covariances import (
@@ -211,26 +219,20 @@ def _from_responsibilities(
     )
 
 
-def one_hot(labels: Any, n_components: int | None, n_samples: int) -> PerDatumComponent:
-    """Responsibilities from labels `0 <= label < n_components`."""
-    labels = inputs.as_numbers(labels, "labels", wanted="integers")
-    is_integer = jnp.issubdtype(labels.dtype, jnp.integer)
-    if labels.shape != (n_samples,) or not is_integer:
-        raise ValueError(
-            f"`labels` must be integers, one per sample, shape ({n_samples},); got "
-            f"dtype {labels.dtype} and shape {labels.shape}."
-        )
+def of_labels(
+    labels: Any, n_components: int | None, weight: SampleWeight | None, n_samples: int
+) -> tuple[PerDatumComponent, SampleWeight | None]:
+    """Responsibilities from labels `0 <= label < n_components`, and weights that leave
+    out samples whose label is -1."""
+    labels = as_labels(labels, n_samples)
     numbers = inputs.concrete(labels)
     if n_components is None:
         if numbers is None:
             raise ValueError("While tracing, `n_components` must be given.")
-        n_components = int(np.max(numbers)) + 1
+        # At least one, so that what is missing is said below.
+        n_components = max(int(np.max(numbers)) + 1, 1)
     n_components = inputs.check_count(n_components, "n_components")
-    if numbers is not None and (np.min(numbers) < 0 or np.max(numbers) >= n_components):
-        raise ValueError(
-            f"`labels` must lie in 0 ... {n_components - 1}; they span "
-            f"{int(np.min(numbers))} ... {int(np.max(numbers))}."
-        )
+    check_labels(labels, n_components)
     if numbers is not None:
         missing = np.setdiff1d(np.arange(n_components), numbers)
         if missing.size:
@@ -240,7 +242,13 @@ def one_hot(labels: Any, n_components: int | None, n_samples: int) -> PerDatumCo
             )
     if numbers is not None:
         # JAX would compile programs for every number of samples.
-        one_hot = numbers[:, None] == np.arange(n_components)
-        return jax.device_put(one_hot.astype(jax.dtypes.canonicalize_dtype(float)))
+        dtype = jax.dtypes.canonicalize_dtype(float)
+        is_known = numbers != UNKNOWN
+        # Those of unknown samples are not looked at, but must add up to one.
+        one_hot = np.maximum(numbers, 0)[:, None] == np.arange(n_components)
+        if not np.all(is_known):
+            weight = jnp.where(is_known, 1.0 if weight is None else weight, 0.0)
+        return jax.device_put(one_hot.astype(dtype)), weight
     labels = jnp.asarray(labels, dtype=int)
-    return (labels[:, None] == jnp.arange(n_components)[None]).astype(float)
+    resp = (labels[:, None] == jnp.arange(n_components)[None]).astype(float)
+    return resp, weight

@@ -300,7 +300,8 @@ class GaussianMixture(AbstractGaussianMixture):
     ) -> "GaussianMixture":
         """The most likely mixture given each sample's component, `0 <= label <
         n_components`; the number of components is the largest label plus one if not
-        given.
+        given. Samples whose label is -1, which are those of no known component, do not
+        count.
 
         **Example:**
 
@@ -310,7 +311,8 @@ class GaussianMixture(AbstractGaussianMixture):
         ```
         """
         x, sample_weight = inputs.as_data(x, sample_weight, fits=True)
-        resp = construct.one_hot(labels, n_components, x.shape[0])
+        args = labels, n_components, sample_weight, x.shape[0]
+        resp, sample_weight = construct.of_labels(*args)
         return cls.from_responsibilities(
             x,
             resp,

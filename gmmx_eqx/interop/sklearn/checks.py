@@ -51,18 +51,22 @@ def check_parameters(estimator: Any) -> None:
     """Raises a `ValueError` if a plain parameter cannot be right."""
     for name in ("n_components", "n_init", "verbose_interval"):
         inputs.check_count(getattr(estimator, name), name)
-    for name in ("max_iter", "verbose"):
-        value = getattr(estimator, name)
-        # As there, `verbose` may be a Boolean.
-        is_integer = isinstance(value, int | np.integer)
-        is_integer = is_integer and (name == "verbose" or not isinstance(value, bool))
-        if not is_integer or value < 0:
-            raise ValueError(
-                f"`{name}` must be an integer of at least zero; got {value!r}."
-            )
+    check_not_negative(estimator.max_iter, "max_iter")
+    # As there, `verbose` may be a Boolean.
+    if not isinstance(estimator.verbose, bool):
+        check_not_negative(estimator.verbose, "verbose")
     if not isinstance(estimator.warm_start, bool | np.bool_):
         raise ValueError(
             f"`warm_start` must be `True` or `False`; got {estimator.warm_start!r}."
+        )
+
+
+def check_not_negative(value: Any, name: str) -> None:
+    """Raises a `ValueError` unless a value is an integer of at least zero."""
+    is_integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_integer or value < 0:
+        raise ValueError(
+            f"`{name}` must be an integer of at least zero; got {value!r}."
         )
 
 

@@ -1,5 +1,5 @@
 import warnings
-from typing import Any, TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, DensityMixin
@@ -9,30 +9,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..._core.processes import check_process
 from ..._covariances import covariance_class
-from ..._initialisers import AbstractInitialiser
 from ..._mixture import GaussianMixture as Mixture
-from ..._priors import AbstractRidge
 from .arrays import as_mixture, attributes, fields
 from .checks import check_parameters, check_unmasked
+from .parameters import FLOATS, Integer, Number, Ridge, Start, Switch, Text
 from .precision import precision
 from .sampling import draw
 from .streaming import as_leaves, as_state, learn
 from .theirs import as_theirs
 from .training import train
-
-
-if TYPE_CHECKING:
-    Integer = int | np.integer
-    Number = float | np.number
-    Switch = bool | np.bool_
-    Text = str
-    Start = AbstractInitialiser | str
-    Ridge = AbstractRidge | float | np.number
-else:
-    # As scikit-learn asks, parameters are looked at in `fit`, not before.
-    Integer = Number = Switch = Text = Start = Ridge = Any
-
-_FLOATS = (np.float64, np.float32)
 
 
 class GaussianMixture(DensityMixin, BaseEstimator):
@@ -157,7 +142,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         del y
         check_parameters(self)
         check_unmasked(X)
-        X = validate_data(self, X, dtype=_FLOATS, ensure_min_samples=2)
+        X = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
         with precision(X.dtype):
             solution = train(self, X, sample_weight, self._last(X))
             parameters = attributes(solution.mixture)
@@ -207,7 +192,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         is_first = "means_" not in vars(self)
         least = 2 if is_first else 1
         X = validate_data(
-            self, X, dtype=_FLOATS, reset=is_first, ensure_min_samples=least
+            self, X, dtype=FLOATS, reset=is_first, ensure_min_samples=least
         )
         dtype = X.dtype if is_first else self.means_.dtype
         with precision(dtype):
@@ -304,7 +289,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def _evaluate(self, method: Any, X: Any) -> np.ndarray:
         check_is_fitted(self)
         check_unmasked(X)
-        X = validate_data(self, X, dtype=_FLOATS, reset=False)
+        X = validate_data(self, X, dtype=FLOATS, reset=False)
         # As there, the wider of two types: nothing is narrowed unasked.
         dtype = np.result_type(X, self.means_)
         with precision(dtype):
