@@ -67,7 +67,12 @@ from ._ops.reparametrised import (
 )
 from ._ops.score import score_function as score_function
 from ._priors import RelativeRidge as RelativeRidge, Ridge as Ridge
-from ._sources import blocks as blocks, map_blocks as map_blocks
+from ._sources import (
+    blocks as blocks,
+    map_blocks as map_blocks,
+    Observed as Observed,
+    Uniform as Uniform,
+)
 from .interop.safetensors import load as load, save as save
 
 

@@ -49,5 +49,8 @@ CountLike: TypeAlias = Annotated[ArrayLike, ""]
 MapLike: TypeAlias = Annotated[Any, "outputs features"]
 FeaturesLike: TypeAlias = Annotated[Any, "outputs"]
 NoiseLike: TypeAlias = Annotated[ArrayLike, "#outputs #outputs"]
+# A matrix or a covariance for all samples, or for each; or the indices of features.
+MapsLike: TypeAlias = Annotated[Any, "..."]
+NoisesLike: TypeAlias = Annotated[ArrayLike, "..."]
 VectorLike: TypeAlias = Annotated[ArrayLike, "outputs"]
 PointsLike: TypeAlias = Annotated[ArrayLike, "..."]

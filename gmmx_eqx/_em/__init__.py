@@ -5,6 +5,7 @@ from .e_step import (
 )
 from .em import EM as EM, EMState as EMState
 from .frozen import Frozen as Frozen
+from .incomplete import Incomplete as Incomplete
 from .maximisation import (
     maximise as maximise,
     with_equal_weights as with_equal_weights,

@@ -84,6 +84,14 @@ class Complete(AbstractEStep):
     def is_exact(self) -> bool:
         return self.packing is None
 
+    @property
+    def may_be_singular(self) -> bool:
+        return False
+
+    @property
+    def counted(self) -> None:
+        return None
+
     def expect(
         self,
         mixture: GaussianMixture,
@@ -94,14 +102,14 @@ class Complete(AbstractEStep):
         pivot = jnp.broadcast_to(pivot, mixture.means.shape)
         rule = self.packing
         if rule is None or is_near is None:
-            near = _Near.of(mixture, whitening, pivot)
+            near = Near.of(mixture, whitening, pivot)
             return self.source.reduce(lambda chunk: _expect_near(near, chunk))
         order = None
         if mixture.n_components > _FEW:
             order = jnp.argsort(~is_near[0, :, 0, 0])
             given = (mixture, whitening, pivot, is_near)
             mixture, whitening, pivot, is_near = _reorder(given, order)
-        near = _Near.of(mixture, whitening, pivot, is_near)
+        near = Near.of(mixture, whitening, pivot, is_near)
         theta = parameters(rule, mixture, whitening)
 
         def expect_chunk(chunk: Chunk):
@@ -119,14 +127,13 @@ class Complete(AbstractEStep):
 
         statistics, found, log_likelihood = self.source.reduce(expect_chunk)
         far = moments(rule, statistics, mixture.n_features)
-        choose = lambda far, near: jnp.where(_match(is_near, far), near, far)
-        chosen = jax.tree.map(choose, far, found)
+        chosen = choose(is_near, far, found)
         if order is not None:
             chosen = _reorder(chosen, jnp.argsort(order))
         return Expectation(chosen, log_likelihood)
 
 
-def _expect_near(near: "_Near", chunk: Chunk) -> Expectation:
+def _expect_near(near: "Near", chunk: Chunk) -> Expectation:
     shape = (near.pivot.shape[Axis.components], chunk.weights.size)
     joint = near.joint(jnp.zeros(shape, chunk.weights.dtype), chunk)
     resp, log_likelihood = responsibilities(joint, chunk.weights)
@@ -144,6 +151,12 @@ def _reorder(tree: _Tree, order: Int[Array, " components"]) -> _Tree:
     return jax.tree.map(take, tree)
 
 
+def choose(is_near: PerComponentFlag, far: Moments, near: Moments) -> Moments:
+    """Moments of near components, and of the others."""
+    pick = lambda far, near: jnp.where(_match(is_near, far), near, far)
+    return jax.tree.map(pick, far, near)
+
+
 def _match(is_near: PerComponentFlag, leaf: Array) -> Bool[Array, "1 _ 1 1"]:
     # What serves all components comes from residuals if those of any component do.
     if leaf.shape[Axis.components] == is_near.shape[Axis.components]:
@@ -151,7 +164,7 @@ def _match(is_near: PerComponentFlag, leaf: Array) -> Bool[Array, "1 _ 1 1"]:
     return jnp.any(is_near, axis=Axis.components, keepdims=True)
 
 
-class _Near(eqx.Module):
+class Near(eqx.Module):
     """Components that are taken by residuals, a group of neighbours at a time.
 
     **Attributes:**
@@ -173,7 +186,7 @@ class _Near(eqx.Module):
         whitening: AbstractWhitening,
         pivot: Pivot,
         is_near: PerComponentFlag | None = None,
-    ) -> "_Near":
+    ) -> "Near":
         some = _group_size(mixture.n_components, mixture.n_features)
         n_groups = -(-mixture.n_components // some)
         if is_near is None:

@@ -28,7 +28,13 @@ def advance(
     whitening = mixture.covariances.whitening(mixture.n_features)
     expectation = step.e_step.expect(mixture, whitening, pivot)
     new = maximise(
-        expectation.moments, mixture, pivot, step.reg_covar, held, step.equal_weights
+        expectation.moments,
+        mixture,
+        pivot,
+        step.reg_covar,
+        held,
+        step.equal_weights,
+        step.e_step.counted,
     )
     return new, expectation.log_likelihood
 

@@ -1,7 +1,7 @@
 import jax
 import jax.numpy as jnp
 
-from .._core.aliases import Flag, PerFeature, Pivot
+from .._core.aliases import Flag, PerFeature, Pivot, Scalar
 from .._core.axes import Axis
 from .._covariances import AbstractWhitening, where_components
 from .._mixture import GaussianMixture
@@ -16,6 +16,7 @@ def maximise(
     reg_covar: PerFeature,
     frozen: Frozen | None = None,
     equal_weights: bool = False,
+    counted: Scalar | None = None,
 ) -> GaussianMixture:
     """The M-step: the most likely mixture given its moments. It never sees data.
 
@@ -30,6 +31,7 @@ def maximise(
     - `frozen`: what to keep from `previous`. The rest is the most likely given that.
     - `equal_weights`: whether all components that samples belong to get the same
         weight.
+    - `counted`: the weight of all samples, where some belong to no component.
     """
     occupied = moments.count > 0
     if frozen is not None:
@@ -43,12 +45,18 @@ def maximise(
     covariances = previous.covariances.estimate(moments, reg_covar)
     covariances = where_components(occupied, covariances, previous.covariances)
     mixture = GaussianMixture(
-        weights=moments.count / moments.total,
+        weights=moments.count / (moments.total if counted is None else counted),
         means=jnp.where(occupied, pivot + moments.shift, previous.means),
         covariances=covariances,
     )
     mixture = mixture if frozen is None else frozen.pin(mixture, previous)
-    return with_equal_weights(mixture) if equal_weights else mixture
+    if not equal_weights:
+        return mixture
+    equal = with_equal_weights(mixture)
+    if counted is None:
+        return equal
+    weights = equal.weights * jnp.sum(mixture.weights)
+    return GaussianMixture(weights, equal.means, equal.covariances)
 
 
 def with_equal_weights(mixture: GaussianMixture) -> GaussianMixture:
@@ -57,6 +65,11 @@ def with_equal_weights(mixture: GaussianMixture) -> GaussianMixture:
     active = (mixture.weights > 0).astype(mixture.weights.dtype)
     weights = active / jnp.sum(active, axis=Axis.components, keepdims=True)
     return GaussianMixture(weights, mixture.means, mixture.covariances)
+
+
+def has_lost_samples(mixture: GaussianMixture, previous: GaussianMixture) -> Flag:
+    """Whether a component that had samples is left with none."""
+    return jnp.any((previous.weights > 0) & ~(mixture.weights > 0))
 
 
 def has_collapsed(

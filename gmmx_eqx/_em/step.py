@@ -22,7 +22,7 @@ from .complete import Complete
 from .e_step import AbstractEStep, Expectation
 from .frozen import Frozen
 from .guard import Amplification
-from .maximisation import has_collapsed, maximise
+from .maximisation import has_collapsed, has_lost_samples, maximise
 
 
 _Tree = TypeVar("_Tree", bound=PyTree)
@@ -94,7 +94,7 @@ class EMStep(eqx.Module):
         return cls(e_step, ridge.resolve(source.variances), frozen, equal_weights)
 
     @property
-    def source(self) -> AbstractSource:
+    def source(self) -> AbstractFacts:
         """Where the data of the E-step comes from."""
         return self.e_step.source
 
@@ -107,6 +107,8 @@ class EMStep(eqx.Module):
             self.reg_covar,
             self.frozen,
             self.equal_weights,
+            self.e_step.may_be_singular,
+            self.e_step.counted,
         )
 
     def __call__(self, mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
@@ -158,6 +160,7 @@ class MStep(eqx.Module):
     - `facts`: what is known of the data as a whole.
     - `is_exact`: of the E-step; see [`gmmx_eqx.extend.AbstractEStep`][].
     - `reg_covar`, `frozen`, `equal_weights`: as in [`gmmx_eqx.extend.EMStep`][].
+    - `may_be_singular`, `counted`: of the E-step.
     """
 
     facts: AbstractFacts
@@ -165,6 +168,8 @@ class MStep(eqx.Module):
     reg_covar: PerFeature
     frozen: Frozen | None
     equal_weights: bool = eqx.field(static=True)
+    may_be_singular: Flag | bool = False
+    counted: Scalar | None = None
 
     def begin(self, mixture: GaussianMixture) -> "Attempt":
         """Before the first attempt of a step from `mixture`."""
@@ -228,6 +233,7 @@ class MStep(eqx.Module):
             self.reg_covar,
             self.frozen,
             self.equal_weights,
+            self.counted,
         )
 
     def info(self, mixture: GaussianMixture, end: "Attempt") -> StepInfo:
@@ -236,6 +242,9 @@ class MStep(eqx.Module):
         collapsed = has_collapsed(
             end.mixture, end.whitening, mixture, self.facts.resolution, self.frozen
         )
+        if self.may_be_singular is not False:
+            lost = has_lost_samples(end.mixture, mixture)
+            collapsed = jnp.where(self.may_be_singular, lost, collapsed)
         return StepInfo(
             # Of no samples at all nothing is known.
             log_likelihood=jnp.where(

@@ -10,15 +10,24 @@ from .blocks import (
     Columns as Columns,
     DRAWN as DRAWN,
 )
+from .coverage import (
+    check_coverage as check_coverage,
+    check_features as check_features,
+    features_of as features_of,
+)
 from .every_block import (
     check_blocks as check_blocks,
     each_block as each_block,
     map_blocks as map_blocks,
     total_of as total_of,
 )
+from .layout import Layout as Layout
 from .memory import (
     chunk_size as chunk_size,
     InMemory as InMemory,
     reduce_parts as reduce_parts,
     size_of_chunks as size_of_chunks,
 )
+from .observed import as_choice as as_choice, Observed as Observed
+from .records import Record as Record, Records as Records
+from .uniform import Uniform as Uniform

@@ -1,0 +1,253 @@
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._core import linalg
+from .._core.aliases import (
+    Flag,
+    Means,
+    PerComponentFlag,
+    Pivot,
+    Rows,
+    Scalar,
+)
+from .._core.batching import rows_product
+from .._covariances import AbstractWhitening, FullCovariances, Triangular
+from .._mixture import GaussianMixture
+from .._mixture.incomplete import (
+    Dense,
+    dense_of,
+    expected,
+    inverse_factor,
+    see,
+    seen_means,
+)
+from .._moments import Moments
+from .._sources import Chunk, Record, Records
+from .complete import choose, Near, responsibilities
+from .e_step import AbstractEStep, Expectation
+from .packings import FullPacking, moments, parameters
+from .pseudo import statistic_of
+
+
+# Sums over the samples of a block: for each component, counts, vectors and matrices.
+class _Sums(NamedTuple):
+    count: Float[Array, " k"]
+    first: Float[Array, "k d"]
+    second: Float[Array, "k d d"]
+    log_likelihood: Scalar
+
+
+class Incomplete(AbstractEStep):
+    r"""E-step of samples of which parts are missing, noisy, or seen through a matrix.
+
+    With $T_k = H Σ_k H^T + R$ and $u = T_k^{-1} (y - H μ_k)$, a sample's latent $x$ has
+    the mean $μ_k + Σ_k H^T u$ and the covariance $Σ_k - Σ_k H^T T_k^{-1} H Σ_k$.
+
+    Samples that share $H$ and $R$ are taken by packed features, as complete ones are:
+    their latent moments are linear images of their moments in $y$. For others, $T_k$
+    is factorised for each of them.
+
+    **Attributes:**
+
+    - `source`: the data.
+
+    ??? cite "Reference"
+
+        Bovy, Hogg, Roweis (2011), Extreme Deconvolution: Inferring Complete
+        Distribution Functions from Noisy, Heterogeneous and Incomplete Observations.
+        Annals of Applied Statistics 5(2B), 1657-1677.
+    """
+
+    source: Records
+
+    @property
+    def is_exact(self) -> bool:
+        return not self._has_groups
+
+    @property
+    def may_be_singular(self) -> Flag:
+        return self.source.is_noisy
+
+    @property
+    def counted(self) -> Scalar | None:
+        has_background = self.source.blocks.log_background is not None
+        return self.source.counted if has_background else None
+
+    @property
+    def _has_groups(self) -> bool:
+        return self.source.is_grouped
+
+    def expect(
+        self,
+        mixture: GaussianMixture,
+        whitening: AbstractWhitening,
+        pivot: Pivot,
+        is_near: PerComponentFlag | None = None,
+    ) -> Expectation:
+        del whitening
+        k, d = mixture.n_components, mixture.n_features
+        dense = dense_of(mixture.covariances, k, d)
+        pivot = jnp.broadcast_to(pivot, mixture.means.shape)
+        if not self._has_groups:
+            sums = self.source.reduce(lambda record: _pulls(mixture, dense, record))
+            found = _latent(mixture, dense, pivot, sums)
+        else:
+            # Moments that are not about the pivot are about the source's.
+            about = pivot if is_near is None else jnp.where(is_near, pivot, 0)
+            group = lambda record: _images(mixture, dense, about, is_near, record)
+            found = self.source.reduce(group)
+        moments = Moments(
+            count=found.count[None, :, None, None],
+            first=found.first[None, :, :, None],
+            second=statistic_of(mixture.covariances, found.second),
+        )
+        return Expectation(moments, found.log_likelihood)
+
+
+def _with_background(
+    mixture: GaussianMixture, joint: Rows, record: Record
+) -> tuple[Rows, Scalar]:
+    """Responsibilities of the components, and the log-likelihood."""
+    log_background = record.log_background
+    if log_background is None:
+        return responsibilities(joint, record.weights)
+    rest = 1 - jnp.sum(mixture.weights)
+    row = linalg.safe_log(jnp.maximum(rest, 0)) + log_background
+    # A number, since -inf times zero would be NaN in derivatives.
+    row = jnp.maximum(row, 0.5 * float(jnp.finfo(row.dtype).min))
+    both = jnp.concatenate([joint, row[None]])
+    resp, log_likelihood = responsibilities(both, record.weights)
+    return resp[:-1], log_likelihood
+
+
+def _pulls(mixture: GaussianMixture, dense: Dense, record: Record) -> _Sums:
+    r"""$\sum r H^T u$ and $\sum r H^T (u u^T - T^{-1}) H$: what moves a component's mean
+    and covariance."""
+    seen = see(mixture.means, dense, record)
+    log_weights = linalg.safe_log(mixture.weights)[0, :, :, 0]
+    lowest = 0.5 * float(jnp.finfo(dense.dtype).min)
+    joint = jnp.maximum(seen.log_density + log_weights, lowest)
+    joint = jnp.where(jnp.isnan(seen.log_density), jnp.nan, joint)
+    resp, log_likelihood = _with_background(mixture, joint, record)
+    pull, precision = seen.pull, seen.precision
+    m = pull.shape[1]
+    if record.present is not None:
+        both = record.present[:, None] & record.present[None]
+        precision = jnp.where(both[None], precision, 0)
+    count = jnp.sum(resp, axis=1)
+    if record.operator is None or record.operator.shape[-1] == 1:
+        pairs = [(i, j) for i in range(m) for j in range(i + 1)]
+        rows = [pull[:, i] for i in range(m)]
+        rows += [pull[:, i] * pull[:, j] - precision[:, i, j] for i, j in pairs]
+        # A product: a CPU takes ten times as long for a sum over samples.
+        stacked = jnp.stack(rows, axis=1)
+        totals = linalg.matmul(stacked, resp[..., None])[..., 0]
+        first, second = totals[:, :m], _symmetric(totals[:, m:], m)
+        if record.operator is not None:
+            across = record.operator[None, :, :, 0]
+            up = linalg.transpose(across)
+            first = linalg.matmul(up, first[..., None])[..., 0]
+            second = linalg.matmul(linalg.matmul(up, second), across)
+        return _Sums(count, first, second, log_likelihood)
+    operator = record.operator[None]
+    push = jnp.sum(operator * pull[:, :, None], axis=1)
+    half = jnp.sum(precision[:, :, :, None] * operator[:, None], axis=2)
+    lost = jnp.sum(operator[:, :, :, None] * half[:, :, None], axis=1)
+    change = push[:, :, None] * push[:, None] - lost
+    share = resp[..., None]
+    first = linalg.matmul(push, share)[..., 0]
+    k, d, _, n = change.shape
+    second = linalg.matmul(change.reshape(k, d * d, n), share).reshape(k, d, d)
+    return _Sums(count, first, second, log_likelihood)
+
+
+def _symmetric(lower: Float[Array, "k e"], m: int) -> Float[Array, "k m m"]:
+    at = lambda i, j: max(i, j) * (max(i, j) + 1) // 2 + min(i, j)
+    index = jnp.array([[at(i, j) for j in range(m)] for i in range(m)])
+    return lower[:, index]
+
+
+def _latent(
+    mixture: GaussianMixture, dense: Dense, pivot: Means, sums: _Sums
+) -> _Sums:
+    """Latent moments about the pivot."""
+    count = sums.count[:, None]
+    offset = (mixture.means - pivot)[0, :, :, 0]
+    moved = linalg.matmul(dense, sums.first[..., None])[..., 0]
+    change = linalg.matmul(linalg.matmul(dense, sums.second), dense)
+    across = offset[:, :, None] * moved[:, None]
+    second = count[..., None] * (dense + offset[:, :, None] * offset[:, None])
+    second = second + across + linalg.transpose(across) + linalg.symmetrise(change)
+    return _Sums(sums.count, count * offset + moved, second, sums.log_likelihood)
+
+
+def _images(
+    mixture: GaussianMixture,
+    dense: Dense,
+    pivot: Means,
+    is_near: PerComponentFlag | None,
+    record: Record,
+) -> _Sums:
+    """Latent moments about the pivot of samples that share all but their values."""
+    inverse = inverse_factor(expected(dense, record))[..., 0]
+    upper = linalg.transpose(inverse)
+    seen = GaussianMixture(
+        mixture.weights,
+        seen_means(mixture.means, record)[None],
+        # Of a family of square matrices; only its whitening is used.
+        FullCovariances(jnp.zeros_like(inverse)[None]),
+    )
+    about = seen_means(pivot, record)[None]
+    present = record.present
+    m = record.values.shape[0]
+    missing = 0.0
+    if present is not None:
+        flag = present[None, None]
+        seen = GaussianMixture(
+            seen.weights, jnp.where(flag, seen.means, 0), seen.covariances
+        )
+        about = jnp.where(flag, about, 0)
+        missing = jnp.sum(~present).astype(dense.dtype)
+    whitening = Triangular(upper[None])
+    chunk = Chunk(record.values, record.weights)
+    near = Near.of(seen, whitening, about, is_near)
+    # What is missing counts as a standard normal's zero.
+    constant = 0.5 * missing * linalg.LOG_2PI
+    if is_near is None:
+        shape = (mixture.n_components, record.weights.size)
+        joint = near.joint(jnp.zeros(shape, dense.dtype), chunk) + constant
+        resp, log_likelihood = _with_background(mixture, joint, record)
+        found = near.moments(chunk, resp)
+    else:
+        rule = FullPacking()
+        theta = parameters(rule, seen, whitening)
+        features = jax.lax.optimization_barrier(rule.features(chunk.columns))
+        joint = near.joint(linalg.matmul(theta, features), chunk) + constant
+        resp, log_likelihood = _with_background(mixture, joint, record)
+        far = moments(rule, rows_product(features, resp), m)
+        found = choose(is_near, far, near.moments(chunk, resp))
+    own, first, second = found.count[0], found.first[0], found.second[0]
+    precision = linalg.matmul(upper, inverse)
+    # The gain G and, with the pull of the mean to the pivot, h = (1 - G H)(μ - c).
+    back = dense if record.operator is None else linalg.matmul(
+        dense, linalg.transpose(record.operator[None, :, :, 0])
+    )
+    if present is not None:
+        back = jnp.where(present[None, None, :, 0], back, 0)
+    gain = linalg.matmul(back, precision)
+    offset = (mixture.means - pivot)[0]
+    offset = offset - linalg.matmul(gain, (seen.means - about)[0])
+    # In the order of a square, which rounding leaves positive.
+    half = linalg.matmul(back, upper)
+    spread = dense - linalg.matmul(half, linalg.transpose(half))
+    moved = linalg.matmul(gain, first)
+    across = linalg.matmul(offset, linalg.transpose(moved))
+    square = linalg.matmul(linalg.matmul(gain, second), linalg.transpose(gain))
+    total = own * (spread + linalg.matmul(offset, linalg.transpose(offset)))
+    total = total + across + linalg.transpose(across) + linalg.symmetrise(square)
+    return _Sums(
+        own[:, 0, 0], (own * offset + moved)[..., 0], total, log_likelihood
+    )
