@@ -8,7 +8,7 @@ from .._core import buckets, inputs
 from .._core.aliases import Count, Data, Weighting
 from .._core.hints import hinted
 from .._core.known import constant, is_known
-from .._core.likes import AmountLike, DataLike, SampleWeightLike
+from .._core.likes import AmountLike, BackgroundLike, DataLike, SampleWeightLike
 from .._core.placement import all_on_automatic_mesh
 from .._core.programs import program
 from .._core.results import RESULTS
@@ -16,11 +16,12 @@ from .._em import AbstractEM, Frozen
 from .._em.implicit import with_derivatives
 from .._mixture import as_plain_mixture, GaussianMixture, padding
 from .._priors import RidgeLike
-from .._sources import Blocks, check_blocks
+from .._sources import Blocks, check_blocks, Observed
 from . import hints
 from .driver import drive, pinned
 from .error import raise_unless_successful
 from .fit_blocks import check_enough, fit_blocks
+from .fit_observed import fit_observed, gather
 from .options import Options
 from .progress import AbstractProgress, report_to, Ticket
 from .solution import ending, in_unit, moved, Solution, with_components
@@ -29,7 +30,7 @@ from .solution import ending, in_unit, moved, Solution, with_components
 @hinted(hints.ONE)
 def fit(
     mixture: GaussianMixture,
-    x: DataLike | Blocks,
+    x: DataLike | Observed | Blocks,
     *,
     sample_weight: SampleWeightLike | None = None,
     reg_covar: RidgeLike = None,
@@ -38,6 +39,7 @@ def fit(
     resolution: AmountLike | None = None,
     equal_weights: bool = False,
     frozen: Frozen | None = None,
+    background: BackgroundLike | None = None,
     throw: bool = True,
     progress: AbstractProgress | bool = False,
     checkpoint: str | Path | None = None,
@@ -47,12 +49,14 @@ def fit(
     **Arguments:**
 
     - `mixture`: where to start; it also says which covariance family to fit.
-    - `x`: the data, shape `(n_samples, n_features)`; or [`gmmx_eqx.blocks`][] of it,
-        which hold their own weights: each step is then a pass over them.
+    - `x`: the data, shape `(n_samples, n_features)`; [`gmmx_eqx.Observed`][] where
+        values are missing or noisy; or [`gmmx_eqx.blocks`][], each step is then a pass
+        over them. The last two hold their own weights.
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
         feature, in squared data units, or a [`gmmx_eqx.extend.AbstractRidge`][]. A
-        millionth of each feature's own variance if not given.
+        millionth of each feature's own variance if not given; zero if there is noise
+        in all that was observed, for which the likelihood has a bound.
     - `solver`: a [`gmmx_eqx.extend.AbstractEM`][]; [`gmmx_eqx.EM`][] with its `tol` and
         `max_steps` if not given.
     - `samples_per_chunk`: how many samples to hold intermediate results of at once.
@@ -64,6 +68,12 @@ def fit(
         parameter; the start's are made equal first. Components that begin with a
         weight of zero keep it. Not together with `Frozen.weights`.
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are.
+    - `background`: a density that samples may have rather than that of any component,
+        such as a [`gmmx_eqx.Uniform`][]; or a function from samples, shape
+        `(n_samples, n_outputs)`, to log-densities in nats, shape `(n_samples,)`. Its
+        weight is fitted, from a share of 1 / (components + 1) on, and reported as
+        `background_weight`; the weights of the mixture sum to one. Not together with
+        `frozen`.
     - `throw`: whether to raise if the fit does not converge. If not, look at `result`.
         Must be `False` under `vmap`, where one lane's end is not the other lanes'.
     - `progress`: whether to show a bar, which needs the extra `progress`, or a
@@ -115,6 +125,20 @@ def fit(
     )
     if frozen is not None:
         frozen.check(mixture)
+    if isinstance(x, Observed) or background is not None:
+        gathered, unit = gather(
+            x,
+            sample_weight,
+            mixture,
+            background,
+            options,
+            checkpoint,
+            asks_ridge=reg_covar is not None,
+        )
+        n_components = constant(mixture.n_components)
+        run = ft.partial(fit_observed, mixture, gathered, options, n_components)
+        solution = in_unit(report_to(progress, "step", None, run), unit)
+        return raise_unless_successful(solution, solution) if throw else solution
     if isinstance(x, Blocks):
         check_blocks(x, mixture.n_features, sample_weight)
         check_enough(x, mixture.n_components)

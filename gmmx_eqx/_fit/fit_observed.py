@@ -7,17 +7,28 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import inputs
-from .._core.aliases import Count, Scalar
+from .._core.aliases import Count
+from .._core.describe import describe
 from .._core.programs import program
 from .._core.results import RESULTS
-from .._em import EMStep, Incomplete
+from .._core.weights import Unit
+from .._em import EMStep, Frozen, Incomplete
 from .._em.implicit import with_derivatives
 from .._mixture import GaussianMixture
-from .._priors import Ridge
-from .._sources import check_coverage, check_features, Layout, Observed, Records
+from .._mixture.latent import check_no_weight
+from .._sources import (
+    Blocks,
+    check_coverage,
+    check_features,
+    Layout,
+    Observed,
+    Records,
+    Uniform,
+)
 from .driver import drive, pinned
 from .options import Options
 from .progress import Ticket
@@ -31,11 +42,13 @@ class Gathered(eqx.Module):
 
     - `log_background`: the log-density of the background at every sample, in nats, or
         `None`.
+    - `asks_ridge`: whether a ridge was asked for.
     """
 
     observed: Observed
     layout: Layout
     log_background: Float[Array, " n"] | None
+    asks_ridge: bool = eqx.field(static=True)
 
     @classmethod
     def of(
@@ -43,18 +56,83 @@ class Gathered(eqx.Module):
         observed: Observed,
         n_features: int,
         n_components: int,
-        background: Callable[..., Any] | None,
+        background: Callable[..., Any] | None = None,
+        asks_ridge: bool = True,
     ) -> "Gathered":
+        """**Raises:**
+
+        `ValueError` for what cannot be right.
+        """
         check_features(observed, n_features)
         check_coverage(observed, n_features, n_components)
         layout = Layout.of(observed, n_components)
-        row = None if background is None else background(observed.y)
-        return cls(observed, layout, row)
+        if background is None:
+            return cls(observed, layout, None, asks_ridge)
+        row = _log_background(observed, background)
+        return cls(observed, layout, row, asks_ridge)
 
     def records(self, n_features: int) -> Records:
         return Records.create(
             self.observed, self.layout, n_features, self.log_background
         )
+
+
+def gather(
+    x: Any,
+    sample_weight: Any,
+    mixture: GaussianMixture,
+    background: Callable[..., Any] | None,
+    options: Options,
+    checkpoint: Any,
+    asks_ridge: bool,
+) -> tuple[Gathered, Unit]:
+    """What users handed in to `fit`, and the unit of the weights."""
+    if checkpoint is not None:
+        raise ValueError("`checkpoint` is for `gmmx_eqx.blocks`.")
+    if background is not None and options.frozen is not None:
+        raise ValueError(
+            "`background` cannot be given together with `frozen`. Leave one out."
+        )
+    if isinstance(x, Blocks):
+        raise ValueError("`background` is not for `gmmx_eqx.blocks`.")
+    if not isinstance(x, Observed):
+        x, sample_weight = inputs.as_data(
+            x, sample_weight, n_features=mixture.n_features, like=mixture, fits=True
+        )
+        x = Observed(x, sample_weight=sample_weight)
+    else:
+        check_no_weight(sample_weight)
+    weight, unit = inputs.balance(x.sample_weight)
+    own = lambda o: o.sample_weight
+    x = x if weight is None else eqx.tree_at(own, x, weight)
+    n_features, n_components = mixture.n_features, mixture.n_components
+    return Gathered.of(x, n_features, n_components, background, asks_ridge), unit
+
+
+def _log_background(
+    observed: Observed, background: Callable[..., Any]
+) -> Float[Array, " n"]:
+    if not callable(background):
+        raise ValueError(
+            "`background` must be a `gmmx_eqx.Uniform`, or a function from samples to "
+            f"log-densities; got {describe(background)}."
+        )
+    if isinstance(background, Uniform):
+        background.check(observed.y, observed.sample_weight)
+    row = inputs.as_float(background(observed.y), "background(y)")
+    if row.shape != observed.y.shape[:1]:
+        raise ValueError(
+            f"`background` must return one log-density for each sample, shape "
+            f"{observed.y.shape[:1]}; it returned {row.shape}."
+        )
+    numbers = inputs.concrete(row)
+    if numbers is not None and np.any(np.isnan(numbers) | (numbers == np.inf)):
+        first = int(np.argmax(np.isnan(numbers) | (numbers == np.inf)))
+        raise ValueError(
+            f"`background` must return log-densities; it returned {numbers[first]} for "
+            f"sample {first}."
+        )
+    return row.astype(observed.y.dtype)
 
 
 @program(lambda mixture, gathered, *_: mixture.n_components * gathered.observed.y.size)
@@ -69,9 +147,13 @@ def fit_observed(
     mixture, gathered = inputs.common_dtype(mixture, gathered)
     mixture = options.as_start(mixture)
     source = gathered.records(mixture.n_features)
+    ridge = options.ridge.resolve(source.variances)
+    if not gathered.asks_ridge:
+        # With noise in everything, the likelihood has a bound without a ridge.
+        ridge = jnp.where(source.is_noisy, 0, ridge)
     step = EMStep(
         Incomplete(source),
-        options.ridge.resolve(source.variances),
+        ridge,
         options.frozen,
         options.equal_weights,
     )
@@ -93,4 +175,15 @@ def fit_observed(
     weight = source.blocks.weights.reshape(-1)
     result = ending(state, source, weight, n_active, options.is_resolved(end))
     solution = Solution.from_state(value, state, source, result)
+    if has_background:
+        return _without_background(solution)
     return solution.pinned(options.frozen, mixture)
+
+
+def _without_background(solution: Solution) -> Solution:
+    """With weights that sum to one: what they left is the background's."""
+    weights = solution.mixture.weights
+    share = jnp.sum(weights)
+    own = lambda s: (s.mixture.weights, s.background_weight)
+    is_none = lambda leaf: leaf is None
+    return eqx.tree_at(own, solution, (weights / share, 1 - share), is_leaf=is_none)

@@ -35,6 +35,8 @@ class Solution(Pickled, eqx.Module):
     - `log_likelihoods`: after 0, 1, …, `n_steps` steps; beyond, the last one is
         repeated.
     - `result`: how the fit ended, a [`gmmx_eqx.RESULTS`][].
+    - `background_weight`: the share of samples that belong to the background, or `None`
+        without one.
 
     Of these `mixture`, `log_likelihood` and `mean_log_likelihood` have derivatives.
 
@@ -48,6 +50,7 @@ class Solution(Pickled, eqx.Module):
     n_steps: Count
     log_likelihoods: Float[Array, " history"]
     result: RESULTS
+    background_weight: Scalar | None = None
 
     if not TYPE_CHECKING:
 

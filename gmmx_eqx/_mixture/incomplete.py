@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import Means
+from .._core.aliases import Means, PerColumn, Weights
 from .._core.cholesky import inverse_cholesky
 from .._covariances import AbstractCovariances
 from .._sources import Record

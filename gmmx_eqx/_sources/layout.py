@@ -39,23 +39,26 @@ class Layout(eqx.Module):
     misses: bool = eqx.field(static=True)
 
     @classmethod
+    def in_order(cls, observed: Observed, n_components: int) -> "Layout":
+        """Without groups."""
+        y = _known(observed.y)
+        misses = y is None or bool(np.isnan(y).any())
+        return cls(None, None, _chunk_size(observed, n_components), misses)
+
+    @classmethod
     def of(cls, observed: Observed, n_components: int) -> "Layout":
         """On the host; without groups where the numbers are not known yet."""
-        in_order = _chunk_size(observed, n_components)
+        in_order = cls.in_order(observed, n_components)
         y = _known(observed.y)
-        if y is None:
-            return cls(None, None, in_order, misses=True)
-        missing = np.isnan(y)
-        misses = bool(missing.any())
-        keys = _keys(observed, missing)
+        keys = None if y is None else _keys(observed, np.isnan(y))
         if keys is None:
-            return cls(None, None, in_order, misses)
-        probe = len(np.unique(keys[:: -(-len(keys) // _PROBE)]))
-        if probe * _FEWEST_OF_A_GROUP > min(len(keys), _PROBE):
-            return cls(None, None, in_order, misses)
+            return in_order
+        probe = keys[:: -(-len(keys) // _PROBE)]
+        if len(np.unique(probe)) * _FEWEST_OF_A_GROUP > len(probe):
+            return in_order
         _, group, counts = np.unique(keys, return_inverse=True, return_counts=True)
         if len(counts) * _FEWEST_OF_A_GROUP > len(keys):
-            return cls(None, None, in_order, misses)
+            return in_order
         size = _block_size(counts)
         order = np.argsort(group, kind="stable")
         n_blocks = -(-counts // size)
@@ -73,7 +76,10 @@ class Layout(eqx.Module):
         real[place] = True
         shape = (filled, size)
         return cls(
-            constant(rows.reshape(shape)), constant(real.reshape(shape)), size, misses
+            constant(rows.reshape(shape)),
+            constant(real.reshape(shape)),
+            size,
+            in_order.misses,
         )
 
 

@@ -78,8 +78,14 @@ class Records(AbstractFacts):
         layout: Layout,
         n_features: int,
         log_background: Float[Array, " n"] | None = None,
+        is_fitted: bool = True,
     ) -> "Records":
-        """From samples and their layout, inside of a program."""
+        """From samples and their layout, inside of a program.
+
+        **Arguments:**
+
+        - `is_fitted`: whether a fit asks for facts; the pivot is zero otherwise.
+        """
         y = observed.y
         n, m = y.shape
         dtype = y.dtype
@@ -92,7 +98,9 @@ class Records(AbstractFacts):
         operator = _operator(observed, n_features)
         noise = _noise(observed)
         weighted = jnp.where(present, weight[:, None], 0)
-        pivot, variances, largest = _facts(y, weighted, operator, n_features)
+        pivot = variances = largest = jnp.zeros(n_features, dtype)
+        if is_fitted:
+            pivot, variances, largest = _facts(y, weighted, operator, n_features)
         eps = float(jnp.finfo(dtype).eps)
         values = jnp.where(present, y - _seen(operator, pivot), 0)
         counted = jnp.where(jnp.any(present, axis=1), weight, 0)
