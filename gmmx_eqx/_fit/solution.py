@@ -147,9 +147,9 @@ class Solution(Pickled, eqx.Module):
 def _table_of(solution: Solution) -> Table | None:
     """How the fit ended, or how many of many in which way, and the mixture."""
     mixture = table_of(solution.mixture)
-    if mixture is None or not has_numbers(solution):
-        return None
     value, mean = solution.log_likelihood, solution.mean_log_likelihood
+    if mixture is None or not has_numbers((value, mean, solution.result)):
+        return None
     if value.ndim:
         first, *rest = (summary.of_fits(statuses(solution)),)
     else:
