@@ -20,6 +20,8 @@ class RESULTS(eqx.Enumeration):
     - `too_few_samples`: fewer samples of positive weight than components.
     - `component_unresolved`: a component is narrower than the `resolution` of the
         measurement.
+    - `singular`: it settled where a covariance is singular. With noise of known
+        covariance that is a right answer, and `converged` is true.
     - `dropped`: a start that was not among the best after the first steps of a race.
     """
 
@@ -55,6 +57,11 @@ class RESULTS(eqx.Enumeration):
         "This start was not among the best after the first steps. Increase `keep` or "
         "`short_steps`."
     )
+    singular = (
+        "The most likely covariance of a component is singular: all of its spread in "
+        "some direction is noise. Increase `reg_covar`, or the noise may be less than "
+        "was said."
+    )
 
 
 # By their numbers.
@@ -66,6 +73,7 @@ STATUSES = (
     "too_few_samples",
     "component_unresolved",
     "dropped",
+    "singular",
 )
 
 

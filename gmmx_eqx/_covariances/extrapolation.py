@@ -87,17 +87,12 @@ def _(like, coordinates, scale):
 @coordinates_of.register(AbstractMatrices)
 def _(covariances, scale):
     relative = covariances.values / (scale * linalg.transpose(scale))
-    u = inverse_cholesky(relative)
-    # Each column in units of its diagonal: of a covariance that is nearly singular
-    # only logarithms are large, and they change evenly.
-    own = linalg.transpose(linalg.diagonal_of(u))
-    return linalg.map_diagonal(lambda _: jnp.log(linalg.diagonal_of(u)), u / own)
+    return linalg.map_diagonal(jnp.log, inverse_cholesky(relative))
 
 
 @at_coordinates.register(AbstractMatrices)
 def _(like, coordinates, scale):
-    own = jnp.exp(linalg.transpose(linalg.diagonal_of(coordinates)))
-    u = linalg.map_diagonal(jnp.ones_like, coordinates) * own
+    u = linalg.map_diagonal(jnp.exp, coordinates)
     inverse = inverse_cholesky(linalg.matmul(u, linalg.transpose(u)))
     values = linalg.matmul(inverse, linalg.transpose(inverse))
     values = linalg.symmetrise(values) * (scale * linalg.transpose(scale))

@@ -85,8 +85,8 @@ class Complete(AbstractEStep):
         return self.packing is None
 
     @property
-    def may_be_singular(self) -> bool:
-        return False
+    def slack(self) -> None:
+        return None
 
     @property
     def counted(self) -> None:

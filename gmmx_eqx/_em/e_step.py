@@ -4,7 +4,7 @@ import abc
 
 import equinox as eqx
 
-from .._core.aliases import Flag, PerComponentFlag, Pivot, Scalar
+from .._core.aliases import PerComponentFlag, PerFeature, Pivot, Scalar
 from .._covariances import AbstractWhitening
 from .._mixture import GaussianMixture
 from .._moments import Moments
@@ -42,9 +42,9 @@ class AbstractEStep(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def may_be_singular(self) -> Flag | bool:
-        """Whether densities are finite where a covariance is singular, as they are with
-        noise of known covariance. It is then no collapse."""
+    def slack(self) -> PerFeature | None:
+        """Variances that a covariance is at least the sum of, shape
+        `(1, 1, features, 1)`; `None` for none."""
 
     @property
     @abc.abstractmethod

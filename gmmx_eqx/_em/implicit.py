@@ -35,6 +35,7 @@ def advance(
         held,
         step.equal_weights,
         step.e_step.counted,
+        step.e_step.slack,
     )
     return new, expectation.log_likelihood
 

@@ -9,12 +9,23 @@ from .._core.aliases import (
     Flag,
     Means,
     PerComponentFlag,
+    PerFeature,
     Pivot,
     Rows,
     Scalar,
 )
+from .._core.axes import Axis
 from .._core.batching import rows_product
-from .._covariances import AbstractWhitening, FullCovariances, Triangular
+from .._covariances import (
+    AbstractCovariances,
+    AbstractWhitening,
+    add_noise,
+    allows,
+    FullCovariances,
+    has_features_alike,
+    Triangular,
+    without,
+)
 from .._mixture import GaussianMixture
 from .._mixture.incomplete import (
     Dense,
@@ -50,9 +61,16 @@ class Incomplete(AbstractEStep):
     their latent moments are linear images of their moments in $y$. For others, $T_k$
     is factorised for each of them.
 
+    Mixtures are those of $z = x + e$, where $e$ is independent noise with variances
+    `slack`, a part of all noise: $Σ_k$ plus the slack. Then $y = H z$ plus the rest of
+    the noise, and EM moves covariances that are nearly singular as fast as others; with
+    the same noise for all samples and one component it is at the end after one step.
+    The M-step is held to covariances of at least the slack.
+
     **Attributes:**
 
     - `source`: the data.
+    - `slack`: shape `(1, 1, features, 1)`, or `None` for none.
 
     ??? cite "Reference"
 
@@ -62,14 +80,27 @@ class Incomplete(AbstractEStep):
     """
 
     source: Records
+    slack: PerFeature | None = None
+
+    @classmethod
+    def create(cls, source: Records, covariances: AbstractCovariances) -> "Incomplete":
+        """With slack, if the family has an M-step with a bound.
+
+        **Arguments:**
+
+        - `covariances`: only their family counts.
+        """
+        slack = source.slack
+        if slack is None or not allows(covariances):
+            return cls(source)
+        if has_features_alike(covariances):
+            least = jnp.min(slack, axis=Axis.features, keepdims=True)
+            slack = jnp.broadcast_to(least, slack.shape)
+        return cls(source, slack)
 
     @property
     def is_exact(self) -> bool:
         return not self._has_groups
-
-    @property
-    def may_be_singular(self) -> Flag:
-        return self.source.is_noisy
 
     @property
     def counted(self) -> Scalar | None:
@@ -79,6 +110,22 @@ class Incomplete(AbstractEStep):
     @property
     def _has_groups(self) -> bool:
         return self.source.is_grouped
+
+    def with_slack(self, mixture: GaussianMixture) -> GaussianMixture:
+        """The mixture of $z$, from that of $x$."""
+        if self.slack is None:
+            return mixture
+        covariances = add_noise(mixture.covariances, self.slack)
+        return GaussianMixture(mixture.weights, mixture.means, covariances)
+
+    def without_slack(self, mixture: GaussianMixture) -> tuple[GaussianMixture, Flag]:
+        """The mixture of $x$, from that of $z$, and whether a covariance of it is
+        singular."""
+        if self.slack is None:
+            return mixture, jnp.array(False)
+        covariances, singular = without(mixture.covariances, self.slack)
+        found = GaussianMixture(mixture.weights, mixture.means, covariances)
+        return found, jnp.any(singular & (mixture.weights > 0))
 
     def expect(
         self,
@@ -90,14 +137,17 @@ class Incomplete(AbstractEStep):
         del whitening
         k, d = mixture.n_components, mixture.n_features
         dense = dense_of(mixture.covariances, k, d)
+        own = dense
+        if self.slack is not None:
+            own = dense - linalg.diagonal(self.slack)[0]
         pivot = jnp.broadcast_to(pivot, mixture.means.shape)
         if not self._has_groups:
-            sums = self.source.reduce(lambda record: _pulls(mixture, dense, record))
+            sums = self.source.reduce(lambda record: _pulls(mixture, own, record))
             found = _latent(mixture, dense, pivot, sums)
         else:
             # Moments that are not about the pivot are about the source's.
             about = pivot if is_near is None else jnp.where(is_near, pivot, 0)
-            group = lambda record: _images(mixture, dense, about, is_near, record)
+            group = lambda record: _images(mixture, dense, own, about, is_near, record)
             found = self.source.reduce(group)
         moments = Moments(
             count=found.count[None, :, None, None],
@@ -187,12 +237,19 @@ def _latent(
 def _images(
     mixture: GaussianMixture,
     dense: Dense,
+    own: Dense,
     pivot: Means,
     is_near: PerComponentFlag | None,
     record: Record,
 ) -> _Sums:
-    """Latent moments about the pivot of samples that share all but their values."""
-    inverse = inverse_factor(expected(dense, record))[..., 0]
+    """Latent moments about the pivot of samples that share all but their values.
+
+    **Arguments:**
+
+    - `dense`: of what is latent.
+    - `own`: of what `record` has all the noise of.
+    """
+    inverse = inverse_factor(expected(own, record))[..., 0]
     upper = linalg.transpose(inverse)
     seen = GaussianMixture(
         mixture.weights,
@@ -229,7 +286,7 @@ def _images(
         resp, log_likelihood = _with_background(mixture, joint, record)
         far = moments(rule, rows_product(features, resp), m)
         found = choose(is_near, far, near.moments(chunk, resp))
-    own, first, second = found.count[0], found.first[0], found.second[0]
+    count, first, second = found.count[0], found.first[0], found.second[0]
     precision = linalg.matmul(upper, inverse)
     # The gain G and, with the pull of the mean to the pivot, h = (1 - G H)(μ - c).
     back = dense if record.operator is None else linalg.matmul(
@@ -246,8 +303,8 @@ def _images(
     moved = linalg.matmul(gain, first)
     across = linalg.matmul(offset, linalg.transpose(moved))
     square = linalg.matmul(linalg.matmul(gain, second), linalg.transpose(gain))
-    total = own * (spread + linalg.matmul(offset, linalg.transpose(offset)))
+    total = count * (spread + linalg.matmul(offset, linalg.transpose(offset)))
     total = total + across + linalg.transpose(across) + linalg.symmetrise(square)
     return _Sums(
-        own[:, 0, 0], (own * offset + moved)[..., 0], total, log_likelihood
+        count[:, 0, 0], (count * offset + moved)[..., 0], total, log_likelihood
     )

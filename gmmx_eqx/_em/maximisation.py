@@ -3,7 +3,7 @@ import jax.numpy as jnp
 
 from .._core.aliases import Flag, PerFeature, Pivot, Scalar
 from .._core.axes import Axis
-from .._covariances import AbstractWhitening, where_components
+from .._covariances import AbstractWhitening, at_least, where_components
 from .._mixture import GaussianMixture
 from .._moments import Moments
 from .frozen import column, Frozen
@@ -17,6 +17,7 @@ def maximise(
     frozen: Frozen | None = None,
     equal_weights: bool = False,
     counted: Scalar | None = None,
+    slack: PerFeature | None = None,
 ) -> GaussianMixture:
     """The M-step: the most likely mixture given its moments. It never sees data.
 
@@ -32,6 +33,7 @@ def maximise(
     - `equal_weights`: whether all components that samples belong to get the same
         weight.
     - `counted`: the weight of all samples, where some belong to no component.
+    - `slack`: variances that covariances are at least, without their ridge.
     """
     occupied = moments.count > 0
     if frozen is not None:
@@ -43,6 +45,8 @@ def maximise(
         second = jax.tree.map(jnp.add, moments.second, more)
         moments = Moments(moments.count, moments.first, second)
     covariances = previous.covariances.estimate(moments, reg_covar)
+    if slack is not None:
+        covariances = at_least(covariances, slack + reg_covar)
     covariances = where_components(occupied, covariances, previous.covariances)
     mixture = GaussianMixture(
         weights=moments.count / (moments.total if counted is None else counted),
@@ -65,11 +69,6 @@ def with_equal_weights(mixture: GaussianMixture) -> GaussianMixture:
     active = (mixture.weights > 0).astype(mixture.weights.dtype)
     weights = active / jnp.sum(active, axis=Axis.components, keepdims=True)
     return GaussianMixture(weights, mixture.means, mixture.covariances)
-
-
-def has_lost_samples(mixture: GaussianMixture, previous: GaussianMixture) -> Flag:
-    """Whether a component that had samples is left with none."""
-    return jnp.any((previous.weights > 0) & ~(mixture.weights > 0))
 
 
 def has_collapsed(

@@ -22,7 +22,7 @@ from .complete import Complete
 from .e_step import AbstractEStep, Expectation
 from .frozen import Frozen
 from .guard import Amplification
-from .maximisation import has_collapsed, has_lost_samples, maximise
+from .maximisation import has_collapsed, maximise
 
 
 _Tree = TypeVar("_Tree", bound=PyTree)
@@ -107,7 +107,7 @@ class EMStep(eqx.Module):
             self.reg_covar,
             self.frozen,
             self.equal_weights,
-            self.e_step.may_be_singular,
+            self.e_step.slack,
             self.e_step.counted,
         )
 
@@ -160,7 +160,7 @@ class MStep(eqx.Module):
     - `facts`: what is known of the data as a whole.
     - `is_exact`: of the E-step; see [`gmmx_eqx.extend.AbstractEStep`][].
     - `reg_covar`, `frozen`, `equal_weights`: as in [`gmmx_eqx.extend.EMStep`][].
-    - `may_be_singular`, `counted`: of the E-step.
+    - `slack`, `counted`: of the E-step.
     """
 
     facts: AbstractFacts
@@ -168,7 +168,7 @@ class MStep(eqx.Module):
     reg_covar: PerFeature
     frozen: Frozen | None
     equal_weights: bool = eqx.field(static=True)
-    may_be_singular: Flag | bool = False
+    slack: PerFeature | None = None
     counted: Scalar | None = None
 
     def begin(self, mixture: GaussianMixture) -> "Attempt":
@@ -234,6 +234,7 @@ class MStep(eqx.Module):
             self.frozen,
             self.equal_weights,
             self.counted,
+            self.slack,
         )
 
     def info(self, mixture: GaussianMixture, end: "Attempt") -> StepInfo:
@@ -242,9 +243,6 @@ class MStep(eqx.Module):
         collapsed = has_collapsed(
             end.mixture, end.whitening, mixture, self.facts.resolution, self.frozen
         )
-        if self.may_be_singular is not False:
-            lost = has_lost_samples(end.mixture, mixture)
-            collapsed = jnp.where(self.may_be_singular, lost, collapsed)
         return StepInfo(
             # Of no samples at all nothing is known.
             log_likelihood=jnp.where(

@@ -11,12 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import inputs
-from .._core.aliases import Count
+from .._core.aliases import Count, PerFeature
 from .._core.describe import describe
 from .._core.programs import program
-from .._core.results import RESULTS
+from .._core.results import is_any, RESULTS
 from .._core.weights import Unit
-from .._em import EMStep, Frozen, Incomplete
+from .._covariances import at_least
+from .._em import EMStep, Incomplete, Step
 from .._em.implicit import with_derivatives
 from .._mixture import GaussianMixture
 from .._mixture.latent import check_no_weight
@@ -150,21 +151,26 @@ def fit_observed(
     ridge = options.ridge.resolve(source.variances)
     if not gathered.asks_ridge:
         # With noise in everything, the likelihood has a bound without a ridge.
-        ridge = jnp.where(source.is_noisy, 0, ridge)
+        bounded = source.slack is not None and jnp.all(source.slack > 0)
+        ridge = jnp.where(bounded, 0, ridge)
+    e_step = Incomplete.create(source, mixture.covariances)
     step = EMStep(
-        Incomplete(source),
+        e_step,
         ridge,
         options.frozen,
         options.equal_weights,
     )
     has_background = gathered.log_background is not None
-    start = moved(mixture, -source.pivot)
+    start = e_step.with_slack(moved(mixture, -source.pivot))
     if has_background:
         k = mixture.n_components
         start = eqx.tree_at(lambda m: m.weights, start, start.weights * (k / (k + 1)))
     constant_step, constant_start = jax.lax.stop_gradient((step, start))
     end, state = drive(
-        pinned(constant_step, constant_start), options.solver, constant_start, ticket
+        _bounded(pinned(constant_step, constant_start), e_step.slack),
+        options.solver,
+        constant_start,
+        ticket,
     )
     record = state.record
     settled = record.result == RESULTS.successful
@@ -173,11 +179,27 @@ def fit_observed(
     )
     state = eqx.tree_at(lambda s: s.record.log_likelihood, state, log_likelihood)
     weight = source.blocks.weights.reshape(-1)
+    value, is_singular = e_step.without_slack(value)
     result = ending(state, source, weight, n_active, options.is_resolved(end))
+    singular = is_singular & is_any(result, RESULTS.successful)
+    result = RESULTS.where(singular, RESULTS.singular, result)
     solution = Solution.from_state(value, state, source, result)
     if has_background:
         return _without_background(solution)
     return solution.pinned(options.frozen, mixture)
+
+
+def _bounded(step: Step, slack: PerFeature | None) -> Step:
+    """The step, of mixtures whose covariances are put above the slack first: solvers
+    may go below."""
+    if slack is None:
+        return step
+
+    def bounded(mixture: GaussianMixture) -> Any:
+        covariances = at_least(mixture.covariances, slack)
+        return step(eqx.tree_at(lambda m: m.covariances, mixture, covariances))
+
+    return bounded
 
 
 def _without_background(solution: Solution) -> Solution:

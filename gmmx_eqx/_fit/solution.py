@@ -99,8 +99,9 @@ class Solution(Pickled, eqx.Module):
 
     @property
     def converged(self) -> Bool[Array, "..."]:
-        """Whether `result` is `successful`; of every fit if there are many."""
-        return is_any(self.result, RESULTS.successful)
+        """Whether `result` is `successful` or `singular`; of every fit if there are
+        many."""
+        return is_any(self.result, RESULTS.successful, RESULTS.singular)
 
     @property
     def status(self) -> str | Shaped[np.ndarray, "..."]:
@@ -190,7 +191,8 @@ def best_lane(solutions: Solution, n_lanes: Count | None = None) -> Int[Array, "
     - `n_lanes`: how many of the lanes, the first ones, count; all if not given.
     """
     result = solutions.result
-    valid = is_any(result, RESULTS.successful, RESULTS.max_steps_reached)
+    right = (RESULTS.successful, RESULTS.singular, RESULTS.max_steps_reached)
+    valid = is_any(result, *right)
     rank = jnp.where(valid, 2, jnp.where(result == RESULTS.nonfinite, 0, 1))
     if n_lanes is not None:
         rank = jnp.where(jnp.arange(rank.size) < n_lanes, rank, -1)
@@ -200,7 +202,7 @@ def best_lane(solutions: Solution, n_lanes: Count | None = None) -> Int[Array, "
 def best_lane_numpy(solutions: Solution) -> int:
     """The same on the host, where no program may be compiled."""
     names = statuses(solutions)
-    valid = np.isin(names, ("successful", "max_steps_reached"))
+    valid = np.isin(names, ("successful", "singular", "max_steps_reached"))
     rank = np.where(valid, 2, np.where(names == "nonfinite", 0, 1))
     with np.errstate(invalid="ignore"):
         return int(_highest(rank, np.asarray(solutions.log_likelihood), np))

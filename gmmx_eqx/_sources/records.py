@@ -59,7 +59,8 @@ class Records(AbstractFacts):
     - `pivot`, `variances`, `resolution`, `total`: see
         [`gmmx_eqx.extend.AbstractFacts`][].
     - `counted`: the weight of the samples of which anything was seen.
-    - `is_noisy`: whether there is noise in everything that was seen.
+    - `slack`: variances of independent noise that is a part of all noise, shape
+        `(1, 1, features, 1)`; zero without such a part, and `None` without noise.
     """
 
     blocks: Record
@@ -69,7 +70,7 @@ class Records(AbstractFacts):
     resolution: PerFeature
     total: Scalar
     counted: Scalar
-    is_noisy: Bool[Array, ""]
+    slack: PerFeature | None
 
     @classmethod
     def create(
@@ -104,14 +105,6 @@ class Records(AbstractFacts):
         eps = float(jnp.finfo(dtype).eps)
         values = jnp.where(present, y - _seen(operator, pivot), 0)
         counted = jnp.where(jnp.any(present, axis=1), weight, 0)
-        is_noisy = jnp.array(False)
-        if noise is not None:
-            rows = noise if noise.ndim == 3 else noise[None]
-            own = rows[..., 0] if rows.shape[-1] == 1 else linalg.diagonal_of(rows)[
-                ..., 0
-            ]
-            is_noisy = jnp.all(~present | (own > 0))
-
         place = _placed(layout, n)
         each = lambda array: array is not None and array.ndim == 3
         first = lambda array: array[..., :1] if layout.rows is not None else array
@@ -138,6 +131,10 @@ class Records(AbstractFacts):
             log_background=None,
         )
         per_feature = lambda row: row[None, None, :, None]
+        slack = None
+        if is_fitted and noise is not None:
+            own = (present, operator, noise)
+            slack = per_feature(jax.lax.stop_gradient(_slack(*own, n_features)))
         return cls(
             blocks=blocks,
             shared=shared,
@@ -146,7 +143,7 @@ class Records(AbstractFacts):
             resolution=per_feature((0.5 * eps * largest) ** 2),
             total=jnp.sum(weight),
             counted=jnp.sum(counted),
-            is_noisy=is_noisy,
+            slack=slack,
         )
 
     @property
@@ -274,3 +271,45 @@ def _facts(
     below = jnp.sum(share * rows**2, axis=0)
     square = jnp.sum(touched * rest**2, axis=0) / jnp.where(below == 0, 1, below)
     return pivot[:, 0], square, jnp.abs(pivot[:, 0]) + 8 * jnp.sqrt(square)
+
+
+def _slack(
+    present: Bool[Array, "n m"],
+    operator: Float[Array, "..."] | None,
+    noise: Float[Array, "..."],
+    n_features: int,
+) -> Float[Array, " d"]:
+    r"""Variances $c$ with $H \operatorname{diag}(c) H^T \le R$ for every sample.
+
+    Of independent noise of the features themselves, the least. Otherwise in proportion
+    to $\min R_{ii} / H_{ij}^2$: since the largest eigenvalue is less than the trace,
+    $c / \max_n \operatorname{tr}(R_n^{-1} H \operatorname{diag}(c) H^T)$ will do.
+    """
+    n, m = present.shape
+    is_diagonal = noise.shape[-1] == 1
+    own = noise if is_diagonal else linalg.diagonal_of(noise)
+    own = jnp.broadcast_to(own[..., 0], (n, m))
+    if operator is None:
+        seen, ratio = present, own
+    else:
+        squares = jnp.broadcast_to(operator, (n, m, n_features)) ** 2
+        seen = present[..., None] & (squares > 0)
+        ratio = own[..., None] / jnp.where(seen, squares, 1)
+        seen, ratio = seen.reshape(n * m, -1), ratio.reshape(n * m, -1)
+    least = jnp.min(jnp.where(seen, ratio, jnp.inf), axis=0)
+    least = jnp.where(jnp.isfinite(least), least, 0)
+    if is_diagonal and operator is None:
+        return least
+    both = present[:, :, None] & present[:, None]
+    square = noise
+    if is_diagonal:
+        square = jnp.where(jnp.eye(m, dtype=bool), noise, 0)
+    square = jnp.where(both, square, jnp.eye(m, dtype=noise.dtype)[None])
+    root = inverse_cholesky(square)
+    # The identity in the place of H, or H itself, and nothing where it was not seen.
+    columns = jnp.eye(m, dtype=noise.dtype) if operator is None else operator
+    columns = jnp.where(present[..., None], columns * jnp.sqrt(least), 0)
+    white = linalg.matmul(linalg.transpose(root), columns)
+    worst = jnp.max(jnp.sum(white**2, axis=(1, 2)))
+    share = 1 / jnp.where(worst > 0, worst, 1)
+    return jnp.where(jnp.isfinite(worst), least * share, 0)
