@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from .._core import linalg, sums
-from .._core.aliases import ColumnWeights, PerFeature, Scalar
+from .._core.aliases import PerFeature, Scalar
 from .._core.cholesky import inverse_cholesky
 from .abstract import AbstractFacts
 from .layout import Layout
@@ -35,12 +35,12 @@ class Record(eqx.Module):
     Of size one on the last axis is what all samples share.
     """
 
-    values: Float[Array, "m n"]
-    weights: ColumnWeights
-    present: Bool[Array, "m _"] | None
-    operator: Float[Array, "m d _"] | None
-    noise: Float[Array, "m _ _"] | None
-    log_background: Float[Array, " n"] | None
+    values: Float[Array, "*blocks m n"]
+    weights: Float[Array, "*blocks n"]
+    present: Bool[Array, "*blocks m _"] | None
+    operator: Float[Array, "*blocks m d _"] | None
+    noise: Float[Array, "*blocks m _ _"] | None
+    log_background: Float[Array, "*blocks n"] | None
 
     @property
     def is_group(self) -> bool:
@@ -267,7 +267,7 @@ def _facts(
         rest = target - linalg.matmul(rows, pivot)
         pivot = pivot + solve(linalg.matmul(rows.T, share * rest))
     rest = target - linalg.matmul(rows, pivot)
-    touched = share * (rows != 0)
+    touched = jnp.where(rows != 0, share, 0)
     below = jnp.sum(share * rows**2, axis=0)
     square = jnp.sum(touched * rest**2, axis=0) / jnp.where(below == 0, 1, below)
     return pivot[:, 0], square, jnp.abs(pivot[:, 0]) + 8 * jnp.sqrt(square)
@@ -303,12 +303,17 @@ def _slack(
     both = present[:, :, None] & present[:, None]
     square = noise
     if is_diagonal:
-        square = jnp.where(jnp.eye(m, dtype=bool), noise, 0)
+        square = jnp.eye(m, dtype=noise.dtype) * noise if noise.ndim == 2 else (
+            jnp.eye(m, dtype=noise.dtype)[None] * noise
+        )
+    square = square if square.ndim == 3 else square[None]
     square = jnp.where(both, square, jnp.eye(m, dtype=noise.dtype)[None])
     root = inverse_cholesky(square)
     # The identity in the place of H, or H itself, and nothing where it was not seen.
     columns = jnp.eye(m, dtype=noise.dtype) if operator is None else operator
-    columns = jnp.where(present[..., None], columns * jnp.sqrt(least), 0)
+    columns = columns if columns.ndim == 3 else columns[None]
+    columns = columns * jnp.sqrt(least)[None, None]
+    columns = jnp.where(present[..., None], columns, 0)
     white = linalg.matmul(linalg.transpose(root), columns)
     worst = jnp.max(jnp.sum(white**2, axis=(1, 2)))
     share = 1 / jnp.where(worst > 0, worst, 1)
