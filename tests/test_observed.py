@@ -2,7 +2,6 @@
 one dense matrix per sample in NumPy, and against laws."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,11 +10,9 @@ import scipy.stats
 
 import gmmx_eqx as gx
 from gmmx_eqx._em import Incomplete
-from gmmx_eqx._fit.fit_observed import Gathered
 from gmmx_eqx._sources import Layout, Records
 
-from .conftest import X64
-from .helpers import every_family, make_mixture, old_faithful, parameters
+from .helpers import make_mixture, old_faithful, parameters
 from .observations import (
     BANDS,
     faithful_start,
@@ -68,9 +65,7 @@ def test_gaps_have_the_published_optimum():
 def test_a_uniform_background_has_the_published_weight():
     box = gx.Uniform([1.0, 40.0], [6.0, 100.0])
     x = np.concatenate([old_faithful(), lattice()])
-    solution = gx.fit(
-        faithful_start(), x, background=box, solver=TIGHT, reg_covar=0.0
-    )
+    solution = gx.fit(faithful_start(), x, background=box, solver=TIGHT, reg_covar=0.0)
     np.testing.assert_allclose(solution.log_likelihood, -1361.048783, atol=1e-6)
     np.testing.assert_allclose(solution.background_weight, 0.1428834281, rtol=1e-5)
     np.testing.assert_allclose(jnp.sum(solution.mixture.weights), 1, rtol=1e-14)
@@ -109,9 +104,7 @@ def test_two_of_three_values_missing_in_a_monotone_pattern_have_a_closed_form():
 def test_a_singular_optimum_is_reached_and_named(band):
     y, deviations = tully_fisher(band)
     spread = np.ptp(y, axis=0)
-    start = gx.GaussianMixture.from_squeezed(
-        [y.mean(0)], [np.diag(spread**2)], [1.0]
-    )
+    start = gx.GaussianMixture.from_squeezed([y.mean(0)], [np.diag(spread**2)], [1.0])
     observed = gx.Observed(y, R=deviations**2)
     for solver in (gx.EM(tol=1e-9), gx.SQUAREM(tol=1e-9)):
         solution = gx.fit(start, observed, solver=solver)

@@ -119,7 +119,9 @@ def _raised(values: SquareValues, floor: PerFeature) -> SquareValues:
     )
     raised = linalg.symmetrise(linalg.matmul(half, linalg.transpose(half)))
     # Where it cannot be factorised there is nothing to compare.
-    return jnp.where(jnp.all(jnp.isfinite(raised), (-1, -2), keepdims=True), raised, values)
+    return jnp.where(
+        jnp.all(jnp.isfinite(raised), (-1, -2), keepdims=True), raised, values
+    )
 
 
 def _shares(

@@ -67,6 +67,7 @@ class Complete(AbstractEStep):
 
     source: AbstractSource
     packing: AbstractPacking | None
+    slack: None = None
 
     @classmethod
     def create(
@@ -83,10 +84,6 @@ class Complete(AbstractEStep):
     @property
     def is_exact(self) -> bool:
         return self.packing is None
-
-    @property
-    def slack(self) -> None:
-        return None
 
     @property
     def counted(self) -> None:

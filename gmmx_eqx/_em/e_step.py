@@ -30,21 +30,18 @@ class AbstractEStep(eqx.Module):
     **Attributes:**
 
     - `source`: the data. Mixtures are about its pivot.
+    - `slack`: variances that covariances may not be less than, shape
+        `(1, 1, features, 1)`, or `None`.
     """
 
     source: eqx.AbstractVar[AbstractFacts]
+    slack: eqx.AbstractVar[PerFeature | None]
 
     @property
     @abc.abstractmethod
     def is_exact(self) -> bool:
         """Whether moments are about the given pivots in any case: there is no faster
         way for components whose errors it would hardly change."""
-
-    @property
-    @abc.abstractmethod
-    def slack(self) -> PerFeature | None:
-        """Variances that a covariance is at least the sum of, shape
-        `(1, 1, features, 1)`; `None` for none."""
 
     @property
     @abc.abstractmethod

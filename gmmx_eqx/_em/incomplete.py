@@ -1,5 +1,4 @@
-from typing import NamedTuple
-
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -44,7 +43,7 @@ from .pseudo import statistic_of
 
 
 # Sums over the samples of a block: for each component, counts, vectors and matrices.
-class _Sums(NamedTuple):
+class _Sums(eqx.Module):
     count: Float[Array, " k"]
     first: Float[Array, "k d"]
     second: Float[Array, "k d d"]
@@ -220,9 +219,7 @@ def _symmetric(lower: Float[Array, "k e"], m: int) -> Float[Array, "k m m"]:
     return lower[:, index]
 
 
-def _latent(
-    mixture: GaussianMixture, dense: Dense, pivot: Means, sums: _Sums
-) -> _Sums:
+def _latent(mixture: GaussianMixture, dense: Dense, pivot: Means, sums: _Sums) -> _Sums:
     """Latent moments about the pivot."""
     count = sums.count[:, None]
     offset = (mixture.means - pivot)[0, :, :, 0]
@@ -289,8 +286,10 @@ def _images(
     count, first, second = found.count[0], found.first[0], found.second[0]
     precision = linalg.matmul(upper, inverse)
     # The gain G and, with the pull of the mean to the pivot, h = (1 - G H)(μ - c).
-    back = dense if record.operator is None else linalg.matmul(
-        dense, linalg.transpose(record.operator[None, :, :, 0])
+    back = (
+        dense
+        if record.operator is None
+        else linalg.matmul(dense, linalg.transpose(record.operator[None, :, :, 0]))
     )
     if present is not None:
         back = jnp.where(present[None, None, :, 0], back, 0)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._core import linalg
-from .._core.aliases import Means, PerColumn, Weights
+from .._core.aliases import Means
 from .._core.cholesky import inverse_cholesky
 from .._covariances import AbstractCovariances
 from .._sources import Record
@@ -47,7 +47,13 @@ class Seen(eqx.Module):
             square = linalg.matmul(linalg.transpose(rows), rows)
             return jnp.moveaxis(square, 1, -1)
         f = self.factor
-        element = lambda i, j: sum(f[:, k, i] * f[:, k, j] for k in range(max(i, j), m))
+
+        def element(i: int, j: int) -> Array:
+            total = f[:, m - 1, i] * f[:, m - 1, j]
+            for k in range(max(i, j), m - 1):
+                total = total + f[:, k, i] * f[:, k, j]
+            return total
+
         return _square([[element(i, j) for j in range(i + 1)] for i in range(m)])
 
 
@@ -83,9 +89,7 @@ def see(means: Means, dense: Dense, record: Record) -> Seen:
         rows = [white[:, i] for i in range(m)]
     else:
         at = lambda i, j: factor[:, i, j]
-        rows = [
-            sum(at(i, j) * residuals[:, j] for j in range(i + 1)) for i in range(m)
-        ]
+        rows = [sum(at(i, j) * residuals[:, j] for j in range(i + 1)) for i in range(m)]
         pull = jnp.stack(
             [sum(at(i, j) * rows[i] for i in range(j, m)) for j in range(m)], axis=1
         )

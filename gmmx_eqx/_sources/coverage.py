@@ -84,4 +84,5 @@ def _reached(observed: Observed, seen: np.ndarray, n_features: int) -> np.ndarra
         return reached
     if numbers.ndim == 2:
         return (numbers[seen.any(axis=0)] != 0).any(axis=0)
-    return ((numbers != 0) & seen[..., None]).any(axis=(0, 1))
+    used = (numbers != 0) & seen[..., None]
+    return used.reshape(-1, n_features).any(axis=0)

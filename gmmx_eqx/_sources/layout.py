@@ -1,7 +1,7 @@
 """Which samples share what is known of them."""
 
 import equinox as eqx
-import jax
+import jax.core
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
@@ -63,8 +63,10 @@ class Layout(eqx.Module):
         order = np.argsort(group, kind="stable")
         n_blocks = -(-counts // size)
         begin = np.repeat(np.cumsum(n_blocks * size) - n_blocks * size, counts)
-        place = begin + np.arange(len(order)) - np.repeat(
-            np.cumsum(counts) - counts, counts
+        place = (
+            begin
+            + np.arange(len(order))
+            - np.repeat(np.cumsum(counts) - counts, counts)
         )
         total = int(n_blocks.sum())
         filled = buckets.size(total) if total > 16 else total
@@ -92,8 +94,10 @@ def _keys(observed: Observed, missing: np.ndarray) -> np.ndarray | None:
     n_samples = len(missing)
     parts = [np.packbits(missing, axis=1)]
     for array, shared in ((observed.H, 2), (observed.R, 2)):
-        if array is None or array.shape[:1] != (n_samples,) or _is_shared(
-            array, shared, observed
+        if (
+            array is None
+            or array.shape[:1] != (n_samples,)
+            or _is_shared(array, shared, observed)
         ):
             continue
         numbers = _known(array)

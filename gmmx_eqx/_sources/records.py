@@ -1,7 +1,7 @@
 """Samples of which not everything is known, as an E-step reads them."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -94,7 +94,7 @@ class Records(AbstractFacts):
         weight = jnp.ones(n, dtype) if weight is None else weight
         # Found while tracing, a negative weight can only become a status.
         weight = jnp.where(weight < 0, jnp.nan, weight)
-        present = ~jnp.isnan(y) & (weight != 0)[:, None]
+        present = ~jnp.isnan(y)
         y = jnp.where(present, y, 0)
         operator = _operator(observed, n_features)
         noise = _noise(observed)
@@ -106,13 +106,10 @@ class Records(AbstractFacts):
         values = jnp.where(present, y - _seen(operator, pivot), 0)
         counted = jnp.where(jnp.any(present, axis=1), weight, 0)
         place = _placed(layout, n)
-        each = lambda array: array is not None and array.ndim == 3
         first = lambda array: array[..., :1] if layout.rows is not None else array
-        mask = None
-        if layout.misses:
-            mask = first(place(present))
-        own_operator = first(place(operator)) if each(operator) else None
-        own_noise = first(place(noise)) if each(noise) else None
+        mask = first(place(present)) if layout.misses else None
+        own_operator, all_operator = _divided(operator, place, first)
+        own_noise, all_noise = _divided(noise, place, first)
         keep = place(jnp.ones(n, bool)) if layout.real is None else layout.real
         blocks = Record(
             values=place(values),
@@ -126,14 +123,14 @@ class Records(AbstractFacts):
             values=jnp.zeros((m, 1), dtype),
             weights=jnp.zeros((1,), dtype),
             present=None,
-            operator=None if each(operator) or operator is None else operator[..., None],
-            noise=None if each(noise) or noise is None else noise[..., None],
+            operator=all_operator,
+            noise=all_noise,
             log_background=None,
         )
         per_feature = lambda row: row[None, None, :, None]
         slack = None
         if is_fitted and noise is not None:
-            own = (present, operator, noise)
+            own = (present & (weight != 0)[:, None], operator, noise)
             slack = per_feature(jax.lax.stop_gradient(_slack(*own, n_features)))
         return cls(
             blocks=blocks,
@@ -190,7 +187,20 @@ class Records(AbstractFacts):
         )
 
 
-def _placed(layout: Layout, n: int) -> Callable[[Array], Any]:
+def _divided(
+    array: Array | None,
+    place: Callable[[Array], Array],
+    first: Callable[[Array], Array],
+) -> tuple[Array | None, Array | None]:
+    """Matrices of each block, or those of all samples."""
+    if array is None:
+        return None, None
+    if array.ndim == 3:
+        return first(place(array)), None
+    return None, array[..., None]
+
+
+def _placed(layout: Layout, n: int) -> Callable[[Array], Array]:
     """From one row for each sample to blocks with samples on the last axis."""
 
     def place(array: Array) -> Array:
@@ -303,8 +313,10 @@ def _slack(
     both = present[:, :, None] & present[:, None]
     square = noise
     if is_diagonal:
-        square = jnp.eye(m, dtype=noise.dtype) * noise if noise.ndim == 2 else (
-            jnp.eye(m, dtype=noise.dtype)[None] * noise
+        square = (
+            jnp.eye(m, dtype=noise.dtype) * noise
+            if noise.ndim == 2
+            else (jnp.eye(m, dtype=noise.dtype)[None] * noise)
         )
     square = square if square.ndim == 3 else square[None]
     square = jnp.where(both, square, jnp.eye(m, dtype=noise.dtype)[None])

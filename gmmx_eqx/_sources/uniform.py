@@ -77,11 +77,10 @@ class Uniform(eqx.Module):
                 f"`background` is a box of {self.low.size} outputs, but the data has "
                 f"{y.shape[1]}."
             )
-        known = [inputs.concrete(array) for array in (y, self.low, self.high)]
+        numbers, low, high = map(inputs.concrete, (y, self.low, self.high))
         weights = np.ones(1) if weight is None else inputs.concrete(weight)
-        if weights is None or any(array is None for array in known):
+        if numbers is None or low is None or high is None or weights is None:
             return
-        numbers, low, high = known
         outside = ((numbers < low) | (numbers > high)) & (weights > 0)[:, None]
         if np.any(outside):
             n, i = np.argwhere(outside)[0].tolist()
