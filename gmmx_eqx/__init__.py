@@ -66,7 +66,13 @@ from ._ops.reparametrised import (
     sample_relaxed as sample_relaxed,
 )
 from ._ops.score import score_function as score_function
-from ._priors import RelativeRidge as RelativeRidge, Ridge as Ridge
+from ._priors import (
+    Dirichlet as Dirichlet,
+    NormalInverseWishart as NormalInverseWishart,
+    Prior as Prior,
+    RelativeRidge as RelativeRidge,
+    Ridge as Ridge,
+)
 from ._sources import (
     blocks as blocks,
     map_blocks as map_blocks,

@@ -1,5 +1,6 @@
 """The parts that fits and mixtures are made of, to step EM by hand and to add others:
-covariance families, E-steps, solvers, initialisers, ridges, sources, progress."""
+covariance families, E-steps, solvers, initialisers, priors, ridges, sources,
+progress."""
 
 from ._covariances import (
     AbstractCovariances as AbstractCovariances,
@@ -39,7 +40,11 @@ from ._initialisers import (
 from ._mixture import AbstractGaussianMixture as AbstractGaussianMixture
 from ._moments import Moments as Moments
 from ._ops.families import with_variances as with_variances
-from ._priors import AbstractRidge as AbstractRidge
+from ._priors import (
+    AbstractRidge as AbstractRidge,
+    LogPrior as LogPrior,
+    PseudoSamples as PseudoSamples,
+)
 from ._sources import (
     AbstractFacts as AbstractFacts,
     AbstractSource as AbstractSource,

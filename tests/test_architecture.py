@@ -25,8 +25,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     ("_core",),
     ("_moments",),
-    ("_covariances", "_sources", "_priors"),
-    ("_initialisers",),
+    ("_covariances", "_sources"),
+    ("_initialisers", "_priors"),
     ("_mixture",),
     ("_ops",),
     ("_em",),

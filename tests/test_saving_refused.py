@@ -319,7 +319,7 @@ def population() -> gx.Population:
             log_likelihood=number,
             mean_log_likelihood=number,
             n_steps=count,
-            log_likelihoods=jnp.full(4, number),
+            objectives=jnp.full(4, number),
             result=gx.RESULTS.successful,
         )
 

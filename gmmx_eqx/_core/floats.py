@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .arrays import as_numbers
-from .describe import describe
+from .describe import concrete, describe
 from .dtypes import check_range, survey, widest
 from .known import constant
 
@@ -73,13 +73,15 @@ def as_nonnegative(value: Any, name: str, *, of_features: bool = False) -> Array
         raise ValueError(f"{wanted}{describe(value)}.")
     array = as_numbers(value, name)
     most_axes = 1 if of_features else 0
-    if not isinstance(array, jax.core.Tracer) and not (
-        array.ndim <= most_axes
-        and array.size
-        and array.dtype != bool
-        and np.all(np.isfinite(array) & (array >= 0))
+    # Not in JAX, whose comparisons of known numbers are traced inside of a program.
+    numbers = concrete(array)
+    if numbers is not None and not (
+        numbers.ndim <= most_axes
+        and numbers.size
+        and numbers.dtype != bool
+        and np.all(np.isfinite(numbers) & (numbers >= 0))
     ):
-        shown = value if array.ndim and array.size < 9 else describe(value)
+        shown = value if numbers.ndim and numbers.size < 9 else describe(value)
         raise ValueError(f"{wanted}{shown}.")
     return (
         constant(array, float) if isinstance(array, np.ndarray) else array.astype(float)

@@ -55,4 +55,7 @@ NoisesLike: TypeAlias = Annotated[ArrayLike, "..."]
 # From samples to log-densities.
 BackgroundLike: TypeAlias = Annotated[Callable[[Any], ArrayLike], "..."]
 VectorLike: TypeAlias = Annotated[ArrayLike, "outputs"]
+# Parameters of priors.
+FeatureVectorLike: TypeAlias = Annotated[ArrayLike, "features"]
+SquareLike: TypeAlias = Annotated[ArrayLike, "features features"]
 PointsLike: TypeAlias = Annotated[ArrayLike, "..."]

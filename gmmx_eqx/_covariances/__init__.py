@@ -24,6 +24,7 @@ from .components import (
     tile_components as tile_components,
     where_components as where_components,
 )
+from .conjugate import Conjugate as Conjugate, conjugate as conjugate
 from .decomposition import (
     decompose_dense as decompose_dense,
     Decomposition as Decomposition,

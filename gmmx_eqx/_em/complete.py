@@ -79,7 +79,7 @@ class Complete(AbstractEStep):
 
         - `covariances`: only their family counts.
         """
-        return cls(source, packing(covariances, source))
+        return cls(source=source, packing=packing(covariances, source))
 
     @property
     def is_exact(self) -> bool:

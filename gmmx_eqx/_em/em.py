@@ -33,7 +33,8 @@ class EM(AbstractEM):
     """Plain expectation-maximisation.
 
     Stops when the mean log-likelihood per sample changes by less than `tol` nats (or
-    only up and down by turns, which is rounding), or after `max_steps`.
+    only up and down by turns, which is rounding), or after `max_steps`. With a prior
+    its log-density counts, too.
 
     **Attributes:**
 
@@ -83,7 +84,7 @@ class EM(AbstractEM):
     ) -> tuple[GaussianMixture, EMState]:
         new, info = fn(mixture)
         stop, result, noise = judge(self, state.record, info)
-        # The mixture that is returned is the one whose likelihood is known.
+        # The mixture that is returned is the one whose objective is known.
         kept = jax.tree.map(lambda old, new: jnp.where(stop, old, new), mixture, new)
-        record = state.record.after(info.log_likelihood, stop, result, noise)
+        record = state.record.after(info.objective, stop, result, noise)
         return kept, EMState(record)

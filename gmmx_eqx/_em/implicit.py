@@ -34,6 +34,7 @@ def advance(
         step.reg_covar,
         held,
         step.equal_weights,
+        step.prior,
         step.e_step.counted,
         step.e_step.slack,
     )

@@ -82,7 +82,7 @@ class Incomplete(AbstractEStep):
     slack: PerFeature | None = None
 
     @classmethod
-    def create(cls, source: Records, covariances: AbstractCovariances) -> "Incomplete":
+    def create(cls, covariances: AbstractCovariances, source: Records) -> "Incomplete":
         """With slack, if the family has an M-step with a bound.
 
         **Arguments:**
@@ -173,8 +173,8 @@ def _with_background(
 
 
 def _pulls(mixture: GaussianMixture, dense: Dense, record: Record) -> _Sums:
-    r"""$\sum r H^T u$ and $\sum r H^T (u u^T - T^{-1}) H$: what moves a component's mean
-    and covariance."""
+    r"""$\sum r H^T u$ and $\sum r H^T (u u^T - T^{-1}) H$: what moves a component's
+    mean and covariance."""
     seen = see(mixture.means, dense, record)
     log_weights = linalg.safe_log(mixture.weights)[0, :, :, 0]
     lowest = 0.5 * float(jnp.finfo(dense.dtype).min)

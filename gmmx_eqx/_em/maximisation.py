@@ -1,11 +1,12 @@
 import jax
 import jax.numpy as jnp
 
-from .._core.aliases import Flag, PerFeature, Pivot, Scalar
+from .._core.aliases import Flag, PerFeature, Pivot, Scalar, Weights
 from .._core.axes import Axis
 from .._covariances import AbstractWhitening, at_least, where_components
 from .._mixture import GaussianMixture
 from .._moments import Moments
+from .._priors import LogPrior
 from .frozen import column, Frozen
 
 
@@ -16,10 +17,12 @@ def maximise(
     reg_covar: PerFeature,
     frozen: Frozen | None = None,
     equal_weights: bool = False,
+    prior: LogPrior | None = None,
     counted: Scalar | None = None,
     slack: PerFeature | None = None,
 ) -> GaussianMixture:
-    """The M-step: the most likely mixture given its moments. It never sees data.
+    """The M-step: the most likely mixture given its moments or, with a prior, the most
+    probable one. It never sees data.
 
     **Arguments:**
 
@@ -32,9 +35,14 @@ def maximise(
     - `frozen`: what to keep from `previous`. The rest is the most likely given that.
     - `equal_weights`: whether all components that samples belong to get the same
         weight.
+    - `prior`: of components that have a weight in `previous`.
     - `counted`: the weight of all samples, where some belong to no component.
     - `slack`: variances that covariances are at least, without their ridge.
     """
+    count, active = moments.count, previous.weights > 0
+    pseudo = None if prior is None else prior.components
+    if pseudo is not None:
+        moments = pseudo.at_mean(moments, previous.covariances, active, pivot)
     occupied = moments.count > 0
     if frozen is not None:
         # A second moment about the frozen mean is that about the samples' own, and that
@@ -44,13 +52,18 @@ def maximise(
         more = previous.covariances.statistic(gap, moments.count)
         second = jax.tree.map(jnp.add, moments.second, more)
         moments = Moments(moments.count, moments.first, second)
+    shift = moments.shift
+    if pseudo is not None:
+        moments = pseudo.about_mean(moments, previous.covariances, active)
     covariances = previous.covariances.estimate(moments, reg_covar)
     if slack is not None:
         covariances = at_least(covariances, slack + reg_covar)
     covariances = where_components(occupied, covariances, previous.covariances)
     mixture = GaussianMixture(
-        weights=moments.count / (moments.total if counted is None else counted),
-        means=jnp.where(occupied, pivot + moments.shift, previous.means),
+        weights=_shares(count, counted)
+        if prior is None
+        else prior.weights(count, active),
+        means=jnp.where(occupied, pivot + shift, previous.means),
         covariances=covariances,
     )
     mixture = mixture if frozen is None else frozen.pin(mixture, previous)
@@ -61,6 +74,12 @@ def maximise(
         return equal
     weights = equal.weights * jnp.sum(mixture.weights)
     return GaussianMixture(weights, equal.means, equal.covariances)
+
+
+def _shares(count: Weights, counted: Scalar | None) -> Weights:
+    if counted is not None:
+        return count / counted
+    return count / jnp.sum(count, axis=Axis.components, keepdims=True)
 
 
 def with_equal_weights(mixture: GaussianMixture) -> GaussianMixture:
@@ -77,6 +96,7 @@ def has_collapsed(
     previous: GaussianMixture,
     resolution: PerFeature,
     frozen: Frozen | None = None,
+    prior: LogPrior | None = None,
 ) -> Flag:
     """Whether a component that had samples is left with none, or with a covariance that
     is singular to working precision.
@@ -87,9 +107,12 @@ def has_collapsed(
     - `resolution`: the variance of each feature below which samples cannot be told
         apart, shape `(1, 1, features, 1)`.
     - `frozen`: a frozen covariance is as it was meant to be.
+    - `prior`: with one, a component of weight zero has been dropped.
     """
     covariances = mixture.covariances
     active = previous.weights > 0
+    if prior is not None:
+        active = active & (mixture.weights > 0)
     variances = covariances.variances
     precisions = whitening.precision_diagonal
     # The share of a feature's variance that the other features do not explain is

@@ -34,17 +34,18 @@ class Record(eqx.Module):
 
     **Attributes:**
 
-    - `log_likelihoods`: after 0, 1, 2, … steps, summed over samples; -inf beyond.
+    - `objectives`: after 0, 1, 2, … steps: log-likelihoods, summed over samples, plus
+        log-priors where there is a prior; -inf beyond.
     - `n_steps`: how many steps were taken.
-    - `log_likelihood`: of the current mixture; -inf before the first step.
+    - `objective`: of the current mixture; -inf before the first step.
     - `stop`: whether to stop, and if so, `result` says why.
     - `result`: a [`gmmx_eqx.RESULTS`][].
-    - `noise`: what is known of the rounding of log-likelihoods.
+    - `noise`: what is known of the rounding of objectives.
     """
 
-    log_likelihoods: Float[Array, " history"]
+    objectives: Float[Array, " history"]
     n_steps: Count
-    log_likelihood: Scalar
+    objective: Scalar
     stop: Flag
     result: RESULTS
     noise: Noise
@@ -55,9 +56,9 @@ class Record(eqx.Module):
         # Not NaN, for which JAX can be told to raise wherever one appears.
         unknown = jnp.full((), -jnp.inf, dtype)
         return cls(
-            log_likelihoods=jnp.full((history_size,), unknown),
+            objectives=jnp.full((history_size,), unknown),
             n_steps=jnp.array(0),
-            log_likelihood=unknown,
+            objective=unknown,
             stop=jnp.array(False),
             # What remains if the start itself is not finite, and no step is taken.
             result=RESULTS.nonfinite,
@@ -67,13 +68,13 @@ class Record(eqx.Module):
     def after(
         self, value: Scalar, stop: Flag, result: RESULTS, noise: Noise
     ) -> "Record":
-        """That after a turn: `value` is the log-likelihood after `n_steps`, and unless
+        """That after a turn: `value` is the objective after `n_steps`, and unless
         `stop` one more step is taken."""
-        history = self.log_likelihoods.at[self.n_steps]
+        history = self.objectives.at[self.n_steps]
         return Record(
-            log_likelihoods=history.set(value, mode="drop"),
+            objectives=history.set(value, mode="drop"),
             n_steps=self.n_steps + (~stop).astype(int),
-            log_likelihood=value,
+            objective=value,
             stop=stop,
             result=result,
             noise=noise,
@@ -114,7 +115,7 @@ class AbstractEM(eqx.Module):
         self, fn: Step, mixture: GaussianMixture, state: Any
     ) -> tuple[GaussianMixture, Any]:
         """Next mixture and state. Must take one step of EM, a call of `fn`, and keep
-        the mixture whose log-likelihood is known where it stops.
+        the mixture whose objective is known where it stops.
 
         **Arguments:**
 
@@ -127,7 +128,7 @@ class AbstractEM(eqx.Module):
 def settles(
     tol: Scalar, noise: Noise, value: Scalar, previous: Scalar, total_weight: Scalar
 ) -> tuple[Flag, Noise]:
-    """Whether the log-likelihood has settled, from `previous` to `value`."""
+    """Whether the objective has settled, from `previous` to `value`."""
     # Infinite before the first step, which is then not settled.
     change = value - previous
     rounding = 4 * jnp.finfo(value.dtype).eps * jnp.abs(value)
@@ -142,9 +143,9 @@ def judge(
     solver: AbstractEM, record: Record, info: StepInfo
 ) -> tuple[Flag, RESULTS, Noise]:
     """Whether to stop before the step that `info` is of, and why."""
-    value = info.log_likelihood
+    value = info.objective
     settled, noise = settles(
-        solver.tol, record.noise, value, record.log_likelihood, info.total_weight
+        solver.tol, record.noise, value, record.objective, info.total_weight
     )
     exhausted = record.n_steps >= solver.max_steps
     nonfinite = ~jnp.isfinite(value)

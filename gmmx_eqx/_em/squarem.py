@@ -125,7 +125,7 @@ class SQUAREM(AbstractEM):
         new, info = fn(mixture)
         tried = state.phase == 2
         # False for a NaN.
-        helped = (info.log_likelihood >= record.log_likelihood) & ~info.collapsed
+        helped = (info.objective >= record.objective) & ~info.collapsed
         dropped = tried & ~helped
         plain_stop, plain_result, noise = judge(self, record, info)
         # An extrapolation is no place to end: its change is not that of a plain step.
@@ -133,7 +133,7 @@ class SQUAREM(AbstractEM):
         result = RESULTS.where(tried, record.result, plain_result)
         again = stop & state.leapt & (result == RESULTS.component_collapsed)
         stop = stop & ~again
-        value = jnp.where(dropped, record.log_likelihood, info.log_likelihood)
+        value = jnp.where(dropped, record.objective, info.objective)
 
         # The extrapolation needs a step to be judged and one to be followed or not.
         room = record.n_steps + 2 <= self.max_steps
@@ -151,7 +151,7 @@ class SQUAREM(AbstractEM):
         record = record.after(value, stop, result, noise)
         # A fresh start has nothing to be compared with.
         value = jnp.where(again, -jnp.inf, value)
-        record = eqx.tree_at(lambda r: r.log_likelihood, record, value)
+        record = eqx.tree_at(lambda r: r.objective, record, value)
         state = SQUAREMState(
             record=record,
             phase=jnp.where(leaps, 2, jnp.where((state.phase == 0) & ~again, 1, 0)),

@@ -14,9 +14,9 @@ from .._core.aliases import (
     Scalar,
 )
 from .._core.axes import Axis
-from .._covariances import AbstractCovariances, AbstractWhitening, is_tied
+from .._covariances import AbstractCovariances, AbstractWhitening, at_least, is_tied
 from .._mixture import GaussianMixture
-from .._priors import AbstractRidge
+from .._priors import AbstractRidge, LogPrior, Prior
 from .._sources import AbstractFacts, AbstractSource
 from .complete import Complete
 from .e_step import AbstractEStep, Expectation
@@ -41,11 +41,21 @@ class StepInfo(eqx.Module):
     - `log_likelihood`: of the mixture before the step, in nats, summed over samples.
     - `total_weight`: of the samples.
     - `collapsed`: whether a component of the new mixture has collapsed.
+    - `log_prior`: the log-density of the mixture before the step by the prior, in nats;
+        `None` without one.
     """
 
     log_likelihood: Scalar
     total_weight: Scalar
     collapsed: Flag
+    log_prior: Scalar | None = None
+
+    @property
+    def objective(self) -> Scalar:
+        """What a step never lowers: the log-likelihood plus the log-prior."""
+        if self.log_prior is None:
+            return self.log_likelihood
+        return self.log_likelihood + self.log_prior
 
 
 class EMStep(eqx.Module):
@@ -60,12 +70,14 @@ class EMStep(eqx.Module):
     - `equal_weights`: whether all components of the new mixture get the same weight,
         but for those that are empty. The likelihood never falls if the mixture before
         the step has equal weights, too.
+    - `prior`: of the parameters, about the source's pivot, or `None`.
     """
 
     e_step: AbstractEStep
     reg_covar: PerFeature
     frozen: Frozen | None = None
     equal_weights: bool = eqx.field(static=True, default=False)
+    prior: LogPrior | None = None
 
     def __check_init__(self) -> None:
         if self.equal_weights and self.frozen is not None:
@@ -79,6 +91,7 @@ class EMStep(eqx.Module):
         ridge: AbstractRidge,
         frozen: Frozen | None = None,
         equal_weights: bool = False,
+        prior: Prior | None = None,
     ) -> "EMStep":
         """Step for a family and its data.
 
@@ -89,9 +102,12 @@ class EMStep(eqx.Module):
         - `ridge`: a [`gmmx_eqx.extend.AbstractRidge`][].
         - `frozen`: a [`gmmx_eqx.Frozen`][].
         - `equal_weights`: see the attribute.
+        - `prior`: a [`gmmx_eqx.Prior`][].
         """
         e_step = Complete.create(source, covariances)
-        return cls(e_step, ridge.resolve(source.variances), frozen, equal_weights)
+        reg_covar = ridge.resolve(source.variances)
+        own = None if prior is None else prior.resolve(covariances, source)
+        return cls(e_step, reg_covar, frozen, equal_weights, own)
 
     @property
     def source(self) -> AbstractFacts:
@@ -107,6 +123,7 @@ class EMStep(eqx.Module):
             self.reg_covar,
             self.frozen,
             self.equal_weights,
+            self.prior,
             self.e_step.slack,
             self.e_step.counted,
         )
@@ -118,6 +135,10 @@ class EMStep(eqx.Module):
         not be small, which is known of the mixture before the step, and again of the
         one after it.
         """
+        if self.e_step.slack is not None:
+            # Solvers may go below.
+            covariances = at_least(mixture.covariances, self.e_step.slack)
+            mixture = eqx.tree_at(lambda m: m.covariances, mixture, covariances)
         # Whether errors are small is asked at the start of a turn, and the first one is
         # about the mixture before the step: so E-step, M-step, factorisation and bound
         # are compiled once.
@@ -159,7 +180,8 @@ class MStep(eqx.Module):
 
     - `facts`: what is known of the data as a whole.
     - `is_exact`: of the E-step; see [`gmmx_eqx.extend.AbstractEStep`][].
-    - `reg_covar`, `frozen`, `equal_weights`: as in [`gmmx_eqx.extend.EMStep`][].
+    - `reg_covar`, `frozen`, `equal_weights`, `prior`: as in
+        [`gmmx_eqx.extend.EMStep`][].
     - `slack`, `counted`: of the E-step.
     """
 
@@ -168,6 +190,7 @@ class MStep(eqx.Module):
     reg_covar: PerFeature
     frozen: Frozen | None
     equal_weights: bool = eqx.field(static=True)
+    prior: LogPrior | None
     slack: PerFeature | None = None
     counted: Scalar | None = None
 
@@ -233,6 +256,7 @@ class MStep(eqx.Module):
             self.reg_covar,
             self.frozen,
             self.equal_weights,
+            self.prior,
             self.counted,
             self.slack,
         )
@@ -241,7 +265,12 @@ class MStep(eqx.Module):
         """What the step from `mixture` found out."""
         total = self.facts.total
         collapsed = has_collapsed(
-            end.mixture, end.whitening, mixture, self.facts.resolution, self.frozen
+            end.mixture,
+            end.whitening,
+            mixture,
+            self.facts.resolution,
+            self.frozen,
+            self.prior,
         )
         return StepInfo(
             # Of no samples at all nothing is known.
@@ -250,6 +279,17 @@ class MStep(eqx.Module):
             ),
             total_weight=total,
             collapsed=collapsed,
+            log_prior=self.log_prior(mixture, end.whitening_before),
+        )
+
+    def log_prior(
+        self, mixture: GaussianMixture, whitening: AbstractWhitening
+    ) -> Scalar | None:
+        """The log-density of a mixture by the prior, if there is one."""
+        if self.prior is None:
+            return None
+        return self.prior.log_prob(
+            mixture.weights, mixture.means, mixture.covariances, whitening
         )
 
 

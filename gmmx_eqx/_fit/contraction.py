@@ -4,16 +4,15 @@ import jax.random as jr
 
 from .._core import buckets, inputs
 from .._core.aliases import Data, Scalar, Weighting
-from .._core.describe import check_instance
 from .._core.likes import DataLike, SampleWeightLike
 from .._core.programs import program
-from .._em import Complete, EMStep, Frozen, with_equal_weights
+from .._em import Frozen
 from .._em.implicit import advance
 from .._em.metric import inner, Metric
 from .._mixture import as_plain_mixture, GaussianMixture
-from .._priors import AbstractRidge, as_ridge, RidgeLike
+from .._priors import Prior, RidgeLike
 from .._sources import chunk_size, InMemory
-from .options import check_equal_weights
+from .options import Options
 from .solution import moved
 
 
@@ -27,6 +26,7 @@ def contraction_rate(
     sample_weight: SampleWeightLike | None = None,
     reg_covar: RidgeLike = None,
     equal_weights: bool = False,
+    prior: Prior | None = None,
     frozen: Frozen | None = None,
 ) -> Scalar:
     r"""By how much a step of EM shrinks the slowest of all small errors: the largest
@@ -53,14 +53,19 @@ def contraction_rate(
     x, weight = inputs.as_data(
         x, sample_weight, n_features=mixture.n_features, like=mixture, fits=True
     )
-    weight, _ = inputs.balance(weight)
-    frozen = Frozen() if frozen is None else frozen
-    check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
-    frozen.check(mixture)
-    check_equal_weights(equal_weights, frozen)
-    ridge = as_ridge(reg_covar)
-    x, weight = buckets.fill(x, weight, mixture, ridge)
-    return _contraction_rate(mixture, x, weight, ridge, equal_weights, frozen)
+    weight, unit = inputs.balance(weight)
+    options = Options.create(
+        mixture.n_features,
+        reg_covar=reg_covar,
+        equal_weights=equal_weights,
+        prior=prior,
+        frozen=frozen,
+    )
+    options.check_unit(unit)
+    if frozen is not None:
+        frozen.check(mixture)
+    x, weight = buckets.fill(x, weight, mixture, options)
+    return _contraction_rate(mixture, x, weight, options)
 
 
 @program()
@@ -68,19 +73,13 @@ def _contraction_rate(
     mixture: GaussianMixture,
     x: Data,
     weight: Weighting,
-    ridge: AbstractRidge,
-    equal_weights: bool,
-    frozen: Frozen,
+    options: Options,
 ) -> Scalar:
     mixture, x = inputs.common_dtype(mixture, x)
     source = InMemory.from_data(x, weight, chunk_size(x))
-    step = EMStep(
-        Complete(source, None),
-        ridge.resolve(source.variances),
-        equal_weights=equal_weights,
-    )
-    mixture = with_equal_weights(mixture) if equal_weights else mixture
-    mixture = moved(mixture, -source.pivot)
+    step = options.step(source, mixture.covariances)
+    mixture = moved(options.as_start(mixture), -source.pivot)
+    frozen = Frozen() if options.frozen is None else options.frozen
     held = frozen.or_empty(mixture)
     _, times = jax.linearize(lambda y: advance(step, mixture, y, held)[0], mixture)
     metric = Metric.create(mixture)

@@ -37,7 +37,7 @@ def drive(
         n_steps = state.record.n_steps
         mixture, state = solver.step(step, mixture, state)
         if ticket is not None:
-            ticket.report(n_steps, state.record.log_likelihood)
+            ticket.report(n_steps, state.record.objective)
         return mixture, state
 
     carry = start, begin(solver, start)
@@ -163,7 +163,7 @@ def _best_running(
     ended_well = is_any(record.result, RESULTS.successful, RESULTS.max_steps_reached)
     number = jnp.arange(record.stop.size)
     sound = (number < n_lanes) & (~record.stop | ended_well)
-    value = jnp.where(sound, record.log_likelihood, -jnp.inf)
+    value = jnp.where(sound, record.objective, -jnp.inf)
     # NaN would come first.
     ranking = jnp.argsort(-jnp.where(jnp.isnan(value), -jnp.inf, value), stable=True)
     rank = jnp.zeros_like(ranking).at[ranking].set(number)
@@ -228,7 +228,7 @@ def _drive_some(
             n_running = jnp.sum(next_lane < n_lanes)
             n_ended = jnp.minimum(n_started, n_lanes) - n_running
             # -inf for a lane that has not ended; NaN for one that met a NaN.
-            values = results[1].record.log_likelihood
+            values = results[1].record.objective
             values = jnp.where(jnp.isnan(values), -jnp.inf, values)
             n_ended = n_ended if n_before is None else n_ended + n_before
             ticket.report(n_ended, jnp.max(values))

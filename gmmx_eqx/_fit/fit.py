@@ -1,7 +1,6 @@
 import functools as ft
 from pathlib import Path
 
-import equinox as eqx
 import jax
 
 from .._core import buckets, inputs
@@ -15,7 +14,7 @@ from .._core.results import RESULTS
 from .._em import AbstractEM, Frozen
 from .._em.implicit import with_derivatives
 from .._mixture import as_plain_mixture, GaussianMixture, padding
-from .._priors import RidgeLike
+from .._priors import Prior, RidgeLike
 from .._sources import Blocks, check_blocks, Observed
 from . import hints
 from .driver import drive, pinned
@@ -24,7 +23,15 @@ from .fit_blocks import check_enough, fit_blocks
 from .fit_observed import fit_observed, gather
 from .options import Options
 from .progress import AbstractProgress, report_to, Ticket
-from .solution import ending, in_unit, moved, Solution, with_components
+from .solution import (
+    ending,
+    in_unit,
+    log_prior_of,
+    moved,
+    Solution,
+    with_components,
+    without,
+)
 
 
 @hinted(hints.ONE)
@@ -38,6 +45,7 @@ def fit(
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
     equal_weights: bool = False,
+    prior: Prior | None = None,
     frozen: Frozen | None = None,
     background: BackgroundLike | None = None,
     throw: bool = True,
@@ -55,8 +63,9 @@ def fit(
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
         feature, in squared data units, or a [`gmmx_eqx.extend.AbstractRidge`][]. A
-        millionth of each feature's own variance if not given; zero if there is noise
-        in all that was observed, for which the likelihood has a bound.
+        millionth of each feature's own variance if not given; nothing with a prior of
+        the components, or if there is noise in all that was observed: the likelihood
+        then has a bound.
     - `solver`: a [`gmmx_eqx.extend.AbstractEM`][]; [`gmmx_eqx.EM`][] with its `tol` and
         `max_steps` if not given.
     - `samples_per_chunk`: how many samples to hold intermediate results of at once.
@@ -67,6 +76,9 @@ def fit(
     - `equal_weights`: whether all components have the same weight, which then is no
         parameter; the start's are made equal first. Components that begin with a
         weight of zero keep it. Not together with `Frozen.weights`.
+    - `prior`: a [`gmmx_eqx.Prior`][], such as `gx.Prior.from_data(x)`: the fit
+        maximises the log-likelihood plus the log-prior. Sample weights then count
+        samples.
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are.
     - `background`: a density that samples may have rather than that of any component,
         such as a [`gmmx_eqx.Uniform`][]; or a function from samples, shape
@@ -85,8 +97,8 @@ def fit(
     **Returns:**
 
     A [`gmmx_eqx.Solution`][]. Its mixture and log-likelihood have derivatives in `x`,
-    `sample_weight`, `reg_covar` and what is frozen, as the fixed point of EM: the
-    tighter `tol`, the better. Without convergence they are NaN. Of blocks there are
+    `sample_weight`, `reg_covar`, `prior` and what is frozen, as the fixed point of EM:
+    the tighter `tol`, the better. Without convergence they are NaN. Of blocks there are
     none.
 
     **Raises:**
@@ -121,6 +133,7 @@ def fit(
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
         equal_weights=equal_weights,
+        prior=prior,
         frozen=frozen,
     )
     if frozen is not None:
@@ -155,6 +168,7 @@ def fit(
     )
     inputs.check_enough_samples(x, weight, mixture.n_components)
     weight, unit = inputs.balance(weight)
+    options.check_unit(unit)
     x, weight = buckets.fill(x, weight, mixture, options)
     n_components = mixture.n_components
     if frozen is None and is_known(weight, options):
@@ -185,11 +199,11 @@ def _fit(
         pinned(constant_step, constant_start), options.solver, constant_start, ticket
     )
     record = state.record
+    log_likelihood = without(record.objective, log_prior_of(constant_step.m_step, end))
     value, log_likelihood = with_derivatives(
-        step, start, end, record.log_likelihood, record.result == RESULTS.successful
+        step, start, end, log_likelihood, record.result == RESULTS.successful
     )
-    state = eqx.tree_at(lambda s: s.record.log_likelihood, state, log_likelihood)
     resolved = options.is_resolved(end)
     result = ending(state, source, weight, n_active, resolved)
-    solution = Solution.from_state(value, state, source, result)
+    solution = Solution.from_state(value, state, step.m_step, result, log_likelihood)
     return solution.pinned(options.frozen, mixture)

@@ -12,7 +12,7 @@ from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture, padding
-from .._priors import RidgeLike
+from .._priors import Prior, RidgeLike
 from . import hints
 from .error import raise_unless_all_successful
 from .fit_many import fit_sets, numbers_of_lanes
@@ -38,6 +38,7 @@ def fit_batch(
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
     equal_weights: bool = False,
+    prior: Prior | None = None,
     frozen: Frozen | None = None,
     frozen_at: GaussianMixture | None = None,
     width: int = 64,
@@ -55,7 +56,7 @@ def fit_batch(
     - `key`: a `jax.random` key.
     - `sample_weight`: shape `(n_sets, n_samples)`, or a sequence like `xs`.
     - `initialiser`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`,
-        `equal_weights`, `frozen`, `frozen_at`, `width`, `progress`: as in
+        `equal_weights`, `prior`, `frozen`, `frozen_at`, `width`, `progress`: as in
         [`gmmx_eqx.fit_restarts`][].
     - `throw`: whether to raise if the fit of any data set has not converged.
 
@@ -101,8 +102,10 @@ def fit_batch(
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
         equal_weights=equal_weights,
+        prior=prior,
         frozen=frozen,
     )
+    options.check_unit(unit)
     at = check_frozen_at(frozen_at, frozen, n_components, xs.shape[2], covariance_type)
     xs, weights = buckets.fill_sets(
         xs, weights, n_restarts, key, initialiser, options, at

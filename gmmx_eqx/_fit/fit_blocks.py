@@ -8,7 +8,7 @@ import numpy as np
 
 from .._core import inputs
 from .._core.programs import program
-from .._em import AbstractEM, AbstractEMState
+from .._em import AbstractEM, AbstractEMState, MStep
 from .._mixture import GaussianMixture
 from .._sources import Blocks
 from .checkpoint import Checkpoint
@@ -48,8 +48,8 @@ def fit_blocks(
         if checkpoint is not None:
             checkpoint.save((current, state))
         if ticket is not None:
-            ticket.report(n_steps, state.record.log_likelihood)
-    return _solution(mixture, current, state, facts, options)
+            ticket.report(n_steps, state.record.objective)
+    return _solution(mixture, current, state, step.m_step, options)
 
 
 @program()
@@ -62,13 +62,13 @@ def _solution(
     start: GaussianMixture,
     end: GaussianMixture,
     state: AbstractEMState,
-    facts: Facts,
+    step: MStep,
     options: Options,
 ) -> Solution:
     count = jnp.asarray(start.n_components)
     resolved = options.is_resolved(end)
-    result = ending(state, facts, None, count, resolved)
-    solution = Solution.from_state(end, state, facts, result)
+    result = ending(state, step.facts, None, count, resolved)
+    solution = Solution.from_state(end, state, step, result)
     return solution.pinned(options.frozen, start)
 
 

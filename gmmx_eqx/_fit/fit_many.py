@@ -170,7 +170,7 @@ class _Data(eqx.Module):
         """What the fit of a lane ended with."""
         resolved = fits.options.is_resolved(mixture)
         result = ending(state, self.source, self.weight, n_active, resolved)
-        return Solution.from_state(mixture, state, self.source, result)
+        return Solution.from_state(mixture, state, self.step.m_step, result)
 
 
 def _fit(

@@ -1,6 +1,7 @@
 """Fits to samples of which parts are missing, noisy, or seen through a matrix; and
 beside a background."""
 
+import functools as ft
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +12,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import inputs
-from .._core.aliases import Count, PerFeature
+from .._core.aliases import Count, Scalar
 from .._core.describe import describe
 from .._core.programs import program
 from .._core.results import is_any, RESULTS
 from .._core.weights import Unit
-from .._covariances import at_least
-from .._em import EMStep, Incomplete, Step
+from .._covariances import AbstractCovariances
+from .._em import AbstractEMState, EMStep, Incomplete
 from .._em.implicit import with_derivatives
 from .._mixture import GaussianMixture
 from .._mixture.latent import check_no_weight
@@ -33,7 +34,7 @@ from .._sources import (
 from .driver import drive, pinned
 from .options import Options
 from .progress import Ticket
-from .solution import ending, moved, Solution
+from .solution import ending, log_prior_of, moved, Solution, without
 
 
 class Gathered(eqx.Module):
@@ -44,12 +45,14 @@ class Gathered(eqx.Module):
     - `log_background`: the log-density of the background at every sample, in nats, or
         `None`.
     - `asks_ridge`: whether a ridge was asked for.
+    - `n_features`: of the mixture.
     """
 
     observed: Observed
     layout: Layout
     log_background: Float[Array, " n"] | None
     asks_ridge: bool = eqx.field(static=True)
+    n_features: int = eqx.field(static=True)
 
     @classmethod
     def of(
@@ -68,14 +71,67 @@ class Gathered(eqx.Module):
         check_coverage(observed, n_features, n_components)
         layout = Layout.of(observed, n_components)
         if background is None:
-            return cls(observed, layout, None, asks_ridge)
+            return cls(observed, layout, None, asks_ridge, n_features)
         row = _log_background(observed, background)
-        return cls(observed, layout, row, asks_ridge)
+        return cls(observed, layout, row, asks_ridge, n_features)
 
-    def records(self, n_features: int) -> Records:
-        return Records.create(
-            self.observed, self.layout, n_features, self.log_background
+    def step(self, options: Options, covariances: AbstractCovariances) -> EMStep:
+        """A step of EM; of `covariances` only the family and the type count."""
+        source = Records.create(
+            self.observed, self.layout, self.n_features, self.log_background
         )
+        ridge = options.ridge.resolve(source.variances)
+        if not self.asks_ridge and source.slack is not None:
+            # With noise in everything, the likelihood has a bound without a ridge.
+            ridge = jnp.where(jnp.all(source.slack > 0), 0, ridge)
+        prior = options.prior
+        own = None if prior is None else prior.resolve(covariances, source)
+        # A prior is of covariances, not of those with slack.
+        plain = prior is not None and prior.components is not None
+        create = Incomplete if plain else ft.partial(Incomplete.create, covariances)
+        e_step = create(source)
+        return EMStep(e_step, ridge, options.frozen, options.equal_weights, own)
+
+    def start(self, step: EMStep, mixture: GaussianMixture) -> GaussianMixture:
+        """What the step iterates, from a start in the units of the data."""
+        start = _e_step(step).with_slack(moved(mixture, -step.source.pivot))
+        if self.log_background is None:
+            return start
+        share = mixture.n_components / (mixture.n_components + 1)
+        return eqx.tree_at(lambda m: m.weights, start, start.weights * share)
+
+    def solution(
+        self,
+        step: EMStep,
+        options: Options,
+        end: GaussianMixture,
+        state: AbstractEMState,
+        n_active: Count,
+        log_likelihood: Scalar | None = None,
+    ) -> Solution:
+        """What the iteration ended with.
+
+        **Arguments:**
+
+        - `log_likelihood`: with derivatives, if it has them.
+        """
+        source = _e_step(step).source
+        mixture, is_singular = _e_step(step).without_slack(end)
+        weight = source.blocks.weights.reshape(-1)
+        result = ending(state, source, weight, n_active, options.is_resolved(end))
+        singular = is_singular & is_any(result, RESULTS.successful)
+        result = RESULTS.where(singular, RESULTS.singular, result)
+        solution = Solution.from_state(
+            mixture, state, step.m_step, result, log_likelihood
+        )
+        if self.log_background is None:
+            return solution
+        return _without_background(solution)
+
+
+def _e_step(step: EMStep) -> Incomplete:
+    assert isinstance(step.e_step, Incomplete)
+    return step.e_step
 
 
 def gather(
@@ -94,6 +150,10 @@ def gather(
         raise ValueError(
             "`background` cannot be given together with `frozen`. Leave one out."
         )
+    if background is not None and options.prior is not None:
+        raise ValueError(
+            "`background` cannot be given together with `prior`. Leave one out."
+        )
     if isinstance(x, Blocks):
         raise ValueError("`background` is not for `gmmx_eqx.blocks`.")
     if not isinstance(x, Observed):
@@ -104,6 +164,7 @@ def gather(
     else:
         check_no_weight(sample_weight)
     weight, unit = inputs.balance(x.sample_weight)
+    options.check_unit(unit)
     own = lambda o: o.sample_weight
     x = x if weight is None else eqx.tree_at(own, x, weight)
     n_features, n_components = mixture.n_features, mixture.n_components
@@ -147,59 +208,22 @@ def fit_observed(
     """As `fit`, inside of a program."""
     mixture, gathered = inputs.common_dtype(mixture, gathered)
     mixture = options.as_start(mixture)
-    source = gathered.records(mixture.n_features)
-    ridge = options.ridge.resolve(source.variances)
-    if not gathered.asks_ridge:
-        # With noise in everything, the likelihood has a bound without a ridge.
-        bounded = source.slack is not None and jnp.all(source.slack > 0)
-        ridge = jnp.where(bounded, 0, ridge)
-    e_step = Incomplete.create(source, mixture.covariances)
-    step = EMStep(
-        e_step,
-        ridge,
-        options.frozen,
-        options.equal_weights,
-    )
-    has_background = gathered.log_background is not None
-    start = e_step.with_slack(moved(mixture, -source.pivot))
-    if has_background:
-        k = mixture.n_components
-        start = eqx.tree_at(lambda m: m.weights, start, start.weights * (k / (k + 1)))
+    step = gathered.step(options, mixture.covariances)
+    start = gathered.start(step, mixture)
     constant_step, constant_start = jax.lax.stop_gradient((step, start))
     end, state = drive(
-        _bounded(pinned(constant_step, constant_start), e_step.slack),
-        options.solver,
-        constant_start,
-        ticket,
+        pinned(constant_step, constant_start), options.solver, constant_start, ticket
     )
     record = state.record
     settled = record.result == RESULTS.successful
+    log_prior = log_prior_of(constant_step.m_step, end)
     value, log_likelihood = with_derivatives(
-        step, start, end, record.log_likelihood, settled
+        step, start, end, without(record.objective, log_prior), settled
     )
-    state = eqx.tree_at(lambda s: s.record.log_likelihood, state, log_likelihood)
-    weight = source.blocks.weights.reshape(-1)
-    value, is_singular = e_step.without_slack(value)
-    result = ending(state, source, weight, n_active, options.is_resolved(end))
-    singular = is_singular & is_any(result, RESULTS.successful)
-    result = RESULTS.where(singular, RESULTS.singular, result)
-    solution = Solution.from_state(value, state, source, result)
-    if has_background:
-        return _without_background(solution)
+    solution = gathered.solution(
+        step, options, value, state, n_active, log_likelihood
+    )
     return solution.pinned(options.frozen, mixture)
-
-
-def _bounded(step: Step, slack: PerFeature | None) -> Step:
-    """The step, of mixtures whose covariances are put above the slack first: solvers
-    may go below."""
-    if slack is None:
-        return step
-
-    def bounded(mixture: GaussianMixture) -> Any:
-        covariances = at_least(mixture.covariances, slack)
-        return step(eqx.tree_at(lambda m: m.covariances, mixture, covariances))
-
-    return bounded
 
 
 def _without_background(solution: Solution) -> Solution:

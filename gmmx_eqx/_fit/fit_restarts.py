@@ -12,7 +12,7 @@ from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture, padding
-from .._priors import RidgeLike
+from .._priors import Prior, RidgeLike
 from . import hints
 from .driver import Race
 from .error import raise_unless_successful
@@ -39,6 +39,7 @@ def fit_restarts(
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
     equal_weights: bool = False,
+    prior: Prior | None = None,
     frozen: Frozen | None = None,
     frozen_at: GaussianMixture | None = None,
     keep: int | None = None,
@@ -58,14 +59,14 @@ def fit_restarts(
     - `initialiser`: how to start; [`gmmx_eqx.Mixed`][] if not given, whose first start
         is by k-means.
     - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`,
-        `equal_weights`: as in [`gmmx_eqx.fit`][].
+        `equal_weights`, `prior`: as in [`gmmx_eqx.fit`][].
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are in
         `frozen_at`, in every fit.
     - `frozen_at`: a mixture like those that are fitted, with the values of what is
         frozen; it needs sensible values for nothing else. Where means are frozen, the
         component of a random start that is nearest takes their place.
     - `keep`: how many of the fits go on after `short_steps` steps: those of the highest
-        log-likelihoods, unless they have ended by then. The others have the status
+        objectives, unless they have ended by then. The others have the status
         `dropped`. All go on if not given.
     - `short_steps`: see `keep`.
     - `width`: how many fits are computed side by side. A fit that has ended makes room
@@ -121,8 +122,10 @@ def fit_restarts(
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
         equal_weights=equal_weights,
+        prior=prior,
         frozen=frozen,
     )
+    options.check_unit(unit)
     n_lanes = buckets.size(n_restarts) if n_restarts > 8 else n_restarts
     x, weight = buckets.fill(
         x, weight, key, initialiser, options, frozen_at, n_lanes=n_lanes

@@ -42,7 +42,7 @@ def distinct_optima(
 
     **Arguments:**
 
-    - `nats`: two lanes are at the same optimum if their mean log-likelihoods differ by
+    - `nats`: two lanes are at the same optimum if their mean objectives differ by
         at most this,
     - `distance`: and if, with components matched, none differs by more than this; see
         `component_distances`.
@@ -56,6 +56,16 @@ def distinct_optima(
     return tuple(Optimum(take(solutions, g[0]), tuple(g)) for g in groups)
 
 
+def _mean_objectives(solutions: Solution) -> np.ndarray:
+    means = np.asarray(solutions.mean_log_likelihood, np.float64)
+    if solutions.log_prior is None:
+        return means
+    sums = np.asarray(solutions.log_likelihood, np.float64)
+    more = np.asarray(solutions.log_prior, np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return means * ((sums + more) / sums)
+
+
 def lanes_by_optimum(
     solutions: Solution, deviations: np.ndarray, nats: float, distance: float
 ) -> list[list[int]]:
@@ -66,7 +76,7 @@ def lanes_by_optimum(
     - `deviations`: the standard deviations of all lanes.
     """
     valid = np.isin(statuses(solutions), ("successful", "max_steps_reached"))
-    values = np.asarray(solutions.mean_log_likelihood, dtype=np.float64)
+    values = _mean_objectives(solutions)
     order = [int(i) for i in np.argsort(-values, kind="stable") if valid[i]]
     features = list(zip(*_features(solutions.mixture, deviations), strict=True))
     groups: list[list[int]] = []

@@ -4,17 +4,19 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import inputs
 from .._core.aliases import Data, Flag, Weighting
 from .._core.describe import check_instance, describe
 from .._core.likes import AmountLike
+from .._core.weights import Unit
 from .._covariances import AbstractCovariances
 from .._em import AbstractEM, EM, EMStep, Frozen, with_equal_weights
 from .._initialisers import AbstractInitialiser, Mixed
 from .._mixture import GaussianMixture
-from .._priors import AbstractRidge, as_ridge, RidgeLike
+from .._priors import AbstractRidge, as_ridge, Prior, Ridge, RidgeLike
 from .._sources import AbstractSource, chunk_size, InMemory
 
 
@@ -35,6 +37,8 @@ class Options(eqx.Module):
     - `resolution`: the step in which each feature was recorded, or `None`.
     - `equal_weights`: whether all components have the same weight.
     - `frozen`: which parameters stay as they are, or `None`.
+    - `prior`: of the parameters, or `None`.
+    - `start_ridge`: that of random starts, where it is another one.
     """
 
     ridge: AbstractRidge
@@ -43,6 +47,8 @@ class Options(eqx.Module):
     resolution: Float[Array, "..."] | None
     equal_weights: bool = eqx.field(static=True)
     frozen: Frozen | None
+    prior: Prior | None = None
+    start_ridge: AbstractRidge | None = None
 
     # Public functions have these names, annotations and defaults, which a test holds.
     @classmethod
@@ -55,6 +61,7 @@ class Options(eqx.Module):
         samples_per_chunk: int | None = None,
         resolution: AmountLike | None = None,
         equal_weights: bool = False,
+        prior: Prior | None = None,
         frozen: Frozen | None = None,
     ) -> "Options":
         """From what users hand in.
@@ -78,9 +85,33 @@ class Options(eqx.Module):
                 )
         if frozen is not None:
             check_instance(frozen, Frozen, "frozen", "Frozen(means=True)")
-        check_equal_weights(equal_weights, frozen)
-        ridge = as_ridge(reg_covar)
-        return cls(ridge, solver, samples_per_chunk, resolution, equal_weights, frozen)
+        _check_equal_weights(equal_weights, frozen)
+        ridge, start_ridge = as_ridge(reg_covar), None
+        if prior is not None:
+            check_instance(prior, Prior, "prior", "Prior.from_data(x)")
+            prior.check(n_features, equal_weights)
+            if reg_covar is None and prior.components is not None:
+                # Beside a density it would be a second one of another kind.
+                ridge, start_ridge = Ridge(0.0), ridge
+        return cls(
+            ridge,
+            solver,
+            samples_per_chunk,
+            resolution,
+            equal_weights,
+            frozen,
+            prior,
+            start_ridge,
+        )
+
+    def check_unit(self, unit: Unit) -> None:
+        """Raises a `ValueError` if weights are in such a unit that they cannot be told
+        in samples, of which a prior counts some."""
+        if self.prior is not None and np.any(unit != 1):
+            raise ValueError(
+                "`sample_weight` must count samples, since `prior` does; some weights "
+                "are too large or too small for that. Divide the weights by their mean."
+            )
 
     def as_start(self, mixture: GaussianMixture) -> GaussianMixture:
         """The mixture with such weights as a fit keeps."""
@@ -110,11 +141,16 @@ class Options(eqx.Module):
     def step(self, source: AbstractSource, covariances: AbstractCovariances) -> EMStep:
         """A step of EM; of `covariances` only the family counts."""
         return EMStep.create(
-            covariances, source, self.ridge, self.frozen, self.equal_weights
+            covariances,
+            source,
+            self.ridge,
+            self.frozen,
+            self.equal_weights,
+            self.prior,
         )
 
 
-def check_equal_weights(equal_weights: Any, frozen: Frozen | None) -> None:
+def _check_equal_weights(equal_weights: Any, frozen: Frozen | None) -> None:
     """Raises a `ValueError` unless it is `True` or `False`, not an array of it, which
     could not choose a program; and if weights are frozen, too."""
     if not isinstance(equal_weights, bool):

@@ -105,14 +105,14 @@ class BlockStep:
     over data in memory, but for rounding. Sums over blocks are in float64."""
 
     def __init__(self, m_step: MStep, facts: Facts, data: Blocks, size: int):
-        self._m_step = m_step
+        self.m_step = m_step
         self._facts = facts
         self._data = data
         # How many samples of a block to hold intermediate results of at once.
         self._size = size
 
     def __call__(self, mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
-        m_step = self._m_step
+        m_step = self.m_step
         looked = _look(m_step, mixture, _begin(m_step, mixture))
         while not bool(looked.done):
             args = (mixture, looked.whitening_before, looked.pivot, looked.is_near)
@@ -143,12 +143,14 @@ def step_over(
     data: Blocks, facts: Facts, mixture: GaussianMixture, options: Options
 ) -> BlockStep:
     """The step of EM of a family over blocks."""
+    prior = options.prior
     m_step = MStep(
         facts,
         not _is_packed(mixture, facts),
         options.ridge.resolve(facts.variances),
         options.frozen,
         options.equal_weights,
+        None if prior is None else prior.resolve(mixture.covariances, facts),
     )
     size = options.samples_per_chunk or _size(data)
     return BlockStep(m_step, facts, data, min(size, data.rows))

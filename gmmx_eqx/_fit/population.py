@@ -62,7 +62,7 @@ class Population(eqx.Module):
 
     @property
     def best(self) -> Solution:
-        """The lane of the highest log-likelihood; see its `result`."""
+        """The lane of the highest objective; see its `result`."""
         return take_best(self.solutions)
 
     @property
@@ -81,7 +81,7 @@ class Population(eqx.Module):
 
         **Arguments:**
 
-        - `nats`: lanes whose mean log-likelihoods differ by more are different.
+        - `nats`: lanes whose mean objectives differ by more are different.
         - `distance`: so are lanes in which, with components matched, a mean differs by
             more than this many standard deviations, a weight by more than this, or a
             standard deviation by more than this factor's exponential.

@@ -84,12 +84,13 @@ class RandomStarts(eqx.Module):
         """A start in the units of the data. Components beyond `n_active` are empty.
         `turn` counts the starts of one data set."""
         partition = self._partition(source, key, n_active, turn)
+        ridge = self.options.start_ridge or self.options.ridge
         parameters = estimate(
             self.family,
             source,
             partition,
             *partition.extras,
-            reg_covar=self.options.ridge.resolve(source.variances),
+            reg_covar=ridge.resolve(source.variances),
             n_pseudo=source.n_features + 1,
             pools_few_only=self.pools_few_only or partition.pools_few_only,
         )

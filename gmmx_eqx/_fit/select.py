@@ -25,7 +25,7 @@ from .._em import AbstractEM
 from .._initialisers import AbstractInitialiser
 from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
-from .._priors import RidgeLike
+from .._priors import Prior, RidgeLike
 from . import hints
 from .capacity import carries, n_parameters
 from .error import raise_unless_successful
@@ -58,6 +58,7 @@ def select(
     samples_per_chunk: int | None = None,
     resolution: AmountLike | None = None,
     equal_weights: bool = False,
+    prior: Prior | None = None,
     width: int = 64,
     throw: bool = False,
     progress: AbstractProgress | bool = False,
@@ -79,16 +80,18 @@ def select(
         others, or the opposite sign, on request: [`gmmx_eqx.Selection.by`][].
     - `key`: a `jax.random` key.
     - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`,
-        `resolution`, `equal_weights`, `width`, `progress`: as in
+        `resolution`, `equal_weights`, `prior`, `width`, `progress`: as in
         [`gmmx_eqx.fit_restarts`][]. Criteria do not count equal weights as parameters.
-        There is no `frozen`, whose masks and values are for one number of components of
-        one family.
+        With a prior the best restart is that of the highest objective, and criteria are
+        of its log-likelihood alone. There is no `frozen`, whose masks and values are
+        for one number of components of one family.
     - `throw`: whether to raise if the fit that wins has not converged.
 
     **Returns:**
 
     A [`gmmx_eqx.Selection`][]: a table that prints well. Where the data cannot carry
-    the parameters of a mixture, it is not fitted; see [`gmmx_eqx.Cell`][].
+    the parameters of a mixture, and no prior of the components does, it is not fitted;
+    see [`gmmx_eqx.Cell`][].
 
     **Raises:**
 
@@ -129,8 +132,14 @@ def select(
         for name, family in zip(names, families, strict=True)
     ]
     n_counted = len(x) if weight is None else int(np.count_nonzero(weight))
+    # A prior of the components carries any number of parameters.
+    is_carried = prior is not None and prior.components is not None
     carried = [
-        [k for k in counts if carries(n_counted, family, k, x.shape[1], equal_weights)]
+        [
+            k
+            for k in counts
+            if is_carried or carries(n_counted, family, k, x.shape[1], equal_weights)
+        ]
         for family in families
     ]
     starts = as_initialiser(initialiser)
@@ -141,7 +150,9 @@ def select(
         samples_per_chunk=samples_per_chunk,
         resolution=resolution,
         equal_weights=equal_weights,
+        prior=prior,
     )
+    options.check_unit(unit)
     n_fits = [len(own) * n_restarts for own in carried]
     # Before those of each family, and in all.
     n_before = [0, *itertools.accumulate(n_fits)]

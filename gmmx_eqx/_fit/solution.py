@@ -16,7 +16,7 @@ from .._core.programs import program
 from .._core.results import is_any, number, RESULTS, STATUSES
 from .._core.table import Table
 from .._core.weights import unbalance, Unit
-from .._em import AbstractEMState, Frozen
+from .._em import AbstractEMState, Frozen, MStep
 from .._mixture import GaussianMixture, padding
 from .._mixture.table import has_numbers, no_error, table_of
 from .._sources import AbstractFacts
@@ -32,13 +32,15 @@ class Solution(Pickled, eqx.Module):
     - `log_likelihood`: of the mixture, in nats, summed over samples with their weights.
     - `mean_log_likelihood`: the same per unit of sample weight.
     - `n_steps`: how many steps of EM led to the mixture.
-    - `log_likelihoods`: after 0, 1, …, `n_steps` steps; beyond, the last one is
-        repeated.
+    - `objectives`: what the fit maximises, after 0, 1, …, `n_steps` steps; beyond, the
+        last one is repeated. Log-likelihoods, or with a prior these plus log-priors.
     - `result`: how the fit ended, a [`gmmx_eqx.RESULTS`][].
+    - `log_prior`: the log-density of the mixture by the prior, in nats; `None` without
+        one.
     - `background_weight`: the share of samples that belong to the background, or `None`
         without one.
 
-    Of these `mixture`, `log_likelihood` and `mean_log_likelihood` have derivatives.
+    Of these all but `n_steps`, `objectives` and `result` have derivatives.
 
     For many fits every array has leading axes, and `len`, indexing and iteration work
     along the first.
@@ -48,8 +50,9 @@ class Solution(Pickled, eqx.Module):
     log_likelihood: Scalar
     mean_log_likelihood: Scalar
     n_steps: Count
-    log_likelihoods: Float[Array, " history"]
+    objectives: Float[Array, " history"]
     result: RESULTS
+    log_prior: Scalar | None = None
     background_weight: Scalar | None = None
 
     if not TYPE_CHECKING:
@@ -72,21 +75,30 @@ class Solution(Pickled, eqx.Module):
         cls,
         mixture: GaussianMixture,
         state: AbstractEMState,
-        source: AbstractFacts,
+        step: MStep,
         result: RESULTS,
+        log_likelihood: Scalar | None = None,
     ) -> "Solution":
-        """From the end of a solver's loop, whose mixture is about the pivot."""
+        """From the end of a solver's loop, whose mixture is about the pivot.
+
+        **Arguments:**
+
+        - `log_likelihood`: with derivatives, if it has them.
+        """
         record = state.record
         # A history is as long as a program says, however many steps are taken.
-        beyond = jnp.arange(record.log_likelihoods.size) >= record.n_steps
-        last = jax.lax.stop_gradient(record.log_likelihood)
+        beyond = jnp.arange(record.objectives.size) >= record.n_steps
+        log_prior = log_prior_of(step, mixture)
+        if log_likelihood is None:
+            log_likelihood = without(record.objective, log_prior)
         return cls(
-            mixture=moved(mixture, source.pivot),
-            log_likelihood=record.log_likelihood,
-            mean_log_likelihood=record.log_likelihood / source.total,
+            mixture=moved(mixture, step.facts.pivot),
+            log_likelihood=log_likelihood,
+            mean_log_likelihood=log_likelihood / step.facts.total,
             n_steps=record.n_steps,
-            log_likelihoods=jnp.where(beyond, last, record.log_likelihoods),
+            objectives=jnp.where(beyond, record.objective, record.objectives),
             result=result,
+            log_prior=log_prior,
         )
 
     def pinned(self, frozen: Frozen | None, at: GaussianMixture | None) -> "Solution":
@@ -96,6 +108,28 @@ class Solution(Pickled, eqx.Module):
             return self
         exact = frozen.pin(self.mixture, at)
         return eqx.tree_at(lambda s: s.mixture, self, exact)
+
+    @property
+    def objective(self) -> Float[Array, "..."]:
+        """What the fit maximises: the log-likelihood plus the log-prior."""
+        if self.log_prior is None:
+            return self.log_likelihood
+        return self.log_likelihood + self.log_prior
+
+    @property
+    def log_likelihoods(self) -> Float[Array, "... history"]:
+        """The same as `objectives`.
+
+        **Raises:**
+
+        `ValueError` with a prior, where only the sums with log-priors are kept.
+        """
+        if self.log_prior is not None:
+            raise ValueError(
+                "A fit with a prior maximises the log-likelihood plus the log-prior: "
+                "see `objectives`."
+            )
+        return self.objectives
 
     @property
     def converged(self) -> Bool[Array, "..."]:
@@ -155,7 +189,11 @@ def _table_of(solution: Solution) -> Table | None:
         first, *rest = (summary.of_fits(statuses(solution)),)
     else:
         first, *rest = summary.of_fit(
-            str(statuses(solution)), solution.n_steps, value, mean
+            str(statuses(solution)),
+            solution.n_steps,
+            value,
+            mean,
+            solution.log_prior,
         )
     return mixture._replace(title=(f"Solution: {first}", *rest, *mixture.title))
 
@@ -180,7 +218,7 @@ def _take(solutions: Solution, index: Count) -> Solution:
 
 
 def best_lane(solutions: Solution, n_lanes: Count | None = None) -> Int[Array, ""]:
-    """The lane of the highest log-likelihood, along the first axis.
+    """The lane of the highest objective, along the first axis.
 
     A lane that converged or ran out of steps has a valid mixture and comes before one
     that failed otherwise, which comes before one that met a NaN. Of lanes that differ
@@ -196,7 +234,7 @@ def best_lane(solutions: Solution, n_lanes: Count | None = None) -> Int[Array, "
     rank = jnp.where(valid, 2, jnp.where(result == RESULTS.nonfinite, 0, 1))
     if n_lanes is not None:
         rank = jnp.where(jnp.arange(rank.size) < n_lanes, rank, -1)
-    return _highest(rank, solutions.log_likelihood, jnp)
+    return _highest(rank, solutions.objective, jnp)
 
 
 def best_lane_numpy(solutions: Solution) -> int:
@@ -205,7 +243,7 @@ def best_lane_numpy(solutions: Solution) -> int:
     valid = np.isin(names, ("successful", "singular", "max_steps_reached"))
     rank = np.where(valid, 2, np.where(names == "nonfinite", 0, 1))
     with np.errstate(invalid="ignore"):
-        return int(_highest(rank, np.asarray(solutions.log_likelihood), np))
+        return int(_highest(rank, np.asarray(solutions.objective), np))
 
 
 def _highest(rank: Any, values: Any, xp: Any) -> Any:
@@ -246,7 +284,7 @@ def ending(
 
 def in_unit(solution: Solution, unit: Unit) -> Solution:
     """With log-likelihoods in the unit that `inputs.balance` took out."""
-    own = lambda s: (s.log_likelihood, s.log_likelihoods)
+    own = lambda s: (s.log_likelihood, s.objectives)
     values = tuple(unbalance(value, unit) for value in own(solution))
     return eqx.tree_at(own, solution, values)
 
@@ -255,6 +293,21 @@ def with_components(solution: Solution, n_components: int) -> Solution:
     """A solution, or many, with the first components alone."""
     mixture = padding.unpad(solution.mixture, n_components)
     return eqx.tree_at(lambda s: s.mixture, solution, mixture)
+
+
+def log_prior_of(step: MStep, mixture: GaussianMixture) -> Scalar | None:
+    """The log-prior of a mixture about the source's pivot, if there is a prior."""
+    if step.prior is None:
+        return None
+    return step.log_prior(mixture, mixture.covariances.whitening(mixture.n_features))
+
+
+def without(objective: Scalar, log_prior: Scalar | None) -> Scalar:
+    """The log-likelihood alone."""
+    if log_prior is None:
+        return objective
+    # Where it is -inf, before the first step, it stays so.
+    return objective - jax.lax.stop_gradient(log_prior)
 
 
 def moved(mixture: GaussianMixture, by: PerFeature) -> GaussianMixture:

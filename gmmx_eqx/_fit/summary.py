@@ -7,14 +7,17 @@ import numpy as np
 from .._core.results import RESULTS
 
 
-def of_fit(status: str, n_steps: Any, value: Any, mean: Any) -> tuple[str, str]:
+def of_fit(
+    status: str, n_steps: Any, value: Any, mean: Any, log_prior: Any = None
+) -> tuple[str, str]:
     """One fit: its status and its log-likelihood, in all and of the mean."""
+    more = "" if log_prior is None else f"; log-prior {nats(log_prior)} nats"
     cause = RESULTS[getattr(RESULTS, status)].split(". ")[0]
     cause = f": {cause}" if cause else ""
     steps = "1 step" if int(n_steps) == 1 else f"{int(n_steps)} steps"
     return (
         f"{status} after {steps}{cause}",
-        f"log-likelihood {nats(value)} nats, mean {float(mean):.6g}",
+        f"log-likelihood {nats(value)} nats, mean {float(mean):.6g}{more}",
     )
 
 

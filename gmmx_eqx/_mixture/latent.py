@@ -11,8 +11,16 @@ from .._core import inputs, linalg
 from .._core.aliases import Means, Scalar, Weights
 from .._core.programs import program
 from .._core.weights import Unit
-from .._covariances import AbstractCovariances
-from .._sources import check_features, Layout, Observed, Record, Records
+from .._covariances import AbstractCovariances, DiagCovariances
+from .._sources import (
+    check_coverage,
+    check_features,
+    features_of,
+    Layout,
+    Observed,
+    Record,
+    Records,
+)
 from .incomplete import dense_of, see, Seen
 
 
@@ -104,6 +112,32 @@ def check_no_weight(sample_weight: Any) -> None:
             "`sample_weight` must be given to `gmmx_eqx.Observed`, which holds the "
             "samples."
         )
+
+
+def as_complete(x: Any, sample_weight: Any) -> tuple[Any, Any]:
+    """What starts take in the place of `Observed`: the mean of every sample given what
+    was seen of it, by a single normal with the mean and the variances of all that was
+    seen."""
+    if not isinstance(x, Observed):
+        return x, sample_weight
+    check_no_weight(sample_weight)
+    n_features = features_of(x)
+    check_coverage(x, n_features, 1)
+    return _completed(Latent.of(x, 1, n_features), n_features)
+
+
+@program()
+def _completed(
+    latent: Latent, n_features: int
+) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
+    observed = latent.observed
+    facts = Records.create(observed, latent.layout, n_features)
+    variances = jnp.where(facts.variances > 0, facts.variances, 1)
+    one = jnp.ones((1, 1, 1, 1), variances.dtype)
+    mean = latent.mean(one, facts.pivot, DiagCovariances(variances))
+    weight = observed.sample_weight
+    seen = jnp.any(~jnp.isnan(observed.y), axis=1).astype(mean.dtype)
+    return mean, seen if weight is None else seen * weight
 
 
 @program()

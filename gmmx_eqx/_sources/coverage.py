@@ -85,4 +85,4 @@ def _reached(observed: Observed, seen: np.ndarray, n_features: int) -> np.ndarra
     if numbers.ndim == 2:
         return (numbers[seen.any(axis=0)] != 0).any(axis=0)
     used = (numbers != 0) & seen[..., None]
-    return used.reshape(-1, n_features).any(axis=0)
+    return np.logical_or.reduce(used.reshape(-1, n_features), axis=0)

@@ -227,7 +227,7 @@ def _operator(observed: Observed, n_features: int) -> Float[Array, "..."] | None
 def _noise(observed: Observed) -> Float[Array, "..."] | None:
     """Shape `(outputs, outputs or 1)`, with a leading axis of samples if there is noise
     for each."""
-    R, (n, m) = observed.R, observed.y.shape
+    R, m = observed.R, observed.n_outputs
     if R is None:
         return None
     if R.ndim == 0:

@@ -85,8 +85,8 @@ class Uniform(eqx.Module):
         if np.any(outside):
             n, i = np.argwhere(outside)[0].tolist()
             raise ValueError(
-                f"`background` must hold all data: sample {n} is {numbers[n, i]:.6g} in "
-                f"output {i}, outside of {low[i]:.6g} ... {high[i]:.6g}. Enlarge the "
+                f"`background` must hold all data: sample {n} is {numbers[n, i]:.6g} "
+                f"in output {i}, outside of {low[i]:.6g} ... {high[i]:.6g}. Enlarge the "
                 "box, or leave the sample out."
             )
 

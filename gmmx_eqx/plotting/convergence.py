@@ -66,7 +66,7 @@ def plot_convergence(
 
 
 def _histories(solution: Solution) -> Float[np.ndarray, "lanes history"]:
-    values = np.asarray(solution.log_likelihoods, float)
+    values = np.asarray(solution.objectives, float)
     if values.ndim > 2:
         raise ValueError(
             "`solution` must be of one fit or have one leading axis; it has "

@@ -29,7 +29,15 @@ from .files import Arrays, DTYPES, Metadata
 Content: TypeAlias = GaussianMixture | Solution | Population
 _KINDS = {"mixture": GaussianMixture, "solution": Solution, "population": Population}
 
-_SOLUTION = ("log_likelihood", "mean_log_likelihood", "log_likelihoods", "n_steps")
+# By the names of their arrays.
+_SOLUTION = {
+    "log_likelihood": "log_likelihood",
+    "mean_log_likelihood": "mean_log_likelihood",
+    "log_likelihoods": "objectives",
+    "n_steps": "n_steps",
+}
+# Of fits with a prior alone.
+_OPTIONAL = "log_prior"
 _INTEGERS = ("n_steps", "result", "n_turns")
 # The statuses that come with a mixture that has a density.
 _VALID = (STATUSES.index("successful"), STATUSES.index("max_steps_reached"))
@@ -53,7 +61,9 @@ def take_apart(what: Any) -> tuple[Arrays, Metadata]:
         arrays["n_turns"], metadata["width"] = part.n_turns, str(part.width)
         part = part.solutions
     if isinstance(part, Solution):
-        arrays |= {name: getattr(part, name) for name in _SOLUTION}
+        arrays |= {own: getattr(part, name) for own, name in _SOLUTION.items()}
+        if part.log_prior is not None:
+            arrays[_OPTIONAL] = part.log_prior
         arrays["result"] = number(part.result).astype(np.int32)
         part = part.mixture
     covariances, family = part.covariances, type(part.covariances)
@@ -109,8 +119,9 @@ def put_together(
         if kind == "mixture":
             return mixture
         result: Any = jax.tree.map(lambda _: leaves["result"], RESULTS.successful)
-        own = {name: leaves[name] for name in _SOLUTION}
-        return Solution(mixture=mixture, result=result, **own)
+        own = {name: leaves[own] for own, name in _SOLUTION.items()}
+        prior = leaves.get(_OPTIONAL)
+        return Solution(mixture=mixture, result=result, log_prior=prior, **own)
 
     n_turns = leaves.pop("n_turns", None)
     try:
@@ -193,7 +204,8 @@ def _check_arrays(
     names = ["weights", "means", *own]
     names += [] if kind == "mixture" else [*_SOLUTION, "result"]
     names += ["n_turns"] if kind == "population" else []
-    if set(arrays) != set(names):
+    optional = set() if kind == "mixture" else {_OPTIONAL}
+    if set(arrays) - optional != set(names):
         raise WrongContent(
             f"its arrays are {sorted(arrays)}; those of a {kind} are {sorted(names)}."
         )

@@ -48,7 +48,7 @@ class CountedEM(AbstractEM):
         new, info = fn(mixture)
         value = info.log_likelihood
         first = self.previous.astype(value.dtype) * info.total_weight
-        previous = jnp.where(record.n_steps == 0, first, record.log_likelihood)
+        previous = jnp.where(record.n_steps == 0, first, record.objective)
         settled, noise = settles(
             self.tol, record.noise, value, previous, info.total_weight
         )
