@@ -20,7 +20,7 @@ from .._sources import InMemory
 from .driver import drive, drive_lanes, map_groups, pinned, Race
 from .progress import Ticket
 from .random_starts import RandomStarts
-from .solution import ending, moved, Solution
+from .solution import ending, Solution
 
 
 def numbers_of_lanes(n_numbers: int, n_lanes: int) -> int:
@@ -136,6 +136,7 @@ class _Data(eqx.Module):
     start."""
 
     step: EMStep
+    source: InMemory
     weight: Weighting
     initialiser: AbstractInitialiser
 
@@ -144,21 +145,16 @@ class _Data(eqx.Module):
         cls, fits: RandomStarts, x: Data, weight: Weighting, key: Any
     ) -> "_Data":
         initialiser = fits.initialiser.prepared(x, weight, key)
-        return cls(fits.step(fits.source(x, weight)), weight, initialiser)
-
-    @property
-    def source(self) -> InMemory:
-        source = self.step.source
-        assert isinstance(source, InMemory)
-        return source
+        source = fits.source(x, weight)
+        return cls(fits.step(source), source, weight, initialiser)
 
     def start(
         self, fits: RandomStarts, key: Any, n_active: Count, turn: Count
     ) -> GaussianMixture:
-        """A random start, about the source's pivot."""
+        """A random start, as the step iterates it."""
         fits = dataclasses.replace(fits, initialiser=self.initialiser)
         start = fits.start(self.source, key, n_active, turn)
-        return moved(start, -self.source.pivot)
+        return fits.begin(self.step, start)
 
     def solution(
         self,
@@ -168,6 +164,9 @@ class _Data(eqx.Module):
         n_active: Count,
     ) -> Solution:
         """What the fit of a lane ended with."""
+        if fits.gathered is not None:
+            end = (self.step, fits.options, mixture, state, n_active)
+            return fits.gathered.solution(*end)
         resolved = fits.options.is_resolved(mixture)
         result = ending(state, self.source, self.weight, n_active, resolved)
         return Solution.from_state(mixture, state, self.step.m_step, result)
@@ -191,7 +190,7 @@ def _fit(
 
     def step_of(lane):
         data = of_lane(lane)
-        return pinned(data.step, None if at is None else moved(at, -data.source.pivot))
+        return pinned(data.step, None if at is None else fits.begin(data.step, at))
 
     def finish(mixture, state, lane, n_active):
         solution = of_lane(lane).solution(fits, mixture, state, n_active)
@@ -205,6 +204,9 @@ def _fit(
 
 
 def _common_dtype(fits: RandomStarts, x: Array) -> tuple[RandomStarts, Array]:
+    if fits.gathered is not None:
+        gathered, x = inputs.common_dtype(fits.gathered, x)
+        fits = dataclasses.replace(fits, gathered=gathered)
     if fits.frozen_at is None:
         return fits, x
     at, x = inputs.common_dtype(fits.frozen_at, x)

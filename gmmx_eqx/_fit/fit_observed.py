@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import inputs
-from .._core.aliases import Count, Scalar
+from .._core.aliases import Count, PerDatum, Scalar
 from .._core.describe import describe
 from .._core.programs import program
 from .._core.results import is_any, RESULTS
@@ -21,11 +21,12 @@ from .._covariances import AbstractCovariances
 from .._em import AbstractEMState, EMStep, Incomplete
 from .._em.implicit import with_derivatives
 from .._mixture import GaussianMixture
-from .._mixture.latent import check_no_weight
+from .._mixture.latent import as_complete, check_no_weight, Latent
 from .._sources import (
     Blocks,
     check_coverage,
     check_features,
+    features_of,
     Layout,
     Observed,
     Records,
@@ -128,6 +129,20 @@ class Gathered(eqx.Module):
             return solution
         return _without_background(solution)
 
+    def weighted_sum(
+        self, mixture: GaussianMixture, fn: Callable[..., PerDatum]
+    ) -> tuple[Scalar, Scalar]:
+        """The sum of `fn` over the samples of which anything was seen, and the sum of
+        their weights."""
+        observed = self.observed
+        latent = Latent.of(observed, mixture.n_components, self.n_features)
+        density = latent.log_density(mixture.means, mixture.covariances)
+        values = fn(density, mixture.weights)
+        weight = observed.sample_weight
+        seen = jnp.any(~jnp.isnan(observed.y), axis=1).astype(values.dtype)
+        weight = seen if weight is None else seen * weight
+        return jnp.sum(jnp.where(weight > 0, weight * values, 0)), jnp.sum(weight)
+
 
 def _e_step(step: EMStep) -> Incomplete:
     assert isinstance(step.e_step, Incomplete)
@@ -169,6 +184,26 @@ def gather(
     x = x if weight is None else eqx.tree_at(own, x, weight)
     n_features, n_components = mixture.n_features, mixture.n_components
     return Gathered.of(x, n_features, n_components, background, asks_ridge), unit
+
+
+def gather_many(
+    x: Any, sample_weight: Any, n_components: int, reg_covar: Any
+) -> tuple[Gathered | None, Any, Any]:
+    """Of `Observed`, what is fitted, and the samples and weights that random starts are
+    made of; of anything else, that."""
+    if not isinstance(x, Observed):
+        return None, x, sample_weight
+    n_features = features_of(x)
+    _, unit = inputs.balance(x.sample_weight)
+    if np.any(unit != 1):
+        raise ValueError(
+            "`sample_weight` of `gmmx_eqx.Observed` must count samples in many fits; "
+            "some weights are too large or too small. Divide them by their mean."
+        )
+    gathered = Gathered.of(
+        x, n_features, n_components, asks_ridge=reg_covar is not None
+    )
+    return gathered, *as_complete(x, sample_weight)
 
 
 def _log_background(
@@ -220,9 +255,7 @@ def fit_observed(
     value, log_likelihood = with_derivatives(
         step, start, end, without(record.objective, log_prior), settled
     )
-    solution = gathered.solution(
-        step, options, value, state, n_active, log_likelihood
-    )
+    solution = gathered.solution(step, options, value, state, n_active, log_likelihood)
     return solution.pinned(options.frozen, mixture)
 
 

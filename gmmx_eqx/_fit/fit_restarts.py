@@ -13,10 +13,12 @@ from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture, padding
 from .._priors import Prior, RidgeLike
+from .._sources import Observed
 from . import hints
 from .driver import Race
 from .error import raise_unless_successful
 from .fit_many import fit_lanes, numbers_of_lanes
+from .fit_observed import gather_many
 from .options import as_initialiser, Options
 from .population import Population
 from .progress import AbstractProgress, report_to
@@ -26,7 +28,7 @@ from .solution import in_unit, with_components
 
 @hinted(hints.MANY)
 def fit_restarts(
-    x: DataLike,
+    x: DataLike | Observed,
     n_components: int,
     covariance_type: FamilyLike = CovarianceType.full,
     n_restarts: int = 32,
@@ -52,7 +54,7 @@ def fit_restarts(
 
     **Arguments:**
 
-    - `x`: the data, shape `(n_samples, n_features)`.
+    - `x`: the data, shape `(n_samples, n_features)`, or [`gmmx_eqx.Observed`][].
     - `n_components`, `covariance_type`: what to fit.
     - `n_restarts`: how many starts.
     - `key`: a `jax.random` key; every start gets its own from it.
@@ -103,8 +105,9 @@ def fit_restarts(
         for Getting the Highest Likelihood in Multivariate Gaussian Mixture Models.
         Comput. Stat. Data Anal. 41(3-4), 561-575. For `keep`.
     """
-    x, weight = inputs.as_data(x, sample_weight, fits=True)
     n_components = inputs.check_count(n_components, "n_components")
+    gathered, x, sample_weight = gather_many(x, sample_weight, n_components, reg_covar)
+    x, weight = inputs.as_data(x, sample_weight, fits=True)
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
     short_steps = inputs.check_count(short_steps, "short_steps")
@@ -142,6 +145,7 @@ def fit_restarts(
         starts,
         options,
         width=width,
+        gathered=gathered,
         frozen_at=check_frozen_at(
             frozen_at, frozen, n_components, x.shape[1], covariance_type
         ),

@@ -20,7 +20,9 @@ from .._initialisers import (
 from .._mixture import as_plain_mixture, GaussianMixture
 from .._mixture.estimate import estimate
 from .._sources import InMemory
+from .fit_observed import Gathered
 from .options import Options
+from .solution import moved
 
 
 class GivenParts(eqx.Module):
@@ -60,6 +62,7 @@ class RandomStarts(eqx.Module):
     - `given`: what is not random.
     - `pools_few_only`: whether only components with few samples begin with a part of
         the covariance within all.
+    - `gathered`: what is fitted, if that is not the data that starts are made of.
     """
 
     family: Any = eqx.field(static=True)
@@ -70,13 +73,23 @@ class RandomStarts(eqx.Module):
     frozen_at: GaussianMixture | None = None
     given: GivenParts = GivenParts()
     pools_few_only: bool = eqx.field(static=True, default=False)
+    gathered: Gathered | None = None
 
     def source(self, x: Data, weight: Weighting) -> InMemory:
         return self.options.source(x, weight, of_lanes=self.width > 1)
 
     def step(self, source: InMemory) -> EMStep:
         # The family alone says which E-step; a template is enough.
-        return self.options.step(source, self.family.create(1, source.n_features))
+        template = self.family.create(1, source.n_features)
+        if self.gathered is not None:
+            return self.gathered.step(self.options, template)
+        return self.options.step(source, template)
+
+    def begin(self, step: EMStep, start: GaussianMixture) -> GaussianMixture:
+        """What the step iterates, from a start in the units of the data."""
+        if self.gathered is not None:
+            return self.gathered.start(step, start)
+        return moved(start, -step.source.pivot)
 
     def start(
         self, source: InMemory, key: Any, n_active: Count, turn: Count

@@ -26,10 +26,12 @@ from .._initialisers import AbstractInitialiser
 from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
 from .._priors import Prior, RidgeLike
+from .._sources import Observed
 from . import hints
 from .capacity import carries, n_parameters
 from .error import raise_unless_successful
 from .fit_many import fit_lanes
+from .fit_observed import gather_many, Gathered
 from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to, Ticket
 from .random_starts import RandomStarts
@@ -44,7 +46,7 @@ _SMALL = 2**22
 
 @hinted(hints.SEVERAL)
 def select(
-    x: DataLike,
+    x: DataLike | Observed,
     n_components: Iterable[int] = range(1, 10),
     covariance_types: Iterable[FamilyLike] | None = None,
     n_restarts: int = 16,
@@ -70,7 +72,7 @@ def select(
 
     **Arguments:**
 
-    - `x`: the data, shape `(n_samples, n_features)`.
+    - `x`: the data, shape `(n_samples, n_features)`, or [`gmmx_eqx.Observed`][].
     - `n_components`: the numbers of components to try.
     - `covariance_types`: the families to try, by the names that the table is to show;
         all that are registered if not given, except those whose rank has to be chosen
@@ -111,9 +113,11 @@ def select(
     2
     ```
     """
-    x, weight = inputs.as_data(x, sample_weight, fits=True)
     numbers = _as_tuple(n_components, "n_components", "range(1, 10)")
     counts = tuple(inputs.check_count(n, "n_components") for n in numbers)
+    given = gather_many(x, sample_weight, max(counts), reg_covar)
+    gathered, x, sample_weight = given
+    x, weight = inputs.as_data(x, sample_weight, fits=True)
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
     check_criterion(criterion)
@@ -164,13 +168,18 @@ def select(
     def fitted(i: int, ticket: Ticket | None) -> Iterator[Cell]:
         own = carried[i]
         fits = RandomStarts(
-            families[i], max(own), starts, options, width=min(width, n_fits[i])
+            families[i],
+            max(own),
+            starts,
+            options,
+            width=min(width, n_fits[i]),
+            gathered=gathered,
         )
         n_active = constant(np.repeat(own, n_restarts))
         turns = constant(np.tile(np.arange(n_restarts), len(own)))
         used = constant(n_fits[i])
         lanes, _ = fit_lanes(fits, x, weight, key, n_active, turns, used, None, ticket)
-        best, icl, n_converged = _best(lanes, x, weight, len(own))
+        best, icl, n_converged = _best(lanes, x, weight, len(own), gathered)
         icl, n_converged = np.asarray(icl), np.asarray(n_converged)
         n_largest = best.mixture.n_parameters
         for j, count in enumerate(own):
@@ -235,7 +244,11 @@ def _as_tuple(values: Any, name: str, example: str) -> tuple[Any, ...]:
 
 @program()
 def _best(
-    lanes: Solution, x: Data, weight: Weighting, n_cells: int
+    lanes: Solution,
+    x: Data,
+    weight: Weighting,
+    n_cells: int,
+    gathered: Gathered | None,
 ) -> tuple[Solution, Array, Int[Array, " cells"]]:
     """Of each cell's lanes: the best, its ICL as if it had as many parameters as the
     largest, and how many converged."""
@@ -245,7 +258,11 @@ def _best(
     best = jax.vmap(take_best)(by_cell)
 
     def icl_of(mixture):
-        total, n_samples = weighted_sum(mixture, x, weight, log_prob_completed)
+        if gathered is None:
+            found = weighted_sum(mixture, x, weight, log_prob_completed)
+        else:
+            found = gathered.weighted_sum(mixture, log_prob_completed)
+        total, n_samples = found
         return -2 * total + mixture.n_parameters * jnp.log(n_samples)
 
     icl = jax.vmap(icl_of)(best.mixture)

@@ -21,6 +21,7 @@ from .._initialisers import AbstractInitialiser
 from .._priors import AbstractRidge, as_ridge
 from .._sources import Blocks, check_blocks, chunk_size, DRAWN, InMemory
 from .estimate import estimate
+from .latent import as_complete
 
 
 Parameters: TypeAlias = tuple[Weights, Means, AbstractCovariances]

@@ -86,8 +86,8 @@ class Uniform(eqx.Module):
             n, i = np.argwhere(outside)[0].tolist()
             raise ValueError(
                 f"`background` must hold all data: sample {n} is {numbers[n, i]:.6g} "
-                f"in output {i}, outside of {low[i]:.6g} ... {high[i]:.6g}. Enlarge the "
-                "box, or leave the sample out."
+                f"in output {i}, outside of {low[i]:.6g} ... {high[i]:.6g}. Enlarge "
+                "the box, or leave the sample out."
             )
 
     def __call__(self, y: Data) -> PerDatum:
