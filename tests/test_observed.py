@@ -67,6 +67,7 @@ def test_a_uniform_background_has_the_published_weight():
     x = np.concatenate([old_faithful(), lattice()])
     solution = gx.fit(faithful_start(), x, background=box, solver=TIGHT, reg_covar=0.0)
     np.testing.assert_allclose(solution.log_likelihood, -1361.048783, atol=1e-6)
+    assert solution.background_weight is not None
     np.testing.assert_allclose(solution.background_weight, 0.1428834281, rtol=1e-5)
     np.testing.assert_allclose(jnp.sum(solution.mixture.weights), 1, rtol=1e-14)
 

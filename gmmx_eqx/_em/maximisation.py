@@ -66,7 +66,9 @@ def maximise(
         means=jnp.where(occupied, pivot + shift, previous.means),
         covariances=covariances,
     )
-    mixture = mixture if frozen is None else frozen.pin(mixture, previous)
+    if frozen is not None:
+        # Of a background, weights leave what they leave.
+        mixture = frozen.pin(mixture, previous, shares=counted is None)
     if not equal_weights:
         return mixture
     equal = with_equal_weights(mixture)

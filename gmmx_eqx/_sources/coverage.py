@@ -83,6 +83,6 @@ def _reached(observed: Observed, seen: np.ndarray, n_features: int) -> np.ndarra
         reached[numbers[seen.any(axis=0)]] = True
         return reached
     if numbers.ndim == 2:
-        return (numbers[seen.any(axis=0)] != 0).any(axis=0)
+        numbers, seen = numbers[None], seen.any(axis=0)[None]
     used = (numbers != 0) & seen[..., None]
-    return np.logical_or.reduce(used.reshape(-1, n_features), axis=0)
+    return np.isin(np.arange(n_features), np.nonzero(used)[-1])
