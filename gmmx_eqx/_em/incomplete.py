@@ -181,26 +181,34 @@ def _pulls(mixture: GaussianMixture, dense: Dense, record: Record) -> _Sums:
     joint = jnp.maximum(seen.log_density + log_weights, lowest)
     joint = jnp.where(jnp.isnan(seen.log_density), jnp.nan, joint)
     resp, log_likelihood = _with_background(mixture, joint, record)
-    pull, precision = seen.pull, seen.precision
+    pull = seen.pull
     m = pull.shape[1]
-    if record.present is not None:
-        both = record.present[:, None] & record.present[None]
-        precision = jnp.where(both[None], precision, 0)
-    count = jnp.sum(resp, axis=1)
     if record.operator is None or record.operator.shape[-1] == 1:
         pairs = [(i, j) for i in range(m) for j in range(i + 1)]
-        rows = [pull[:, i] for i in range(m)]
-        rows += [pull[:, i] * pull[:, j] - precision[:, i, j] for i, j in pairs]
+        present = record.present
+        rows = [resp, *(resp * pull[:, i] for i in range(m))]
+        for i, j in pairs:
+            spread = seen.precision_at(i, j)
+            if present is not None:
+                spread = jnp.where((present[i] & present[j])[None], spread, 0)
+            rows.append(resp * (pull[:, i] * pull[:, j] - spread))
         # A product: a CPU takes ten times as long for a sum over samples.
-        stacked = jnp.stack(rows, axis=1)
-        totals = linalg.matmul(stacked, resp[..., None])[..., 0]
-        first, second = totals[:, :m], _symmetric(totals[:, m:], m)
+        stacked = jnp.stack(rows).reshape(-1, resp.shape[1])
+        totals = linalg.matmul(stacked, jnp.ones((resp.shape[1], 1), resp.dtype))
+        totals = totals.reshape(len(rows), -1).T
+        count, first = totals[:, 0], totals[:, 1 : m + 1]
+        second = _symmetric(totals[:, m + 1 :], m)
         if record.operator is not None:
             across = record.operator[None, :, :, 0]
             up = linalg.transpose(across)
             first = linalg.matmul(up, first[..., None])[..., 0]
             second = linalg.matmul(linalg.matmul(up, second), across)
         return _Sums(count, first, second, log_likelihood)
+    precision = seen.precision
+    if record.present is not None:
+        both = record.present[:, None] & record.present[None]
+        precision = jnp.where(both[None], precision, 0)
+    count = jnp.sum(resp, axis=1)
     operator = record.operator[None]
     push = jnp.sum(operator * pull[:, :, None], axis=1)
     half = jnp.sum(precision[:, :, :, None] * operator[:, None], axis=2)

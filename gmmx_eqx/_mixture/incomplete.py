@@ -4,7 +4,11 @@ $T = H Σ H^T + R$ is factorised for each component and sample, or once for samp
 share $H$ and $R$. Samples are on the last axis, where they fill the vector units.
 """
 
+import functools as ft
+import operator
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -38,23 +42,18 @@ class Seen(eqx.Module):
     pull: Float[Array, "k m n"]
     factor: Factors
 
+    def precision_at(self, i: int, j: int) -> Float[Array, "k _"]:
+        """An element of $T^{-1}$."""
+        f = self.factor
+        first = max(i, j)
+        return _sum([f[:, k, i] * f[:, k, j] for k in range(first, f.shape[1])])
+
     @property
     def precision(self) -> Float[Array, "k m m _"]:
         """$T^{-1}$."""
-        m = self.factor.shape[1]
-        if m > _UNROLLED:
-            rows = jnp.moveaxis(self.factor, -1, 1)
-            square = linalg.matmul(linalg.transpose(rows), rows)
-            return jnp.moveaxis(square, 1, -1)
-        f = self.factor
-
-        def element(i: int, j: int) -> Array:
-            total = f[:, m - 1, i] * f[:, m - 1, j]
-            for k in range(max(i, j), m - 1):
-                total = total + f[:, k, i] * f[:, k, j]
-            return total
-
-        return _square([[element(i, j) for j in range(i + 1)] for i in range(m)])
+        rows = jnp.moveaxis(self.factor, -1, 1)
+        square = linalg.matmul(linalg.transpose(rows), rows)
+        return jnp.moveaxis(square, 1, -1)
 
 
 def dense_of(covariances: AbstractCovariances, n_components: int, d: int) -> Dense:
@@ -89,14 +88,34 @@ def see(means: Means, dense: Dense, record: Record) -> Seen:
         rows = [white[:, i] for i in range(m)]
     else:
         at = lambda i, j: factor[:, i, j]
-        rows = [sum(at(i, j) * residuals[:, j] for j in range(i + 1)) for i in range(m)]
-        pull = jnp.stack(
-            [sum(at(i, j) * rows[i] for i in range(j, m)) for j in range(m)], axis=1
-        )
-    distance = sum(row**2 for row in rows)
-    half_log_det = sum(linalg.fast_log(factor[:, i, i]) for i in range(m))
-    log_density = half_log_det - 0.5 * (distance + count * linalg.LOG_2PI)
+        rows = [
+            _sum([at(i, j) * residuals[:, j] for j in range(i + 1)]) for i in range(m)
+        ]
+        columns = [
+            _sum([at(i, j) * rows[i] for i in range(j, m)]) for j in range(m)
+        ]
+        pull = jnp.stack(columns, axis=1)
+    distance = _sum([row**2 for row in rows])
+    log_density = _half_log_det(factor) - 0.5 * (distance + count * linalg.LOG_2PI)
     return Seen(log_density, pull, factor)
+
+
+def _sum(terms: list[Array]) -> Array:
+    return ft.reduce(operator.add, terms)
+
+
+def _half_log_det(factor: Factors) -> Float[Array, "k _"]:
+    """One logarithm for each sample: of a product relative to that of the first, which
+    no unit of the data makes too large."""
+    m = factor.shape[1]
+    first = [factor[:, i, i, :1] for i in range(m)]
+    first = [jnp.where(number > 0, number, 1) for number in first]
+    relative = _product([factor[:, i, i] / first[i] for i in range(m)])
+    return linalg.fast_log(relative) + _sum([linalg.fast_log(n) for n in first])
+
+
+def _product(terms: list[Array]) -> Array:
+    return ft.reduce(operator.mul, terms)
 
 
 def seen_means(means: Means, record: Record) -> Float[Array, "k m _"]:
@@ -148,6 +167,8 @@ def inverse_factor(values: Float[Array, "k m m n"]) -> Float[Array, "k m m n"]:
             rest = rest - row[k] ** 2
         scale.append(linalg.inverse_sqrt(rest))
         lower.append(row)
+    # Computed once, or XLA computes what comes before for every number that needs it.
+    lower, scale = jax.lax.optimization_barrier((lower, scale))
     inverse: list[list[Array]] = []
     for i in range(m):
         row = []
@@ -159,12 +180,4 @@ def inverse_factor(values: Float[Array, "k m m n"]) -> Float[Array, "k m m n"]:
         inverse.append([*row, scale[i]])
     zero = jnp.zeros_like(scale[0])
     rows = [jnp.stack([*row, *[zero] * (m - len(row))], axis=1) for row in inverse]
-    return jnp.stack(rows, axis=1)
-
-
-def _square(lower: list[list[Array]]) -> Array:
-    """Symmetric matrices from the rows of their lower triangles."""
-    m = len(lower)
-    at = lambda i, j: lower[max(i, j)][min(i, j)]
-    rows = [jnp.stack([at(i, j) for j in range(m)], axis=1) for i in range(m)]
     return jnp.stack(rows, axis=1)
