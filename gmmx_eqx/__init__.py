@@ -77,6 +77,7 @@ from ._sources import (
     blocks as blocks,
     map_blocks as map_blocks,
     Observed as Observed,
+    shard as shard,
     Uniform as Uniform,
 )
 from .interop.safetensors import load as load, save as save

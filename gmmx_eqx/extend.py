@@ -32,7 +32,10 @@ from ._em import (
     SQUAREMState as SQUAREMState,
     StepInfo as StepInfo,
 )
-from ._fit import AbstractProgress as AbstractProgress
+from ._fit import (
+    AbstractBlockProgress as AbstractBlockProgress,
+    AbstractProgress as AbstractProgress,
+)
 from ._initialisers import (
     AbstractInitialiser as AbstractInitialiser,
     Partition as Partition,

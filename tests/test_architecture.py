@@ -36,7 +36,7 @@ LAYERS = (
 )
 
 # Packages that are imported where they are called for.
-OPTIONAL = {"narwhals", "pandas", "tqdm"}
+OPTIONAL = {"cloudpickle", "dask", "narwhals", "pandas", "pyarrow", "tqdm"}
 # Imports of a higher layer, each inside the method that needs it.
 DELAYED = {
     "_mixture/mixture.py": {"interop.numpy", "interop.scipy", "interop.sklearn"},

@@ -3,6 +3,7 @@
 import enum
 from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -23,9 +24,17 @@ from .floats import (
     common_dtype as common_dtype,
     float_type as float_type,
 )
+from .known import is_known
 from .narrowing import check_narrowing as check_narrowing
 from .processes import check_process
-from .weights import balance as balance, check_weights as check_weights
+from .spread import Spread, spread_of
+from .spread_checks import extent, take_rows
+from .weights import (
+    balance as balance,
+    check_weights as check_weights,
+    n_positive as n_positive,
+    total_weight as total_weight,
+)
 
 
 _Option = TypeVar("_Option", bound=enum.Enum)
@@ -74,7 +83,11 @@ def as_data(
             f"`{name}` has {x.shape[1]} features, but the mixture has {n_features}: "
             f"expected shape (n_samples, {n_features}), got {x.shape}.{hint}"
         )
+    spread = spread_of(x, name)
     if sample_weight is None:
+        if spread is not None:
+            _check_spread(x, None, given, spread, name, fits)
+            return x, None
         _check_numbers(x, name)
         if fits:
             check_narrowing(given, x.dtype, name)
@@ -85,7 +98,14 @@ def as_data(
             f"`sample_weight` must have one number per sample, shape {x.shape[:1]}; "
             f"got {weight.shape}."
         )
+    if not is_known(weight):
+        return x, weight
+    if spread is not None:
+        weight = _as_spread(weight, spread)
     check_weights(weight)
+    if spread is not None:
+        _check_spread(x, weight, given, spread, name, fits)
+        return x, weight
     # A sample of weight zero is not there, whatever it holds.
     weights = concrete(weight)
     present = concrete(x)
@@ -103,12 +123,19 @@ def _check_numbers(x: Any, name: str) -> None:
     low, high = float(np.min(numbers)), float(np.max(numbers))
     if not (np.isfinite(low) and np.isfinite(high)):
         bad = np.argwhere(~np.isfinite(numbers))
-        raise ValueError(
-            f"`{name}` must be finite; it holds NaN or infinity in {len(bad)} of its "
-            f"{numbers.size} numbers, the first at {tuple(bad[0].tolist())}. Drop or "
-            "impute these samples."
-        )
-    largest = max(-low, high)
+        raise _not_finite(name, len(bad), numbers.size, bad[0])
+    _check_size(max(-low, high), numbers, name)
+
+
+def _not_finite(name: str, n_bad: int, size: int, first: np.ndarray) -> ValueError:
+    return ValueError(
+        f"`{name}` must be finite; it holds NaN or infinity in {n_bad} of its "
+        f"{size} numbers, the first at {tuple(first.tolist())}. Drop or "
+        "impute these samples."
+    )
+
+
+def _check_size(largest: float, numbers: Any, name: str) -> None:
     limit = float(np.sqrt(np.finfo(numbers.dtype).max / 16 / numbers.size))
     if largest > limit:
         raise ValueError(
@@ -116,6 +143,40 @@ def _check_numbers(x: Any, name: str) -> None:
             f"{numbers.dtype.name}: the limit for this many numbers is {limit:.3g}. "
             "Rescale the data."
         )
+
+
+# Samples of data on several devices that `check_narrowing` looks at.
+_LOOKED_AT = 4096
+
+
+def _check_spread(
+    x: Data,
+    weight: SampleWeight | None,
+    given: Any,
+    spread: Spread,
+    name: str,
+    fits: bool,
+) -> None:
+    """The same of data on several devices, which stays there."""
+    found = extent(x, weight, spread)
+    if found.n_bad > 0:
+        raise _not_finite(name, int(found.n_bad), x.size, np.asarray(found.first))
+    _check_size(max(-float(found.low), float(found.high)), x, name)
+    if fits and given.dtype != x.dtype:
+        index = np.arange(0, len(x), -(-len(x) // _LOOKED_AT))
+        rows = take_rows(given, index, spread)
+        if weight is not None:
+            rows = rows[take_rows(weight, index, spread) > 0]
+        check_narrowing(rows, x.dtype, name)
+
+
+def _as_spread(weight: SampleWeight, spread: Spread) -> SampleWeight:
+    """Weights spread like their samples."""
+    if weight.sharding.is_equivalent_to(spread.sharding, 1):
+        return weight
+    if weight.is_fully_addressable:
+        return jax.device_put(np.asarray(weight), spread.sharding)
+    return jax.device_put(weight, spread.sharding)
 
 
 def as_option(options: type[_Option], value: Any, name: str) -> _Option:
@@ -155,8 +216,8 @@ def check_count(value: Any, name: str) -> int:
 def check_enough_samples(x: Data, weight: Any, n_components: int) -> None:
     """Raises a `ValueError` if there are fewer samples, not counting those of weight
     zero, than components."""
-    numbers = None if weight is None else concrete(weight)
-    n_samples = x.shape[0] if numbers is None else int(np.count_nonzero(numbers))
+    n_present = None if weight is None else n_positive(weight)
+    n_samples = x.shape[0] if n_present is None else n_present
     if n_samples < n_components:
         raise ValueError(
             f"`x` must have at least as many samples as there are components, "

@@ -1,8 +1,9 @@
-"""Work side by side in threads, for programs that are compiled while others run."""
+"""Work side by side in threads, for programs that are compiled while others run; and
+the settings that it is done under."""
 
 import concurrent.futures
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -23,6 +24,24 @@ _SETTINGS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+def settings() -> dict[str, Any]:
+    """Those of the calling thread that mean the same in another process."""
+    return _values(_SETTINGS.keys() - {"jax_default_device"})
+
+
+def _values(names: Iterable[str]) -> dict[str, Any]:
+    return {name: getattr(jax.config, name) for name in names}
+
+
+@contextlib.contextmanager
+def under(values: dict[str, Any]) -> Iterator[None]:
+    """Settings for a `with` block of this thread."""
+    with contextlib.ExitStack() as stack:
+        for name, value in values.items():
+            stack.enter_context(_SETTINGS[name](value))
+        yield
+
+
 def map_in_threads(
     fn: Callable[[_Item], _Found], items: Iterable[_Item], n_threads: int
 ) -> list[_Found]:
@@ -30,12 +49,10 @@ def map_in_threads(
     thread itself if there is to be one."""
     if n_threads == 1:
         return [fn(item) for item in items]
-    values = {name: getattr(jax.config, name) for name in _SETTINGS}
+    values = _values(_SETTINGS)
 
     def run(item: _Item) -> _Found:
-        with contextlib.ExitStack() as stack:
-            for name, value in values.items():
-                stack.enter_context(_SETTINGS[name](value))
+        with under(values):
             return fn(item)
 
     with concurrent.futures.ThreadPoolExecutor(n_threads) as pool:

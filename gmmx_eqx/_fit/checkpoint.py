@@ -13,9 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from .._mixture import GaussianMixture
 from .._sources import Blocks
-from .options import Options
 
 
 _Tree = TypeVar("_Tree", bound=PyTree)
@@ -28,12 +26,11 @@ class Checkpoint:
     """Where a fit is, in one file of a folder, which is replaced as a whole: a process
     that is killed leaves the one before.
 
-    It belongs to one start, one set of options and one data set.
+    It belongs to one start, or as many as there are fits, one set of options and one
+    data set.
     """
 
-    def __init__(
-        self, folder: Path, start: GaussianMixture, data: Blocks, options: Options
-    ):
+    def __init__(self, folder: Path, start: PyTree, data: Blocks, options: PyTree):
         self._path = folder / _NAME
         self._of = {
             "version": _VERSION,

@@ -142,7 +142,7 @@ def drive_lanes(
         # The second heat has no limit of its own.
         limit = jnp.where(number == 0, race.short_steps, jnp.iinfo(jnp.int32).max)
         results, more = run(results, order, n_running, limit, number * n_lanes)
-        order, n_running = _best_running(results[1], n_lanes, race.keep)
+        order, n_running = best_running(results[1], n_lanes, race.keep)
         return results, order, n_running, n_turns + more
 
     carry = (starts, states), jnp.arange(n_rows), n_lanes, jnp.array(0)
@@ -154,7 +154,7 @@ def drive_lanes(
     return mixtures, states, n_turns
 
 
-def _best_running(
+def best_running(
     states: AbstractEMState, n_lanes: Count, keep: Count
 ) -> tuple[Int[Array, " lanes"], Count]:
     """The lanes that have not ended among the `keep` best of all, before the others;

@@ -19,7 +19,7 @@ from .._sources import Blocks, check_blocks, Observed
 from . import hints
 from .driver import drive, pinned
 from .error import raise_unless_successful
-from .fit_blocks import check_enough, fit_blocks
+from .fit_blocks import check_enough, check_no_checkpoint, fit_blocks
 from .fit_observed import fit_observed, gather
 from .options import Options
 from .progress import AbstractProgress, report_to, Ticket
@@ -57,9 +57,10 @@ def fit(
     **Arguments:**
 
     - `mixture`: where to start; it also says which covariance family to fit.
-    - `x`: the data, shape `(n_samples, n_features)`; [`gmmx_eqx.Observed`][] where
-        values are missing or noisy; or [`gmmx_eqx.blocks`][], each step is then a pass
-        over them. The last two hold their own weights.
+    - `x`: the data, shape `(n_samples, n_features)`, which may be spread over devices
+        by [`gmmx_eqx.shard`][]; [`gmmx_eqx.Observed`][] where values are missing or
+        noisy; or [`gmmx_eqx.blocks`][], of which each step is a pass. The last two hold
+        their own weights.
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
         feature, in squared data units, or a [`gmmx_eqx.extend.AbstractRidge`][]. A
@@ -158,11 +159,7 @@ def fit(
         run = ft.partial(fit_blocks, mixture, x, options, checkpoint)
         solution = report_to(progress, "step", None, run)
         return raise_unless_successful(solution, solution) if throw else solution
-    if checkpoint is not None:
-        raise ValueError(
-            "`checkpoint` is for `gmmx_eqx.blocks`: a fit to data in memory is one "
-            "program, which cannot be interrupted."
-        )
+    check_no_checkpoint(checkpoint)
     x, weight = inputs.as_data(
         x, sample_weight, n_features=mixture.n_features, like=mixture, fits=True
     )
@@ -170,6 +167,7 @@ def fit(
     weight, unit = inputs.balance(weight)
     options.check_unit(unit)
     x, weight = buckets.fill(x, weight, mixture, options)
+    options = options.spread_like(x)
     n_components = mixture.n_components
     if frozen is None and is_known(weight, options):
         mixture = padding.pad(mixture, x)

@@ -14,6 +14,7 @@ from .._sources import Blocks
 from .checkpoint import Checkpoint
 from .driver import begin
 from .options import Options
+from .pace import Pace
 from .passes import Facts, step_over, turn
 from .progress import Ticket
 from .solution import ending, moved, Solution
@@ -33,10 +34,11 @@ def fit_blocks(
     checkpoint = None
     if folder is not None:
         checkpoint = Checkpoint(Path(folder), mixture, data, options)
-    facts = Facts.of(data, dtype)
+    pace = Pace.of(data, ticket)
+    facts = Facts.of(data, dtype, pace)
     frozen, solver = options.frozen, options.solver
     start = moved(mixture, -facts.pivot)
-    step = step_over(data, facts, start, options)
+    step = step_over(data, facts, start, options, pace)
     carry = start, _first_state(solver, start)
     if checkpoint is not None:
         carry = checkpoint.load(carry)
@@ -78,4 +80,13 @@ def check_enough(data: Blocks, n_components: int) -> None:
         raise ValueError(
             f"{n_components} components need at least as many samples of positive "
             f"weight; got {data.n_present}."
+        )
+
+
+def check_no_checkpoint(folder: str | Path | None) -> None:
+    """Raises a `ValueError` if data in memory is to have a checkpoint."""
+    if folder is not None:
+        raise ValueError(
+            "`checkpoint` is for `gmmx_eqx.blocks`: a fit to data in memory is one "
+            "program, which cannot be interrupted."
         )

@@ -1,6 +1,7 @@
 """Fits from random starts, as one program."""
 
 import dataclasses
+import functools as ft
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ from .._core.programs import program
 from .._em import AbstractEMState, EMStep
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture
-from .._sources import InMemory
+from .._sources import AbstractFacts, InMemory
 from .driver import drive, drive_lanes, map_groups, pinned, Race
 from .progress import Ticket
 from .random_starts import RandomStarts
@@ -63,6 +64,26 @@ def fit_lanes(
     turns of the driver. `turns` counts the starts of one kind of mixture."""
     keys = jr.split(key, turns.size)
     return fit_keys(fits, x, weight, keys, n_active, turns, n_lanes, race, ticket)
+
+
+@program(_size_of_lanes)
+def starts_of_lanes(
+    fits: RandomStarts,
+    x: Data,
+    weight: Weighting,
+    key: Any,
+    n_active: Int[Array, " lanes"],
+    turns: Int[Array, " lanes"],
+) -> GaussianMixture:
+    """The starts of `fit_lanes`, in the units of the data, with a leading axis."""
+    fits, x = _common_dtype(fits, x)
+    keys = jr.split(key, turns.size)
+    initialiser = fits.initialiser.prepared(x, weight, keys[0])
+    fits = dataclasses.replace(fits, initialiser=initialiser)
+    source = fits.source(x, weight)
+    assert isinstance(source, InMemory)
+    start = ft.partial(fits.start, source)
+    return map_groups(start, fits.width, keys, n_active, turns)
 
 
 def fit_keys(
@@ -136,24 +157,39 @@ class _Data(eqx.Module):
     start."""
 
     step: EMStep
-    source: InMemory
     weight: Weighting
     initialiser: AbstractInitialiser
+    # Of the samples that starts are made from; that of the step if these are all.
+    source_of_starts: InMemory | None
 
     @classmethod
     def create(
         cls, fits: RandomStarts, x: Data, weight: Weighting, key: Any
     ) -> "_Data":
-        initialiser = fits.initialiser.prepared(x, weight, key)
-        source = fits.source(x, weight)
-        return cls(fits.step(source), source, weight, initialiser)
+        if fits.drawn is None:
+            initialiser = fits.initialiser.prepared(x, weight, key)
+            source = fits.source(x, weight)
+            other = None
+            if fits.gathered is not None:
+                assert isinstance(source, InMemory)
+                other = source
+            return cls(fits.step(source), weight, initialiser, other)
+        initialiser = fits.initialiser.prepared(*fits.drawn, key)
+        step = fits.step(fits.source(x, weight))
+        return cls(step, weight, initialiser, fits.source_of_draw())
+
+    @property
+    def source(self) -> AbstractFacts:
+        return self.step.source
 
     def start(
         self, fits: RandomStarts, key: Any, n_active: Count, turn: Count
     ) -> GaussianMixture:
         """A random start, as the step iterates it."""
         fits = dataclasses.replace(fits, initialiser=self.initialiser)
-        start = fits.start(self.source, key, n_active, turn)
+        source = self.source_of_starts or self.source
+        assert isinstance(source, InMemory)
+        start = fits.start(source, key, n_active, turn)
         return fits.begin(self.step, start)
 
     def solution(

@@ -1,4 +1,5 @@
 import functools as ft
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,12 +14,14 @@ from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture, padding
 from .._priors import Prior, RidgeLike
-from .._sources import Observed
+from .._sources import Blocks, check_blocks, Observed
 from . import hints
 from .driver import Race
 from .error import raise_unless_successful
+from .fit_blocks import check_enough, check_no_checkpoint
 from .fit_many import fit_lanes, numbers_of_lanes
 from .fit_observed import gather_many
+from .fit_restarts_blocks import fit_restarts_blocks
 from .options import as_initialiser, Options
 from .population import Population
 from .progress import AbstractProgress, report_to
@@ -28,7 +31,7 @@ from .solution import in_unit, with_components
 
 @hinted(hints.MANY)
 def fit_restarts(
-    x: DataLike | Observed,
+    x: DataLike | Observed | Blocks,
     n_components: int,
     covariance_type: FamilyLike = CovarianceType.full,
     n_restarts: int = 32,
@@ -49,12 +52,15 @@ def fit_restarts(
     width: int = 64,
     throw: bool = False,
     progress: AbstractProgress | bool = False,
+    checkpoint: str | Path | None = None,
 ) -> Population:
     """Fits the same data from many random starts, as one program.
 
     **Arguments:**
 
-    - `x`: the data, shape `(n_samples, n_features)`, or [`gmmx_eqx.Observed`][].
+    - `x`: the data, shape `(n_samples, n_features)`; or [`gmmx_eqx.Observed`][]; or
+        [`gmmx_eqx.blocks`][]: starts are then made from a draw of 32768 samples, and
+        each pass over the blocks is a step of all fits that have not ended.
     - `n_components`, `covariance_type`: what to fit.
     - `n_restarts`: how many starts.
     - `key`: a `jax.random` key; every start gets its own from it.
@@ -72,9 +78,11 @@ def fit_restarts(
         `dropped`. All go on if not given.
     - `short_steps`: see `keep`.
     - `width`: how many fits are computed side by side. A fit that has ended makes room
-        for the next.
+        for the next. Of blocks, all are.
     - `throw`: whether to raise if the best of the fits has not converged.
     - `progress`: as in [`gmmx_eqx.fit`][]; it counts fits that have ended.
+    - `checkpoint`: of fits to blocks, the folder where every pass is saved, as in
+        [`gmmx_eqx.fit`][].
 
     **Returns:**
 
@@ -107,7 +115,12 @@ def fit_restarts(
     """
     n_components = inputs.check_count(n_components, "n_components")
     gathered, x, sample_weight = gather_many(x, sample_weight, n_components, reg_covar)
-    x, weight = inputs.as_data(x, sample_weight, fits=True)
+    weight = None
+    if isinstance(x, Blocks):
+        check_blocks(x, x.shape[1], sample_weight)
+    else:
+        check_no_checkpoint(checkpoint)
+        x, weight = inputs.as_data(x, sample_weight, fits=True)
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
     short_steps = inputs.check_count(short_steps, "short_steps")
@@ -116,8 +129,6 @@ def fit_restarts(
         keep = inputs.check_count(keep, "keep")
         race = Race(constant(keep), constant(short_steps))
     key = as_key(key)
-    inputs.check_enough_samples(x, weight, n_components)
-    weight, unit = inputs.balance(weight)
     options = Options.create(
         x.shape[1],
         reg_covar=reg_covar,
@@ -128,27 +139,40 @@ def fit_restarts(
         prior=prior,
         frozen=frozen,
     )
+    family = covariance_class(covariance_type)
+    at = check_frozen_at(frozen_at, frozen, n_components, x.shape[1], covariance_type)
+    if isinstance(x, Blocks):
+        check_enough(x, n_components)
+        start = as_initialiser(initialiser)
+        fits = RandomStarts(family, n_components, start, options, width, at)
+        args = x, key, n_restarts, race, checkpoint
+        run = ft.partial(fit_restarts_blocks, fits, *args)
+        population = report_to(progress, "fit", n_restarts + (keep or 0), run)
+        return _checked(population, throw)
+    inputs.check_enough_samples(x, weight, n_components)
+    weight, unit = inputs.balance(weight)
     options.check_unit(unit)
     n_lanes = buckets.size(n_restarts) if n_restarts > 8 else n_restarts
     x, weight = buckets.fill(
         x, weight, key, initialiser, options, frozen_at, n_lanes=n_lanes
     )
+    options = options.spread_like(x, key)
+    drawn = options.draw(x, weight, key)
     # In the second heat no more than `keep` lanes run.
     width = min(width, n_lanes, keep or n_lanes)
-    starts = as_initialiser(initialiser).prepared(x, weight, key)
+    starts = as_initialiser(initialiser).prepared(*(drawn or (x, weight)), key)
     n_padded = n_components
     if frozen is None and not is_inside_program():
         n_padded = padding.padded_size(n_components, numbers_of_lanes(x.size, n_lanes))
     fits = RandomStarts(
-        covariance_class(covariance_type),
+        family,
         n_padded,
         starts,
         options,
-        width=width,
+        width,
+        at,
         gathered=gathered,
-        frozen_at=check_frozen_at(
-            frozen_at, frozen, n_components, x.shape[1], covariance_type
-        ),
+        drawn=None if gathered is not None else drawn,
     )
     n_active = constant(np.full(n_lanes, n_components))
     turns = constant(np.arange(n_lanes))
@@ -157,5 +181,8 @@ def fit_restarts(
     solutions, n_turns = report_to(progress, "fit", n_restarts + (keep or 0), run)
     solutions = jax.tree.map(lambda leaf: buckets.cut(leaf, n_restarts), solutions)
     solutions = in_unit(with_components(solutions, n_components), unit)
-    population = Population(solutions, n_turns, fits.width)
+    return _checked(Population(solutions, n_turns, fits.width), throw)
+
+
+def _checked(population: Population, throw: bool) -> Population:
     return raise_unless_successful(population, population.best) if throw else population

@@ -1,5 +1,6 @@
 """Options that every way to fit has in common, with one meaning and one check."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -8,16 +9,18 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import inputs
-from .._core.aliases import Data, Flag, Weighting
+from .._core.aliases import Data, Flag, SampleWeight, Weighting
 from .._core.describe import check_instance, describe
+from .._core.known import is_known
 from .._core.likes import AmountLike
+from .._core.spread import Spread, spread_of
 from .._core.weights import Unit
 from .._covariances import AbstractCovariances
 from .._em import AbstractEM, EM, EMStep, Frozen, with_equal_weights
 from .._initialisers import AbstractInitialiser, Mixed
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge, Prior, Ridge, RidgeLike
-from .._sources import AbstractSource, chunk_size, InMemory
+from .._sources import AbstractSource, draw_spread, InMemory, Sharded, source_of
 
 
 # Samples of one chunk for all lanes; a quarter faster with 64 lanes than four times as
@@ -39,6 +42,7 @@ class Options(eqx.Module):
     - `frozen`: which parameters stay as they are, or `None`.
     - `prior`: of the parameters, or `None`.
     - `start_ridge`: that of random starts, where it is another one.
+    - `spread`: how samples are spread over devices, or `None`.
     """
 
     ridge: AbstractRidge
@@ -49,6 +53,7 @@ class Options(eqx.Module):
     frozen: Frozen | None
     prior: Prior | None = None
     start_ridge: AbstractRidge | None = None
+    spread: Spread | None = eqx.field(static=True, default=None)
 
     # Public functions have these names, annotations and defaults, which a test holds.
     @classmethod
@@ -131,12 +136,27 @@ class Options(eqx.Module):
         wide = whitening.precision_diagonal * step**2 < 12
         return jnp.all(wide | (mixture.weights == 0))
 
-    def source(self, x: Data, weight: Weighting, *, of_lanes: bool) -> InMemory:
+    def spread_like(self, x: Data, key: Any = None) -> "Options":
+        """For data on several devices, if it is, and a draw from it by the key is
+        possible."""
+        spread = spread_of(x) if is_known(key) else None
+        return self if spread is None else dataclasses.replace(self, spread=spread)
+
+    def draw(
+        self, x: Data, weight: Weighting, key: Any
+    ) -> tuple[Data, SampleWeight | None] | None:
+        """Samples and weights to make starts from, of data on several devices."""
+        if self.spread is None:
+            return None
+        assert weight is None or weight.ndim
+        return draw_spread(x, weight, self.spread, key)
+
+    def source(
+        self, x: Data, weight: Weighting, *, of_lanes: bool
+    ) -> InMemory | Sharded:
         """The data in chunks: those of many lanes are smaller."""
-        size = self.samples_per_chunk
-        if size is None:
-            size = chunk_size(x, largest=_CHUNK_OF_LANES) if of_lanes else chunk_size(x)
-        return InMemory.from_data(x, weight, size)
+        largest = _CHUNK_OF_LANES if of_lanes else None
+        return source_of(x, weight, self.spread, self.samples_per_chunk, largest)
 
     def step(self, source: AbstractSource, covariances: AbstractCovariances) -> EMStep:
         """A step of EM; of `covariances` only the family counts."""

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._core.aliases import Data, Means, PerComponentFlag, PerFeature, Scalar
 from .._core.programs import program
-from .._covariances import AbstractWhitening
+from .._covariances import AbstractCovariances, AbstractWhitening
 from .._em import (
     AbstractEM,
     AbstractEMState,
@@ -32,6 +32,7 @@ from .._sources import (
     total_of,
 )
 from .options import Options
+from .pace import Pace
 
 
 class Facts(AbstractFacts):
@@ -43,10 +44,14 @@ class Facts(AbstractFacts):
     total: Scalar
 
     @classmethod
-    def of(cls, data: Blocks, dtype: jnp.dtype) -> "Facts":
+    def of(cls, data: Blocks, dtype: jnp.dtype, pace: Pace | None = None) -> "Facts":
         """By one pass, for sums of type `dtype`."""
         count, mean, square, low, high = 0.0, 0.0, 0.0, np.inf, -np.inf
+        if pace is not None:
+            pace(0)
         for number, found in enumerate(each_block(data, Blocks.load, _facts_of)):
+            if pace is not None:
+                pace(number + 1)
             found = jax.tree.map(np.float64, found)
             own, own_mean, own_square, own_low, own_high = found
             if not np.all(np.isfinite(own_square)):
@@ -104,7 +109,15 @@ class BlockStep:
     """A step of EM over blocks, on the host: the same as [`gmmx_eqx.extend.EMStep`][]'s
     over data in memory, but for rounding. Sums over blocks are in float64."""
 
-    def __init__(self, m_step: MStep, facts: Facts, data: Blocks, size: int):
+    def __init__(
+        self,
+        m_step: MStep,
+        facts: Facts,
+        data: Blocks,
+        size: int,
+        pace: Pace | None = None,
+    ):
+        self._pace = pace
         self.m_step = m_step
         self._facts = facts
         self._data = data
@@ -123,14 +136,14 @@ class BlockStep:
 
     def _expect(self, *args: Any) -> Expectation:
         facts = self._facts
-        load = ft.partial(_load_columns, facts.pivot, self._size)
+        load = ft.partial(load_columns, facts.pivot, self._size)
         of_block = ft.partial(_expect_block, facts, args)
-        total = total_of(self._data, load, of_block)
+        total = total_of(self._data, load, of_block, self._pace)
         dtype = facts.pivot.dtype
         return jax.tree.map(lambda leaf: jnp.asarray(leaf.astype(dtype)), total)
 
 
-def _load_columns(pivot: PerFeature, size: int, data: Blocks, number: int) -> Columns:
+def load_columns(pivot: PerFeature, size: int, data: Blocks, number: int) -> Columns:
     return data.columns(number, pivot, size)
 
 
@@ -140,31 +153,42 @@ def _expect_block(facts: Facts, args: tuple[Any, ...], block: Columns) -> Expect
 
 
 def step_over(
-    data: Blocks, facts: Facts, mixture: GaussianMixture, options: Options
+    data: Blocks,
+    facts: Facts,
+    mixture: GaussianMixture,
+    options: Options,
+    pace: Pace | None = None,
 ) -> BlockStep:
     """The step of EM of a family over blocks."""
+    m_step = m_step_of(mixture.covariances, facts, options)
+    return BlockStep(m_step, facts, data, samples_at_once(data, options), pace)
+
+
+def m_step_of(
+    covariances: AbstractCovariances, facts: Facts, options: Options
+) -> MStep:
+    """All of a step but its passes; of `covariances` only the family counts."""
     prior = options.prior
-    m_step = MStep(
+    return MStep(
         facts,
-        not _is_packed(mixture, facts),
+        not _is_packed(covariances, facts),
         options.ridge.resolve(facts.variances),
         options.frozen,
         options.equal_weights,
-        None if prior is None else prior.resolve(mixture.covariances, facts),
+        None if prior is None else prior.resolve(covariances, facts),
     )
-    size = options.samples_per_chunk or _size(data)
-    return BlockStep(m_step, facts, data, min(size, data.rows))
 
 
-def _size(data: Blocks) -> int:
+def samples_at_once(data: Blocks, options: Options) -> int:
     """How many samples of a block to take at once, as in memory."""
-    return size_of_chunks(data.rows, data.shape[1], data.dtype.itemsize)
+    size = size_of_chunks(data.rows, data.shape[1], data.dtype.itemsize)
+    return min(options.samples_per_chunk or size, data.rows)
 
 
-def _is_packed(mixture: GaussianMixture, facts: Facts) -> bool:
+def _is_packed(covariances: AbstractCovariances, facts: Facts) -> bool:
     nothing = jnp.zeros((1, facts.n_features, 1), facts.pivot.dtype)
     source = facts.source(nothing, nothing[:, 0])
-    return not Complete.create(source, mixture.covariances).is_exact
+    return not Complete.create(source, covariances).is_exact
 
 
 @program(lambda source, mixture, *_: mixture.n_components * source.columns.size)

@@ -7,6 +7,7 @@ calls one function of this module, with a number that says who.
 import abc
 import itertools
 import math
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -59,7 +60,27 @@ class AbstractProgress(abc.ABC):
         """After the last step, or when the fit was interrupted."""
 
 
-class Bar(AbstractProgress):
+class AbstractBlockProgress(AbstractProgress):
+    """Listens to a fit to [`gmmx_eqx.blocks`][], and is also told how far each pass
+    over them is.
+
+    Everything else is as in [`gmmx_eqx.extend.AbstractProgress`][].
+    """
+
+    @abc.abstractmethod
+    def update_pass(self, n_read: int, n_samples: int, seconds: float) -> None:
+        """After a block.
+
+        **Arguments:**
+
+        - `n_read`: how many samples this pass has read.
+        - `n_samples`: how many it will read.
+        - `seconds`: since it began. `n_read / seconds` is the rate, and `seconds *
+            (n_samples - n_read) / n_read` the time left.
+        """
+
+
+class Bar(AbstractBlockProgress):
     """A bar in a terminal or a notebook, whichever it runs in. Needs tqdm."""
 
     def __init__(self) -> None:
@@ -72,6 +93,9 @@ class Bar(AbstractProgress):
             ) from error
         self._make: Any = tqdm
         self._bar: Any = None
+        self._numbers: dict[str, str] = {}
+        self._pass: dict[str, str] = {}
+        self._shown = 0.0
 
     def begin(self, unit: str, total: int | None) -> None:
         self._bar = self._make(total=total, unit=f" {unit}s", desc="EM")
@@ -82,8 +106,22 @@ class Bar(AbstractProgress):
             numbers["log-likelihood"] = f"{log_likelihood:.6g}"
         if not math.isnan(change):
             numbers["change"] = f"{change:.1e}"
-        self._bar.set_postfix(numbers, refresh=False)
+        self._numbers = numbers
+        self._bar.set_postfix(numbers | self._pass, refresh=False)
         self._bar.update(n_done - self._bar.n)
+
+    def update_pass(self, n_read: int, n_samples: int, seconds: float) -> None:
+        rate = n_read / max(seconds, 1e-9)
+        self._pass = {
+            "pass": f"{n_read / n_samples:.0%}",
+            "samples/s": f"{rate:.2g}",
+            "left": f"{(n_samples - n_read) / rate:.0f} s",
+        }
+        # As often as tqdm itself redraws.
+        now = time.monotonic()
+        if now - self._shown >= self._bar.mininterval:
+            self._shown = now
+            self._bar.set_postfix(self._numbers | self._pass, refresh=True)
 
     def end(self) -> None:
         self._bar.close()
@@ -124,6 +162,11 @@ class _Session:
             self._is_open, self._n_done, self._value = True, -1, float("nan")
             self._progress.begin(self._unit, self._total)
 
+    @property
+    def listener(self) -> AbstractProgress:
+        """Who listens."""
+        return self._progress
+
     def report(self, n_done: int, value: float) -> None:
         self.begin()
         # Of a fit that begins, or begins again, nothing is known yet.
@@ -156,6 +199,12 @@ def _report(number: Array, n_done: Array, value: Array) -> None:
 def _end(number: Array, last: Array) -> None:
     del last
     _SESSIONS[int(number)].end()
+
+
+def listener_of(ticket: Ticket | None) -> AbstractProgress | None:
+    """Who listens to a fit whose loop is on the host."""
+    session = None if ticket is None else _SESSIONS.get(int(ticket.number))
+    return None if session is None else session.listener
 
 
 def report_to(

@@ -1,5 +1,6 @@
 """Starts of many fits: random, but for what is given or frozen."""
 
+import dataclasses
 from typing import Any
 
 import equinox as eqx
@@ -7,7 +8,15 @@ import jax
 import jax.numpy as jnp
 
 from .._core import linalg
-from .._core.aliases import Count, Data, Means, PerFeature, Weighting, Weights
+from .._core.aliases import (
+    Count,
+    Data,
+    Means,
+    PerFeature,
+    SampleWeight,
+    Weighting,
+    Weights,
+)
 from .._core.axes import Axis
 from .._covariances import AbstractCovariances, take_components
 from .._em import EMStep, Frozen
@@ -19,7 +28,7 @@ from .._initialisers import (
 )
 from .._mixture import as_plain_mixture, GaussianMixture
 from .._mixture.estimate import estimate
-from .._sources import InMemory
+from .._sources import InMemory, Sharded
 from .fit_observed import Gathered
 from .options import Options
 from .solution import moved
@@ -58,6 +67,7 @@ class RandomStarts(eqx.Module):
     - `initialiser`: how to start.
     - `options`: the checked options.
     - `width`: how many lanes are computed side by side.
+    - `drawn`: samples and weights that starts are made from, where these are not all.
     - `frozen_at`: a mixture with the values of what the options freeze, or `None`.
     - `given`: what is not random.
     - `pools_few_only`: whether only components with few samples begin with a part of
@@ -74,11 +84,20 @@ class RandomStarts(eqx.Module):
     given: GivenParts = GivenParts()
     pools_few_only: bool = eqx.field(static=True, default=False)
     gathered: Gathered | None = None
+    drawn: tuple[Data, SampleWeight | None] | None = None
 
-    def source(self, x: Data, weight: Weighting) -> InMemory:
+    def source(self, x: Data, weight: Weighting) -> InMemory | Sharded:
         return self.options.source(x, weight, of_lanes=self.width > 1)
 
-    def step(self, source: InMemory) -> EMStep:
+    def source_of_draw(self) -> InMemory:
+        """Of the samples that starts are made from, where these are not all."""
+        assert self.drawn is not None
+        options = dataclasses.replace(self.options, spread=None)
+        source = options.source(*self.drawn, of_lanes=self.width > 1)
+        assert isinstance(source, InMemory)
+        return source
+
+    def step(self, source: InMemory | Sharded) -> EMStep:
         # The family alone says which E-step; a template is enough.
         template = self.family.create(1, source.n_features)
         if self.gathered is not None:

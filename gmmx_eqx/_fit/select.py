@@ -1,6 +1,8 @@
+import functools as ft
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,16 +11,18 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from .._core import buckets, inputs
-from .._core.aliases import Data, Weighting
+from .._core.aliases import Data, SampleWeight, Weighting
 from .._core.describe import as_key, describe
 from .._core.hints import hinted
 from .._core.known import constant, is_on_host
 from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._core.programs import program
+from .._core.spread import Spread
 from .._core.threads import map_in_threads
 from .._covariances import (
     COVARIANCE,
     covariance_class,
+    Family,
     FamilyLike,
 )
 from .._em import AbstractEM
@@ -26,15 +30,17 @@ from .._initialisers import AbstractInitialiser
 from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
 from .._priors import Prior, RidgeLike
-from .._sources import Observed
+from .._sources import Blocks, check_blocks, Observed
 from . import hints
 from .capacity import carries, n_parameters
 from .error import raise_unless_successful
+from .fit_blocks import check_enough, check_no_checkpoint
 from .fit_many import fit_lanes
 from .fit_observed import gather_many, Gathered
 from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to, Ticket
 from .random_starts import RandomStarts
+from .select_blocks import Best, select_blocks
 from .selection import Cell, check_criterion, Selection
 from .solution import in_unit, Solution, take, take_best, with_components
 
@@ -46,7 +52,7 @@ _SMALL = 2**22
 
 @hinted(hints.SEVERAL)
 def select(
-    x: DataLike | Observed,
+    x: DataLike | Observed | Blocks,
     n_components: Iterable[int] = range(1, 10),
     covariance_types: Iterable[FamilyLike] | None = None,
     n_restarts: int = 16,
@@ -64,6 +70,7 @@ def select(
     width: int = 64,
     throw: bool = False,
     progress: AbstractProgress | bool = False,
+    checkpoint: str | Path | None = None,
 ) -> Selection:
     """Fits every number of components with every covariance family, and compares.
 
@@ -72,7 +79,9 @@ def select(
 
     **Arguments:**
 
-    - `x`: the data, shape `(n_samples, n_features)`, or [`gmmx_eqx.Observed`][].
+    - `x`: the data, shape `(n_samples, n_features)`; or [`gmmx_eqx.Observed`][]; or
+        [`gmmx_eqx.blocks`][], as in [`gmmx_eqx.fit_restarts`][]: all fits of all
+        families share every pass.
     - `n_components`: the numbers of components to try.
     - `covariance_types`: the families to try, by the names that the table is to show;
         all that are registered if not given, except those whose rank has to be chosen
@@ -82,7 +91,7 @@ def select(
         others, or the opposite sign, on request: [`gmmx_eqx.Selection.by`][].
     - `key`: a `jax.random` key.
     - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`,
-        `resolution`, `equal_weights`, `prior`, `width`, `progress`: as in
+        `resolution`, `equal_weights`, `prior`, `width`, `progress`, `checkpoint`: as in
         [`gmmx_eqx.fit_restarts`][]. Criteria do not count equal weights as parameters.
         With a prior the best restart is that of the highest objective, and criteria are
         of its log-likelihood alone. There is no `frozen`, whose masks and values are
@@ -117,14 +126,26 @@ def select(
     counts = tuple(inputs.check_count(n, "n_components") for n in numbers)
     given = gather_many(x, sample_weight, max(counts), reg_covar)
     gathered, x, sample_weight = given
-    x, weight = inputs.as_data(x, sample_weight, fits=True)
+    weight = None
+    if isinstance(x, Blocks):
+        check_blocks(x, x.shape[1], sample_weight)
+    else:
+        check_no_checkpoint(checkpoint)
+        x, weight = inputs.as_data(x, sample_weight, fits=True)
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
     check_criterion(criterion)
     key = as_key(key)
-    inputs.check_enough_samples(x, weight, max(counts))
+    if isinstance(x, Blocks):
+        check_enough(x, max(counts))
+        n_balanced, n_counted = x.total_weight, x.n_present
+    else:
+        inputs.check_enough_samples(x, weight, max(counts))
+        n_balanced = n_counted = x.shape[0]
     weight, unit = inputs.balance(weight)
-    n_balanced = float(len(x) if weight is None else np.sum(np.asarray(weight)))
+    if weight is not None:
+        n_balanced = inputs.total_weight(weight)
+        n_counted = inputs.n_positive(weight) or 0
     n_samples = n_balanced * float(unit)
     names = covariance_types
     if names is None:
@@ -135,7 +156,6 @@ def select(
         str(name if isinstance(name, str) else family.type)
         for name, family in zip(names, families, strict=True)
     ]
-    n_counted = len(x) if weight is None else int(np.count_nonzero(weight))
     # A prior of the components carries any number of parameters.
     is_carried = prior is not None and prior.components is not None
     carried = [
@@ -157,71 +177,36 @@ def select(
         prior=prior,
     )
     options.check_unit(unit)
-    n_fits = [len(own) * n_restarts for own in carried]
-    # Before those of each family, and in all.
-    n_before = [0, *itertools.accumulate(n_fits)]
-    n_lanes = max(1, *n_fits)
+    args = families, carried, n_restarts, key, starts, options, width
+    if isinstance(x, Blocks):
+        run = ft.partial(select_blocks, x, checkpoint, *args)
+    else:
+        run = ft.partial(_select_in_memory, x, weight, gathered, *args)
+    n_fits = sum(len(own) * n_restarts for own in carried)
+    found = report_to(progress, "fit", n_fits, run)
     n_features = x.shape[1]
-    x, weight = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_lanes)
-    starts = starts.prepared(x, weight, key)
 
-    def fitted(i: int, ticket: Ticket | None) -> Iterator[Cell]:
-        own = carried[i]
-        fits = RandomStarts(
-            families[i],
-            max(own),
-            starts,
-            options,
-            width=min(width, n_fits[i]),
-            gathered=gathered,
-        )
-        n_active = constant(np.repeat(own, n_restarts))
-        turns = constant(np.tile(np.arange(n_restarts), len(own)))
-        used = constant(n_fits[i])
-        lanes, _ = fit_lanes(fits, x, weight, key, n_active, turns, used, None, ticket)
-        best, icl, n_converged = _best(lanes, x, weight, len(own), gathered)
-        icl, n_converged = np.asarray(icl), np.asarray(n_converged)
-        n_largest = best.mixture.n_parameters
-        for j, count in enumerate(own):
-            solution = in_unit(with_components(take(best, j), count), unit)
+    def column(i: int, best: Best | None) -> Iterator[Cell]:
+        numbers = itertools.count()
+        for count in counts:
             size = n_parameters(families[i], count, n_features, equal_weights)
-            excess = n_largest - size
-            completed = float(icl[j])
-            if unit != 1:
-                completed -= n_largest * math.log(n_balanced)
-                completed *= float(unit)
-                completed += n_largest * math.log(n_samples)
+            if best is None or count not in carried[i]:
+                yield Cell.not_fitted(labels[i], count, size)
+                continue
+            j = next(numbers)
+            solution = with_components(take(best.solutions, j), count)
+            completed = float(best.completed[j]) * float(unit)
             yield Cell.create(
                 labels[i],
-                solution,
+                in_unit(solution, unit),
                 n_samples,
-                icl=completed - excess * math.log(n_samples),
-                n_converged=int(n_converged[j]),
+                icl=size * math.log(n_samples) - 2 * completed,
+                n_converged=int(best.n_converged[j]),
                 n_restarts=n_restarts,
                 equal_weights=equal_weights,
             )
 
-    def column(i: int, ticket: Ticket | None) -> Iterator[Cell]:
-        cells = fitted(i, ticket)
-        for count in counts:
-            if count in carried[i]:
-                yield next(cells)
-            else:
-                size = n_parameters(families[i], count, n_features, equal_weights)
-                yield Cell.not_fitted(labels[i], count, size)
-
-    # Most of the time of a small selection is compilation, by one thread.
-    size = min(width, n_lanes) * max(counts) * x.size
-    side_by_side = size <= _SMALL and is_on_host(x)
-
-    def run(ticket: Ticket | None) -> list[Cell]:
-        after = lambda i: None if ticket is None else ticket.after(n_before[i])
-        one = lambda i: list(column(i, after(i)))
-        n_threads = 2 if side_by_side and ticket is None else 1
-        columns = map_in_threads(one, range(len(families)), n_threads)
-        return [cell for cells in columns for cell in cells]
-
-    cells = report_to(progress, "fit", n_before[-1], run)
+    cells = [cell for i, one in enumerate(found) for cell in column(i, one)]
     selection = Selection(tuple(cells), criterion)
     if throw:
         best = selection.best
@@ -242,28 +227,79 @@ def _as_tuple(values: Any, name: str, example: str) -> tuple[Any, ...]:
     )
 
 
+def _select_in_memory(
+    x: Data,
+    weight: SampleWeight | None,
+    gathered: Gathered | None,
+    families: Sequence[Family],
+    carried: Sequence[Sequence[int]],
+    n_restarts: int,
+    key: Any,
+    initialiser: AbstractInitialiser,
+    options: Options,
+    width: int,
+    ticket: Ticket | None,
+) -> list[Best | None]:
+    """As `select_blocks`: a program for each family."""
+    n_fits = [len(own) * n_restarts for own in carried]
+    n_before = [0, *itertools.accumulate(n_fits)]
+    n_lanes = max(1, *n_fits)
+    x, weighting = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_lanes)
+    options = options.spread_like(x, key)
+    drawn = options.draw(x, weighting, key)
+    starts = initialiser.prepared(*(drawn or (x, weighting)), key)
+
+    def best_of(i: int) -> Best | None:
+        own = carried[i]
+        if not own:
+            return None
+        at_once = min(width, n_fits[i])
+        fits = RandomStarts(
+            families[i],
+            max(own),
+            starts,
+            options,
+            at_once,
+            gathered=gathered,
+            drawn=None if gathered is not None else drawn,
+        )
+        n_active = constant(np.repeat(own, n_restarts))
+        turns = constant(np.tile(np.arange(n_restarts), len(own)))
+        used = constant(n_fits[i])
+        after = None if ticket is None else ticket.after(n_before[i])
+        args = key, n_active, turns, used, None, after
+        lanes, _ = fit_lanes(fits, x, weighting, *args)
+        solutions, completed, n_converged = _best(
+            lanes, x, weighting, len(own), options.spread, gathered
+        )
+        return Best(solutions, np.asarray(completed), np.asarray(n_converged))
+
+    # Most of the time of a small selection is compilation, by one thread.
+    size = min(width, n_lanes) * max((n for own in carried for n in own), default=1)
+    side_by_side = size * x.size <= _SMALL and is_on_host(x) and ticket is None
+    return map_in_threads(best_of, range(len(families)), 2 if side_by_side else 1)
+
+
 @program()
 def _best(
     lanes: Solution,
     x: Data,
     weight: Weighting,
     n_cells: int,
+    spread: Spread | None,
     gathered: Gathered | None,
 ) -> tuple[Solution, Array, Int[Array, " cells"]]:
-    """Of each cell's lanes: the best, its ICL as if it had as many parameters as the
-    largest, and how many converged."""
+    """Of each cell's lanes: the best, the log-likelihood of samples together with their
+    most likely components, and how many converged."""
     by_cell = jax.tree.map(
         lambda leaf: leaf.reshape(n_cells, -1, *leaf.shape[1:]), lanes
     )
     best = jax.vmap(take_best)(by_cell)
 
-    def icl_of(mixture):
-        if gathered is None:
-            found = weighted_sum(mixture, x, weight, log_prob_completed)
-        else:
-            found = gathered.weighted_sum(mixture, log_prob_completed)
-        total, n_samples = found
-        return -2 * total + mixture.n_parameters * jnp.log(n_samples)
+    def completed_of(mixture):
+        if gathered is not None:
+            return gathered.weighted_sum(mixture, log_prob_completed)[0]
+        return weighted_sum(mixture, x, weight, log_prob_completed, spread)[0]
 
-    icl = jax.vmap(icl_of)(best.mixture)
-    return best, icl, jnp.sum(by_cell.converged, axis=1)
+    completed = jax.vmap(completed_of)(best.mixture)
+    return best, completed, jnp.sum(by_cell.converged, axis=1)

@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from .._core import inputs
 from .._core.describe import describe
+from .._sources import Blocks
 
 
 def as_sets(xs: Any, sample_weight: Any) -> tuple[Array, Array | None]:
@@ -60,7 +61,13 @@ def _as_list(
             f"`{name}` must be an array or a sequence of arrays; got {describe(sets)}."
         )
     arrays, dtypes = [], []
-    for i, x in enumerate(sets):
+    for i, x in enumerate([sets] if isinstance(sets, Blocks) else sets):
+        if isinstance(x, Blocks):
+            raise ValueError(
+                f"`{name}` must be in memory. Fit blocks one data set after the other: "
+                "`[gmmx_eqx.fit_restarts(data, n_components, key=key) for data in "
+                f"{name}]`."
+            )
         array = inputs.as_numbers(x, f"{name}[{i}]")
         dtypes.append(inputs.float_type(x, array))
         # On the host, unless it is traced: JAX would compile a program for every shape.

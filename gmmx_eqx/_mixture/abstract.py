@@ -1,3 +1,4 @@
+import functools as ft
 from collections.abc import Callable, Iterator
 from typing import Any, TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from .._core.pickling import Pickled
 from .._core.placement import all_on_automatic_mesh
 from .._core.processes import check_process
 from .._core.programs import program
+from .._core.spread import Spread, spread_of
 from .._core.weights import log_unit, unbalance, Unit
 from .._covariances import AbstractCovariances, log_density
 from .._sources import Block, Blocks, check_blocks, Observed, total_of
@@ -292,7 +294,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         x, _ = inputs.as_data(x, n_features=self.n_features, like=self)
         mixture = all_on_automatic_mesh(self, "mixture")
         filled, _ = buckets.fill(x, None, mixture)
-        found = _per_datum(padding.pad(mixture, filled), filled, fn)
+        found = _per_datum(padding.pad(mixture, filled), filled, fn, spread_of(x))
         return buckets.cut(found, x.shape[0], self.n_components)
 
     def _totals(
@@ -315,7 +317,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         mixture = all_on_automatic_mesh(self, "mixture")
         x, weight = buckets.fill(x, weight, mixture)
         mixture = padding.pad(mixture, x)
-        return *weighted_sum(mixture, x, weight, fn), unit
+        return *weighted_sum(mixture, x, weight, fn, spread_of(x)), unit
 
     def _totals_of_blocks(
         self,
@@ -324,11 +326,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         fn: Callable[..., PerDatum],
     ) -> tuple[Scalar, Scalar]:
         check_blocks(data, self.n_features, sample_weight)
-
-        def of_block(block: Block) -> tuple[Scalar, Scalar]:
-            x, weight = block.arrays
-            return weighted_sum(self, x, weight, fn)
-
+        of_block = ft.partial(_sum_of_block, self, fn)
         total, n_samples = total_of(data, Blocks.load, of_block)
         if not np.isfinite(total):
             for block in data:
@@ -344,9 +342,19 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         return _bayesian(total, n_samples, n_parameters, log_of_unit)
 
 
+def _sum_of_block(
+    mixture: AbstractGaussianMixture, fn: Callable[..., PerDatum], block: Block
+) -> tuple[Scalar, Scalar]:
+    x, weight = block.arrays
+    return weighted_sum(mixture, x, weight, fn)
+
+
 @program()
 def _per_datum(
-    mixture: AbstractGaussianMixture, x: Data, fn: Callable[..., Any]
+    mixture: AbstractGaussianMixture,
+    x: Data,
+    fn: Callable[..., Any],
+    spread: Spread | None,
 ) -> Any:
     mixture, x = inputs.common_dtype(mixture, x)
     # Once, not for every chunk.
@@ -357,7 +365,8 @@ def _per_datum(
         density = log_density(whitening, mixture.means, samples)
         return fn(density, mixture.weights)
 
-    return densities.map_chunks(of_chunk, x, mixture.n_components)
+    run = ft.partial(densities.map_chunks, of_chunk, n_components=mixture.n_components)
+    return run(x) if spread is None else spread.map(run, x)
 
 
 @program()
@@ -366,6 +375,7 @@ def weighted_sum(
     x: Data,
     weight: Weighting,
     fn: Callable[..., PerDatum],
+    spread: Spread | None = None,
 ) -> tuple[Scalar, Scalar]:
     """The sum of `fn` over the samples, and the sum of their weights."""
     if weight is not None and weight.ndim == 0:
@@ -374,8 +384,9 @@ def weighted_sum(
         # A sample of weight zero is not there. Its derivative in the weight is, but a
         # NaN would reach the gradients even though the sum does not see it.
         present = (weight > 0) | jnp.all(jnp.isfinite(x), axis=1)
-        x = jnp.where(present[:, None], x, x[jnp.argmax(present)][None])
-    values = _per_datum(mixture, x, fn)
+        mean = mixture.means[0, 0, :, 0].astype(x.dtype)
+        x = jnp.where(present[:, None], x, mean[None])
+    values = _per_datum(mixture, x, fn, spread)
     if weight is None:
         return jnp.sum(values), jnp.asarray(values.size, dtype=values.dtype)
     weight = weight.astype(values.dtype)

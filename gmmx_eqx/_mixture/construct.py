@@ -12,14 +12,23 @@ from .._core import buckets, inputs
 from .._core.aliases import Data, Means, PerDatumComponent, Weighting, Weights
 from .._core.axes import Axis
 from .._core.describe import as_key, check_instance
+from .._core.known import is_known
 from .._core.programs import program
+from .._core.spread import Spread, spread_of
 from .._covariances import (
     AbstractCovariances,
     Family,
 )
 from .._initialisers import AbstractInitialiser
 from .._priors import AbstractRidge, as_ridge
-from .._sources import Blocks, check_blocks, chunk_size, DRAWN, InMemory
+from .._sources import (
+    Blocks,
+    check_blocks,
+    draw_spread,
+    DRAWN,
+    InMemory,
+    source_of,
+)
 from .estimate import estimate
 from .latent import as_complete
 
@@ -100,6 +109,9 @@ def from_initialiser(
     inputs.check_enough_samples(x, weight, n_components)
     ridge = as_ridge(reg_covar)
     weight, _ = inputs.balance(weight)
+    spread = spread_of(x) if is_known(key) else None
+    if spread is not None:
+        x, weight = draw_spread(x, weight, spread, key)
     x, weight = buckets.fill(x, weight, key, ridge, initialiser)
     initialiser = initialiser.prepared(x, weight, key)
     return _from_initialiser(initialiser, family, x, n_components, key, ridge, weight)
@@ -115,7 +127,8 @@ def _from_initialiser(
     ridge: AbstractRidge,
     weight: Weighting,
 ) -> Parameters:
-    source = _source(x, weight)
+    source = source_of(x, weight, None)
+    assert isinstance(source, InMemory)
     partition = initialiser.partition(source, n_components, key=key)
     return estimate(
         family,
@@ -151,9 +164,10 @@ def from_responsibilities(
     _check_responsibilities(resp, weight)
     ridge = as_ridge(reg_covar)
     weight, _ = inputs.balance(weight)
+    spread = spread_of(x)
     x, weight = buckets.fill(x, weight, resp, ridge)
     resp = buckets.fill_rows(resp, x.shape[0])
-    return _from_responsibilities(family, x, resp, ridge, weight)
+    return _from_responsibilities(family, x, resp, ridge, weight, spread)
 
 
 def _check_responsibilities(resp: PerDatumComponent, weight: Any) -> None:
@@ -187,8 +201,9 @@ def _from_responsibilities(
     resp: PerDatumComponent,
     ridge: AbstractRidge,
     weight: Weighting,
+    spread: Spread | None,
 ) -> Parameters:
-    source = _source(x, weight)
+    source = source_of(x, weight, spread)
     expand = lambda _, rows: rows[..., None, None]
     return estimate(
         family,
@@ -197,10 +212,6 @@ def _from_responsibilities(
         source.split(resp),
         reg_covar=ridge.resolve(source.variances),
     )
-
-
-def _source(x: Data, weight: Weighting) -> InMemory:
-    return InMemory.from_data(x, weight, chunk_size(x))
 
 
 def one_hot(labels: Any, n_components: int | None, n_samples: int) -> PerDatumComponent:

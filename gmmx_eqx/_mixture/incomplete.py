@@ -91,9 +91,7 @@ def see(means: Means, dense: Dense, record: Record) -> Seen:
         rows = [
             _sum([at(i, j) * residuals[:, j] for j in range(i + 1)]) for i in range(m)
         ]
-        columns = [
-            _sum([at(i, j) * rows[i] for i in range(j, m)]) for j in range(m)
-        ]
+        columns = [_sum([at(i, j) * rows[i] for i in range(j, m)]) for j in range(m)]
         pull = jnp.stack(columns, axis=1)
     distance = _sum([row**2 for row in rows])
     log_density = _half_log_det(factor) - 0.5 * (distance + count * linalg.LOG_2PI)

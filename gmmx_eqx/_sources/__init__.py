@@ -8,13 +8,13 @@ from .blocks import (
     Blocks as Blocks,
     blocks as blocks,
     Columns as Columns,
-    DRAWN as DRAWN,
 )
 from .coverage import (
     check_coverage as check_coverage,
     check_features as check_features,
     features_of as features_of,
 )
+from .draw import draw_spread as draw_spread, DRAWN as DRAWN
 from .every_block import (
     check_blocks as check_blocks,
     each_block as each_block,
@@ -30,4 +30,6 @@ from .memory import (
 )
 from .observed import as_choice as as_choice, Observed as Observed
 from .records import Record as Record, Records as Records
+from .shard import shard as shard
+from .sharded import Sharded as Sharded, source_of as source_of
 from .uniform import Uniform as Uniform

@@ -2,12 +2,11 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 
 import jax
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -15,7 +14,10 @@ from .._core import inputs
 from .._core.aliases import Data, PerFeature
 from .._core.describe import as_key
 from .._core.likes import KeyLike, SampleWeightLike
-from .readers import AbstractReader, reader_of
+from .draw import Drawn, numbers_drawn
+from .reader import AbstractReader
+from .readers import reader_of
+from .workers import ExecutorLike, Workers
 
 
 # Of one block. As many samples as make a pass over it long enough to hide its start.
@@ -24,9 +26,6 @@ _BLOCK_BYTES = 32 * 2**20
 _ALIGNMENT = 64
 # How many blocks are read ahead.
 _AHEAD = 2
-# Of a random draw, from which fits start.
-DRAWN = 2**15
-
 
 _Loaded = TypeVar("_Loaded")
 # Samples and weights of a block.
@@ -34,7 +33,6 @@ Columns: TypeAlias = tuple[
     Float[np.ndarray, "chunks features size"], Float[np.ndarray, "chunks size"]
 ]
 Weights: TypeAlias = Float[np.ndarray, " n_samples"]
-Drawn: TypeAlias = tuple[Float[np.ndarray, "n features"], Float[np.ndarray, " n"]]
 # What is read in blocks. Checked by hand: see `likes`.
 if TYPE_CHECKING:
     SourceLike: TypeAlias = Any
@@ -77,11 +75,26 @@ class Blocks:
     - `shape`: `(n_samples, n_features)`.
     - `dtype`: the type that blocks are computed in.
     - `rows`: how many samples each block has; the last one may have fewer.
+    - `workers`: what computes with the blocks, `None` for this process.
+
+    A pickle holds no samples but those that are in this process's memory alone, and no
+    workers.
     """
 
-    def __init__(self, reader: AbstractReader, rows: int, weight: Weights | None):
+    def __init__(
+        self,
+        reader: AbstractReader,
+        rows: int,
+        weight: Weights | None,
+        *,
+        first: int = 0,
+        workers: Workers | None = None,
+    ):
         self._reader = reader
         self._weight = weight
+        # The sample that the first weight is of.
+        self._first = first
+        self.workers = workers
         self.shape: tuple[int, int] = reader.shape
         self.dtype: np.dtype[Any] = np.dtype(reader.dtype)
         self.rows: int = rows
@@ -95,8 +108,9 @@ class Blocks:
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         raise ValueError(
-            "Blocks are taken by `gmmx_eqx.fit`, by starts such as `from_k_means`, and "
-            "by `score`, `aic`, `bic` and `icl` of a mixture. Elsewhere use "
+            "Blocks are taken by `gmmx_eqx.fit`, `fit_restarts` and `select`, by "
+            "starts such as `from_k_means`, and by `score`, `aic`, `bic` and `icl` of "
+            "a mixture. Elsewhere use "
             "`gmmx_eqx.map_blocks(fn, blocks)`, or a draw of the samples: "
             "`x, weight = blocks.draw(10_000, key)`."
         )
@@ -105,12 +119,43 @@ class Blocks:
         """How many blocks there are."""
         return -(-self.shape[0] // self.rows)
 
+    def __getstate__(self) -> dict[str, Any]:
+        reader = self._reader.part(0, self.shape[0])
+        return {**vars(self), "_reader": reader, "workers": None}
+
+    def part(self, numbers: range) -> "Blocks":
+        """Blocks with the same numbers, of which these alone can be loaded: what is
+        sent to another process.
+
+        **Raises:**
+
+        `ValueError` if other processes cannot read them.
+        """
+        start = numbers.start * self.rows
+        stop = min(numbers.stop * self.rows, self.shape[0])
+        weight = self._weight
+        if weight is not None:
+            weight = weight[start - self._first : stop - self._first]
+        return Blocks(self._reader.part(start, stop), self.rows, weight, first=start)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether it takes long to read blocks in another order."""
+        return self._reader.in_order
+
     @property
     def n_present(self) -> int:
         """How many samples have a positive weight."""
         if self._weight is None:
             return self.shape[0]
         return int(np.count_nonzero(self._weight > 0))
+
+    @property
+    def total_weight(self) -> float:
+        """The weight of all samples."""
+        if self._weight is None:
+            return float(self.shape[0])
+        return float(np.sum(self._weight, dtype=np.float64))
 
     def load(self, number: int) -> Block:
         """One block, read now.
@@ -172,7 +217,14 @@ class Blocks:
             raise IndexError(f"Block {number} of {len(self)}.")
         start = number * self.rows
         stop = min(start + self.rows, n_samples)
-        read = np.asarray(self._reader.read(start, stop))
+        self._reader.check_unchanged()
+        read = self._reader.read(start, stop)
+        if np.ma.is_masked(read):
+            raise ValueError(
+                f"Block {number} is a masked array in which numbers are masked. What "
+                "lies under a mask is no data: leave such samples out."
+            )
+        read = np.asarray(read)
         if read.shape != (stop - start, n_features):
             raise ValueError(
                 f"Block {number}, the samples {start} to {stop - 1}, has shape "
@@ -180,7 +232,15 @@ class Blocks:
             )
         if read.dtype.kind not in "fiub":
             raise ValueError(f"Block {number} must hold numbers; got {read.dtype}.")
-        return read, 1 if self._weight is None else self._weight[start:stop]
+        stored = self._reader.stored
+        # Integers in a file may be read as numbers in their unit.
+        if stored is not None and stored.kind == "f" and read.dtype != stored:
+            raise ValueError(
+                f"Block {number} has dtype {read.dtype}, but the data has {stored}."
+            )
+        if self._weight is None:
+            return read, 1
+        return read, self._weight[start - self._first : stop - self._first]
 
     def check_finite(self, block: Block) -> None:
         """Raises a `ValueError` that says where a sample of positive weight holds NaN
@@ -199,18 +259,22 @@ class Blocks:
         return self.ahead(self.load)
 
     def ahead(
-        self, load: Callable[[int], _Loaded], depth: int = _AHEAD
+        self,
+        load: Callable[[int], _Loaded],
+        depth: int = _AHEAD,
+        *,
+        numbers: Sequence[int] | None = None,
     ) -> Iterator[_Loaded]:
-        """`load` of the number of every block in order, by a thread that is `depth`
-        blocks ahead."""
-        n_blocks = len(self)
+        """`load` of the number of every block in order, or of these numbers, by a
+        thread that is `depth` blocks ahead."""
+        numbers = range(len(self)) if numbers is None else numbers
         # A thread, never a fork: JAX has threads of its own.
         with ThreadPoolExecutor(1, "gmmx_eqx-blocks") as pool:
-            waiting = [pool.submit(load, i) for i in range(min(depth, n_blocks))]
-            for i in range(n_blocks):
-                if i + depth < n_blocks:
-                    waiting.append(pool.submit(load, i + depth))
-                yield waiting.pop(0).result() if waiting else load(i)
+            waiting = [pool.submit(load, number) for number in numbers[:depth]]
+            for i in range(len(numbers)):
+                if i + depth < len(numbers):
+                    waiting.append(pool.submit(load, numbers[i + depth]))
+                yield waiting.pop(0).result() if waiting else load(numbers[i])
 
     def draw(self, n_samples: int, key: KeyLike) -> Drawn:
         """Random samples without replacement, in the order of the data, and their
@@ -220,13 +284,7 @@ class Blocks:
 
         - `key`: a `jax.random` key.
         """
-        total = self.shape[0]
-        seed = np.asarray(jr.key_data(as_key(key)), np.uint32)
-        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
-        if n_samples >= total:
-            chosen = np.arange(total)
-        else:
-            chosen = np.sort(rng.choice(total, n_samples, replace=False))
+        chosen = numbers_drawn(n_samples, self.shape[0], as_key(key))
         numbers, positions = np.divmod(chosen, self.rows)
         xs, weights = [], []
         for number in np.unique(numbers):
@@ -264,6 +322,7 @@ def blocks(
     rows: int | None = None,
     *,
     sample_weight: SampleWeightLike | None = None,
+    executor: ExecutorLike | None = None,
 ) -> Blocks:
     """Data of any size, of which fits and mixtures read one block at a time.
 
@@ -271,10 +330,21 @@ def blocks(
 
     - `x`: anything with a `shape` of `(n_samples, n_features)`, a `dtype` and slices of
         samples: a `numpy.memmap`, a data set of h5py, zarr or netCDF, an array of dask;
-        or a data frame; or a `pyarrow.parquet.ParquetFile`. Or a list of such parts.
+        or a data frame; or a `pyarrow.parquet.ParquetFile`, or its path, which ends in
+        `.parquet`. Or a list of such parts. Or what can be iterated over again and
+        again and yields arrays, or tuples of one array, always the same in the same
+        order: a `torch.utils.data.DataLoader` that does not shuffle. It is iterated
+        over once to learn the sizes.
     - `rows`: how many samples to take at a time; as many as have 32 MiB if not given.
         Memory is that of about four blocks.
     - `sample_weight`: shape `(n_samples,)`, in memory.
+    - `executor`: what computes with the blocks, [in other
+        processes](../blocks.md#workers-dask-mpi-process-pools), which read them
+        themselves: `client.get_executor()` of Dask, an `MPIPoolExecutor` of mpi4py, or
+        any other object with `submit` of `concurrent.futures`; this process if not
+        given. A `ProcessPoolExecutor` does not go on when a worker is killed: give a
+        function that makes one, `lambda: ProcessPoolExecutor(...)`, and a pass goes on
+        with another.
 
     **Returns:**
 
@@ -283,7 +353,10 @@ def blocks(
     **Raises:**
 
     `ValueError` if the data is not of two axes, is empty, can be read only once, or
-    does not know how many samples it has; if the weights do not fit.
+    does not know how many samples it has; if the weights do not fit; if there is an
+    executor, but other processes cannot read the data or would be forked. While blocks
+    are read: if one has another shape or type than the others, if a sample of positive
+    weight is not finite, or if the data is not what it was.
 
     **Example:**
 
@@ -317,4 +390,9 @@ def blocks(
             raise ValueError("`sample_weight` must be finite and not negative.")
         if not np.any(weight > 0):
             raise ValueError("`sample_weight` must not be zero for all samples.")
-    return Blocks(reader, rows, weight)
+    workers = None
+    if executor is not None:
+        # Before the first pass, and before there are any workers.
+        reader.part(0, rows)
+        workers = Workers(executor)
+    return Blocks(reader, rows, weight, workers=workers)

@@ -40,7 +40,7 @@ class InMemory(AbstractSource):
     @classmethod
     def from_data(cls, x: Data, sample_weight: Weighting, size: int) -> "InMemory":
         """Centres, pads and splits `x` into chunks of `size` samples."""
-        n_samples, n_features = x.shape
+        n_samples = x.shape[0]
         # About one of the samples: a plain sum of numbers far from zero would lose the
         # digits that tell them apart.
         if sample_weight is None:
@@ -60,26 +60,22 @@ class InMemory(AbstractSource):
                 total = jnp.sum(weight)
                 anchor = x[jnp.argmax(weight > 0)][None]
             # A sample of weight zero must not show, even if it is NaN.
-            present = _weighted
+            present = weighted
         if x.size * x.dtype.itemsize > _LARGE_BYTES:
-            present = _weighted
-        sum_of = lambda fn: _fold(
+            present = weighted
+        sum_of = lambda fn: fold(
             jnp.sum, lambda x, column: present(fn(x), column), x, weight
         )
         pivot = jax.lax.stop_gradient(anchor + sum_of(lambda x: x - anchor) / total)
         variances = sum_of(lambda x: (x - pivot) ** 2) / total
         distance = lambda x, column: jnp.where(column > 0, jnp.abs(x - pivot), 0)
-        largest = jnp.abs(pivot) + _fold(jnp.max, distance, x, weight)
+        largest = jnp.abs(pivot) + fold(jnp.max, distance, x, weight)
         resolution = (0.5 * jnp.finfo(x.dtype).eps * largest) ** 2
-
-        padding = -n_samples % size
-        weights = jnp.pad(weight, (0, padding)).reshape(-1, 1, size)
-        rows = jnp.pad(x, ((0, padding), (0, 0))).reshape(-1, size, n_features)
-        columns = jnp.swapaxes(rows, 1, 2) - pivot.T[None]
+        columns, weights = chunked(x, weight, pivot, size)
         per_feature = lambda row: jnp.expand_dims(row.T, (Axis.batch, Axis.components))
         return cls(
-            columns=jnp.where(weights > 0, columns, 0),
-            weights=weights[:, 0],
+            columns=columns,
+            weights=weights,
             pivot=per_feature(pivot),
             variances=per_feature(variances),
             resolution=per_feature(resolution),
@@ -88,21 +84,38 @@ class InMemory(AbstractSource):
 
     def split(self, x: Real[Array, "n ..."]) -> Real[Array, "chunks batch ..."]:
         """An array with one row per sample, padded and split like the samples."""
-        chunks, size = self.weights.shape
-        padding = [(0, chunks * size - x.shape[0])] + [(0, 0)] * (x.ndim - 1)
-        return jnp.pad(x, padding).reshape(chunks, size, *x.shape[1:])
+        return split(x, self.weights.shape[1])
 
     def reduce(self, fn: Callable[..., _Monoid], *extras: Any) -> _Monoid:
-        return _reduce(fn, self.columns, self.weights, *extras)
+        return reduce_chunks(fn, self.columns, self.weights, *extras)
 
 
-def _weighted(
+def split(x: Real[Array, "n ..."], size: int) -> Real[Array, "chunks batch ..."]:
+    """Rows in chunks of equal size, the last one padded with zeros."""
+    padding = [(0, -x.shape[0] % size)] + [(0, 0)] * (x.ndim - 1)
+    return jnp.pad(x, padding).reshape(-1, size, *x.shape[1:])
+
+
+def chunked(
+    x: Data,
+    weight: Float[Array, " batch"],
+    pivot: Float[Array, "one=1 features"],
+    size: int,
+) -> tuple[Float[Array, "chunks features size"], Float[Array, "chunks size"]]:
+    """Samples about the pivot as columns, and their weights, in chunks. Samples of
+    weight zero, and those of the padding, are zero."""
+    weights = split(weight, size)[:, None]
+    columns = jnp.swapaxes(split(x, size), 1, 2) - pivot.T[None]
+    return jnp.where(weights > 0, columns, 0), weights[:, 0]
+
+
+def weighted(
     values: Float[Array, "n features"], column: Float[Array, "n one=1"]
 ) -> Float[Array, "n features"]:
     return jnp.where(column > 0, column * values, 0)
 
 
-def _fold(
+def fold(
     reduction: Callable[..., Array],
     fn: Callable[[Array, Array], Array],
     x: Data,
@@ -138,15 +151,16 @@ def reduce_parts(fn: Callable[[Chunk], _Monoid], chunk: Chunk, size: int) -> _Mo
     columns = jnp.pad(chunk.columns, ((0, 0), (0, padding)))
     columns = jnp.swapaxes(columns.reshape(n_features, -1, size), 0, 1)
     weights = jnp.pad(chunk.weights, (0, padding)).reshape(-1, size)
-    return _reduce(fn, columns, weights)
+    return reduce_chunks(fn, columns, weights)
 
 
-def _reduce(
+def reduce_chunks(
     fn: Callable[..., _Monoid],
     columns: Float[Array, "chunks features batch"],
     weights: Float[Array, "chunks batch"],
     *extras: Any,
 ) -> _Monoid:
+    """The sum of `fn(chunk, *extra_chunks)` over chunks."""
     chunks = (Chunk(columns[0], weights[0]), *_take(extras, 0))
     if columns.shape[0] == 1:
         return fn(*chunks)

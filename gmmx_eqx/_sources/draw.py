@@ -1,0 +1,37 @@
+"""Random samples of data that is not at hand as a whole, from which fits start."""
+
+from typing import TypeAlias
+
+import jax.random as jr
+import numpy as np
+from jaxtyping import Float, Int
+
+from .._core.aliases import Data, SampleWeight
+from .._core.known import constant
+from .._core.likes import KeyLike
+from .._core.spread import Spread
+from .._core.spread_checks import take_rows
+
+
+# How many there are.
+DRAWN = 2**15
+
+Drawn: TypeAlias = tuple[Float[np.ndarray, "n features"], Float[np.ndarray, " n"]]
+
+
+def numbers_drawn(n_samples: int, total: int, key: KeyLike) -> Int[np.ndarray, " n"]:
+    """Numbers of samples without replacement, in order: all if there are no more."""
+    if n_samples >= total:
+        return np.arange(total)
+    seed = np.asarray(jr.key_data(key), np.uint32)
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
+    return np.sort(rng.choice(total, n_samples, replace=False))
+
+
+def draw_spread(
+    x: Data, weight: SampleWeight | None, spread: Spread, key: KeyLike
+) -> tuple[Data, SampleWeight | None]:
+    """Samples of data on several devices, and their weights, which are not spread."""
+    index = numbers_drawn(DRAWN, len(x), key)
+    take = lambda array: constant(take_rows(array, index, spread))
+    return take(x), None if weight is None else take(weight)
