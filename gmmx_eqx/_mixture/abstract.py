@@ -274,7 +274,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         self.check_one()
         key = as_key(key)
         n_samples = inputs.check_count(n_samples, "n_samples")
-        return _sample(self, key, n_samples)
+        return sampling.of_mixture(self, key, n_samples)
 
     def check_one(self) -> None:
         """A `ValueError` where this is an ensemble of mixtures."""
@@ -339,7 +339,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         n_parameters = constant(self.n_parameters, total.dtype)
         log_of_unit = constant(log_unit(unit), total.dtype)
         total = unbalance(total, unit)
-        return _bayesian(total, n_samples, n_parameters, log_of_unit)
+        return densities.bayesian(total, n_samples, n_parameters, log_of_unit)
 
 
 def _sum_of_block(
@@ -393,18 +393,3 @@ def weighted_sum(
     # Zero times -inf is NaN.
     counted = (weight > 0) | jnp.isfinite(values)
     return jnp.sum(jnp.where(counted, weight * values, 0)), jnp.sum(weight)
-
-
-@program()
-def _bayesian(
-    total: Scalar, n_samples: Scalar, n_parameters: Scalar, log_unit: Scalar
-) -> Scalar:
-    return -2 * total + n_parameters * (jnp.log(n_samples) + log_unit)
-
-
-@program()
-def _sample(
-    mixture: AbstractGaussianMixture, key: Any, n_samples: int
-) -> tuple[Data, Labels]:
-    parts = (mixture.weights, mixture.means, mixture.covariances)
-    return sampling.sample(*parts, key, n_samples)
