@@ -30,7 +30,7 @@ class Uniform(eqx.Module):
     ```
 
     ```text
-    0.08
+    0.07
     ```
 
     ??? cite "Reference"
