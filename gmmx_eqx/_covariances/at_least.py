@@ -106,7 +106,9 @@ def _rounding(like: Array, d: int) -> float:
     return _ROUNDINGS * d * float(jnp.finfo(like.dtype).eps)
 
 
-def _alike(covariances: AbstractIndependent, floor: PerFeature) -> PerFeature:
+def _alike(
+    covariances: AbstractIndependent, floor: PerFeature
+) -> Float[Array, "1 1 _ 1"]:
     if covariances.values.shape[Axis.features] == 1:
         return jnp.mean(floor, axis=Axis.features, keepdims=True)
     return floor

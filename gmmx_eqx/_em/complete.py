@@ -58,6 +58,7 @@ class Complete(AbstractEStep):
     - `source`: the data.
     - `packing`: the rule for packed features, or `None` where the family has none: all
         components are then taken by residuals.
+    - `slack`: none.
 
     ??? cite "Reference"
 
