@@ -2,6 +2,7 @@
 
 import pathlib
 
+import jax.numpy as jnp
 import numpy as np
 
 import gmmx_eqx as gx
@@ -96,3 +97,22 @@ def reference_step(parts, y, H, R, weight, ridge=0.0):
     products = new_means[:, :, None] * new_means[:, None]
     new_dense = second / count[:, None, None] - products + ridge * np.eye(d)
     return total, (count / count.sum(), new_means, new_dense)
+
+
+def projections() -> tuple[gx.Observed, gx.GaussianMixture]:
+    """Two hundred coordinates of points in the plane, one of each point, and where to
+    start: the example in the documentation of extreme-deconvolution."""
+    table = np.genfromtxt(_DATA / "projections.csv", delimiter=",", names=True)
+    H = np.stack([table["h1"], table["h2"]], 1)[:, None]
+    means = [[0.86447943, 0.322681], [0.67078879, 0.45087394]]
+    # Not positive definite, but for the noise.
+    values = [
+        [[0.03821028, 0.04108113], [0.04108113, 0.03173839]],
+        [[0.06219194, 0.04302473], [0.04302473, 0.06778009]],
+    ]
+    start = gx.GaussianMixture(
+        jnp.full((1, 2, 1, 1), 0.5),
+        jnp.asarray(means)[None, ..., None],
+        gx.FullCovariances(jnp.asarray(values)[None]),
+    )
+    return gx.Observed(table["y"][:, None], H, table["variance"][:, None]), start
