@@ -2,6 +2,7 @@
 one dense matrix per sample in NumPy, and against laws."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
