@@ -74,15 +74,14 @@ def check_coverage(observed: Observed, n_features: int, n_components: int) -> No
 
 
 def _reached(observed: Observed, seen: np.ndarray, n_features: int) -> np.ndarray:
-    H = observed.H
-    if H is None:
-        return seen.any(axis=0)
-    numbers = np.asarray(H)
-    if observed.is_choice:
-        reached = np.zeros(n_features, bool)
-        reached[numbers[seen.any(axis=0)]] = True
-        return reached
-    if numbers.ndim == 2:
-        numbers, seen = numbers[None], seen.any(axis=0)[None]
-    used = (numbers != 0) & seen[..., None]
-    return np.isin(np.arange(n_features), np.nonzero(used)[-1])
+    """Which of the features some output that was seen depends on."""
+    outputs = np.unique(np.nonzero(seen)[1])
+    if observed.H is None:
+        found = outputs
+    elif observed.is_choice:
+        found = np.asarray(observed.H)[outputs]
+    elif observed.H.ndim == 2:
+        found = np.nonzero(np.asarray(observed.H)[outputs])[1]
+    else:
+        found = np.nonzero((np.asarray(observed.H) != 0) & seen[..., None])[-1]
+    return np.isin(np.arange(n_features), found)

@@ -89,11 +89,11 @@ class Observed(Pickled, eqx.Module):
         ```python
         y = gx.Observed([[1.0, np.nan], [0.0, 2.0]], R=[0.1, 0.2])
         mixture = gx.GaussianMixture.create(n_components=1, n_features=2)
-        print(mixture.log_prob(y).round(2))
+        print(mixture.log_prob(y).round())
         ```
 
         ```text
-        [-1.42 -3.64]
+        [-1. -4.]
         ```
 
         ??? cite "Reference"
