@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import inputs
-from .._core.aliases import Data, PerDatum
+from .._core.aliases import Data, PerDatum, SampleWeight
 from .._core.likes import VectorLike
 
 
@@ -69,7 +69,7 @@ class Uniform(eqx.Module):
                 f"{low_numbers[i]:.6g} to {high_numbers[i]:.6g}: the box is empty."
             )
 
-    def check(self, y: Data, weight: Any) -> None:
+    def check(self, y: Data, weight: SampleWeight | None) -> None:
         """Raises a `ValueError` if the box is of another size, or if known samples of
         positive weight are outside of it."""
         if self.low.shape != y.shape[1:]:
