@@ -90,7 +90,13 @@ from ._priors import (
     Ridge as Ridge,
     StickBreaking as StickBreaking,
 )
-from ._sources import blocks as blocks, map_blocks as map_blocks, shard as shard
+from ._sources import (
+    blocks as blocks,
+    map_blocks as map_blocks,
+    Observed as Observed,
+    shard as shard,
+    Uniform as Uniform,
+)
 from ._variational import fit_variational as fit_variational, Posterior as Posterior
 from .interop.safetensors import load as load, save as save
 

@@ -131,7 +131,7 @@ def _not_finite(name: str, n_bad: int, size: int, first: np.ndarray) -> ValueErr
     return ValueError(
         f"`{name}` must be finite; it holds NaN or infinity in {n_bad} of its "
         f"{size} numbers, the first at {tuple(first.tolist())}. Drop or "
-        "impute these samples."
+        "impute these samples, or take what is there: `gmmx_eqx.Observed`."
     )
 
 

@@ -82,9 +82,12 @@ def check_occupied(
 
 
 def check_none(labels: Any) -> None:
-    """Raises a `ValueError` if there are labels, beside data that is read in blocks."""
+    """Raises a `ValueError` if there are labels, beside data that cannot have them."""
     if labels is not None:
-        raise ValueError("`labels` are for data in memory, not for `gmmx_eqx.blocks`.")
+        raise ValueError(
+            "`labels` are for samples in memory of which every feature is known: not "
+            "for `gmmx_eqx.blocks`, `gmmx_eqx.Observed` or beside a `background`."
+        )
 
 
 def fill(labels: Labels, n_samples: int) -> Int[Array, " filled"]:

@@ -5,7 +5,7 @@ runs they say nothing: what cannot be right is to be a `ValueError` that names t
 argument (see `inputs`), not a `TypeError` of a checker that few users have.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, TYPE_CHECKING, TypeAlias
 
 
@@ -49,6 +49,11 @@ CountLike: TypeAlias = Annotated[ArrayLike, ""]
 MapLike: TypeAlias = Annotated[Any, "outputs features"]
 FeaturesLike: TypeAlias = Annotated[Any, "outputs"]
 NoiseLike: TypeAlias = Annotated[ArrayLike, "#outputs #outputs"]
+# A matrix or a covariance for all samples, or for each; or the indices of features.
+MapsLike: TypeAlias = Annotated[Any, "..."]
+NoisesLike: TypeAlias = Annotated[ArrayLike, "..."]
+# From samples to log-densities.
+BackgroundLike: TypeAlias = Annotated[Callable[[Any], ArrayLike], "..."]
 VectorLike: TypeAlias = Annotated[ArrayLike, "outputs"]
 # Parameters of priors.
 FeatureVectorLike: TypeAlias = Annotated[ArrayLike, "features"]

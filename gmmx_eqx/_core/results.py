@@ -20,6 +20,8 @@ class RESULTS(eqx.Enumeration):
     - `too_few_samples`: fewer samples of positive weight than components.
     - `component_unresolved`: a component is narrower than the `resolution` of the
         measurement.
+    - `singular`: it settled where a covariance is singular. With noise of known
+        covariance that is a right answer, and `converged` is true.
     - `dropped`: a start that was not among the best after the first steps of a race.
     - `passes_taken`: the passes that were asked for were taken, by a solver that does
         not look at whether the log-likelihood settles.
@@ -61,6 +63,11 @@ class RESULTS(eqx.Enumeration):
         "The passes over the data were taken. Whether the log-likelihood settled is "
         "not known: `gmmx_eqx.InTurn(solver, gmmx_eqx.EM())` goes on until it has."
     )
+    singular = (
+        "The most likely covariance of a component is singular: all of its spread in "
+        "some direction is noise. Increase `reg_covar`, or the noise may be less than "
+        "was said."
+    )
 
 
 # By their numbers.
@@ -73,6 +80,7 @@ STATUSES = (
     "component_unresolved",
     "dropped",
     "passes_taken",
+    "singular",
 )
 
 

@@ -1,5 +1,11 @@
 from . import form as form, turning as turning
 from .abstract import AbstractCovariances as AbstractCovariances
+from .at_least import (
+    add_noise as add_noise,
+    allows as allows,
+    at_least as at_least,
+    without as without,
+)
 from .axis_parallel import (
     EVICovariances as EVICovariances,
     VEICovariances as VEICovariances,

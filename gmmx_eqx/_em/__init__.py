@@ -6,6 +6,7 @@ from .e_step import (
 from .em import EM as EM, EMState as EMState
 from .frozen import Frozen as Frozen
 from .in_turn import InTurn as InTurn
+from .incomplete import Incomplete as Incomplete
 from .incremental import (
     Incremental as Incremental,
     IncrementalState as IncrementalState,

@@ -38,7 +38,8 @@ class Chart(eqx.Module):
         active = like.weights > 0
         top = jnp.max(jnp.where(active, self.logits, -jnp.inf))
         weights = jnp.where(active, jnp.exp(self.logits - top), 0)
-        weights = weights / jnp.sum(weights)
+        # A background's share stays as it is.
+        weights = weights * (jnp.sum(like.weights) / jnp.sum(weights))
         covariances = at_coordinates(like.covariances, self.shape, scale)
         return GaussianMixture(
             weights=weights,

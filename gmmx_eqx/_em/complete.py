@@ -65,6 +65,7 @@ class Complete(AbstractEStep):
         components are then taken by residuals.
     - `labels`: which component each sample belongs to, -1 where that is not known,
         split like the samples; or `None` if it is known of none.
+    - `slack`: none.
 
     ??? cite "Reference"
 
@@ -75,6 +76,7 @@ class Complete(AbstractEStep):
     source: AbstractSource
     packing: AbstractPacking | None
     labels: Int[Array, "chunks batch"] | None = None
+    slack: None = None
 
     @classmethod
     def create(
@@ -90,11 +92,16 @@ class Complete(AbstractEStep):
         - `covariances`: only their family counts.
         - `labels`: see the attribute.
         """
-        return cls(source, packing(covariances, source), labels)
+        rule = packing(covariances, source)
+        return cls(source=source, packing=rule, labels=labels)
 
     @property
     def is_exact(self) -> bool:
         return self.packing is None
+
+    @property
+    def counted(self) -> None:
+        return None
 
     def expect(
         self,
@@ -107,13 +114,13 @@ class Complete(AbstractEStep):
         rule, order = self.packing, None
         extras = () if self.labels is None else (self.labels,)
         if rule is None or is_near is None:
-            near = _Near.of(mixture, whitening, pivot)
+            near = Near.of(mixture, whitening, pivot)
             return self.source.reduce(ft.partial(_expect_near, near), *extras)
         if mixture.n_components > _FEW:
             order = jnp.argsort(~is_near[0, :, 0, 0])
             given = (mixture, whitening, pivot, is_near)
             mixture, whitening, pivot, is_near = _reorder(given, order)
-        near = _Near.of(mixture, whitening, pivot, is_near)
+        near = Near.of(mixture, whitening, pivot, is_near)
         theta = parameters(rule, mixture, whitening)
 
         def expect_chunk(chunk: Chunk, *labels: ColumnLabels):
@@ -132,14 +139,13 @@ class Complete(AbstractEStep):
 
         statistics, found, log_likelihood = self.source.reduce(expect_chunk, *extras)
         far = moments(rule, statistics, mixture.n_features)
-        choose = lambda far, near: jnp.where(_match(is_near, far), near, far)
-        chosen = jax.tree.map(choose, far, found)
+        chosen = choose(is_near, far, found)
         if order is not None:
             chosen = _reorder(chosen, jnp.argsort(order))
         return Expectation(chosen, log_likelihood)
 
 
-def _expect_near(near: "_Near", chunk: Chunk, *labels: ColumnLabels) -> Expectation:
+def _expect_near(near: "Near", chunk: Chunk, *labels: ColumnLabels) -> Expectation:
     shape = (near.pivot.shape[Axis.components], chunk.weights.size)
     joint = near.joint(jnp.zeros(shape, chunk.weights.dtype), chunk)
     joint = _of_known(joint, None, *labels)
@@ -176,6 +182,12 @@ def _reorder(tree: _Tree, order: Int[Array, " components"]) -> _Tree:
     return jax.tree.map(take, tree)
 
 
+def choose(is_near: PerComponentFlag, far: Moments, near: Moments) -> Moments:
+    """Moments of near components, and of the others."""
+    pick = lambda far, near: jnp.where(_match(is_near, far), near, far)
+    return jax.tree.map(pick, far, near)
+
+
 def _match(is_near: PerComponentFlag, leaf: Array) -> Bool[Array, "1 _ 1 1"]:
     # What serves all components comes from residuals if those of any component do.
     if leaf.shape[Axis.components] == is_near.shape[Axis.components]:
@@ -183,7 +195,7 @@ def _match(is_near: PerComponentFlag, leaf: Array) -> Bool[Array, "1 _ 1 1"]:
     return jnp.any(is_near, axis=Axis.components, keepdims=True)
 
 
-class _Near(eqx.Module):
+class Near(eqx.Module):
     """Components that are taken by residuals, a group of neighbours at a time.
 
     **Attributes:**
@@ -205,7 +217,7 @@ class _Near(eqx.Module):
         whitening: AbstractWhitening,
         pivot: Pivot,
         is_near: PerComponentFlag | None = None,
-    ) -> "_Near":
+    ) -> "Near":
         some = _group_size(mixture.n_components, mixture.n_features)
         n_groups = -(-mixture.n_components // some)
         if is_near is None:

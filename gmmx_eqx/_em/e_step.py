@@ -4,11 +4,11 @@ import abc
 
 import equinox as eqx
 
-from .._core.aliases import PerComponentFlag, Pivot, Scalar
+from .._core.aliases import PerComponentFlag, PerFeature, Pivot, Scalar
 from .._covariances import AbstractWhitening
 from .._mixture import GaussianMixture
 from .._moments import Moments
-from .._sources import AbstractSource
+from .._sources import AbstractFacts
 
 
 class Expectation(eqx.Module):
@@ -30,15 +30,24 @@ class AbstractEStep(eqx.Module):
     **Attributes:**
 
     - `source`: the data. Mixtures are about its pivot.
+    - `slack`: variances that covariances may not be less than, shape
+        `(1, 1, features, 1)`, or `None`.
     """
 
-    source: eqx.AbstractVar[AbstractSource]
+    source: eqx.AbstractVar[AbstractFacts]
+    slack: eqx.AbstractVar[PerFeature | None]
 
     @property
     @abc.abstractmethod
     def is_exact(self) -> bool:
         """Whether moments are about the given pivots in any case: there is no faster
         way for components whose errors it would hardly change."""
+
+    @property
+    @abc.abstractmethod
+    def counted(self) -> Scalar | None:
+        """The weight of which the components' weights are shares, where samples may
+        also belong to none of them; `None` if they may not."""
 
     @abc.abstractmethod
     def expect(

@@ -89,9 +89,12 @@ class Frozen(eqx.Module):
             covariances=self.covariances if one else self.covariances | empty,
         )
 
-    def pin(self, mixture: GaussianMixture, at: GaussianMixture) -> GaussianMixture:
+    def pin(
+        self, mixture: GaussianMixture, at: GaussianMixture, *, shares: bool = True
+    ) -> GaussianMixture:
         """The mixture with the frozen parameters of `at`, and with the other weights in
-        the same proportions as before.
+        the same proportions as before; the same as before unless they share what the
+        frozen ones leave.
 
         In a loss it freezes what gradients would change:
         `frozen.pin(mixture, at).score(x)`.
@@ -102,7 +105,9 @@ class Frozen(eqx.Module):
         left = jnp.sum(jnp.where(held, 0, at.weights), Axis.components, keepdims=True)
         free = jnp.where(held, 0, mixture.weights)
         total = jnp.sum(free, axis=Axis.components, keepdims=True)
-        share = jnp.where(held, at.weights, free * linalg.safe_divide(left, total))
+        if shares:
+            free = free * linalg.safe_divide(left, total)
+        share = jnp.where(held, at.weights, free)
         return GaussianMixture(
             weights=share,
             means=jnp.where(column(self.means), at.means, mixture.means),

@@ -23,7 +23,7 @@ def advance(
     """A step of EM and the log-likelihood before it, by residuals alone:
     other than `step` it can be differentiated in reverse. Parameters that are held are
     those of `start`."""
-    mixture = held.pin(mixture, start)
+    mixture = held.pin(mixture, start, shares=step.e_step.counted is None)
     pivot = jax.lax.stop_gradient(mixture.means)
     whitening = mixture.covariances.whitening(mixture.n_features)
     expectation = step.e_step.expect(mixture, whitening, pivot)
@@ -35,6 +35,8 @@ def advance(
         held,
         step.equal_weights,
         step.prior,
+        step.e_step.counted,
+        step.e_step.slack,
     )
     return new, expectation.log_likelihood
 

@@ -1,9 +1,9 @@
 import jax
 import jax.numpy as jnp
 
-from .._core.aliases import Flag, PerFeature, Pivot
+from .._core.aliases import Flag, PerFeature, Pivot, Scalar, Weights
 from .._core.axes import Axis
-from .._covariances import AbstractWhitening, where_components
+from .._covariances import AbstractWhitening, at_least, where_components
 from .._mixture import GaussianMixture
 from .._moments import Moments
 from .._priors import LogPrior
@@ -18,6 +18,8 @@ def maximise(
     frozen: Frozen | None = None,
     equal_weights: bool = False,
     prior: LogPrior | None = None,
+    counted: Scalar | None = None,
+    slack: PerFeature | None = None,
 ) -> GaussianMixture:
     """The M-step: the most likely mixture given its moments or, with a prior, the most
     probable one. It never sees data.
@@ -34,6 +36,8 @@ def maximise(
     - `equal_weights`: whether all components that samples belong to get the same
         weight.
     - `prior`: of components that have a weight in `previous`.
+    - `counted`: the weight of all samples, where some belong to no component.
+    - `slack`: variances that covariances are at least, without their ridge.
     """
     count, active = moments.count, previous.weights > 0
     pseudo = None if prior is None else prior.components
@@ -52,16 +56,32 @@ def maximise(
     if pseudo is not None:
         moments = pseudo.about_mean(moments, previous.covariances, active)
     covariances = previous.covariances.estimate(moments, reg_covar)
+    if slack is not None:
+        covariances = at_least(covariances, slack + reg_covar)
     covariances = where_components(occupied, covariances, previous.covariances)
     mixture = GaussianMixture(
-        weights=count / jnp.sum(count, axis=Axis.components, keepdims=True)
+        weights=_shares(count, counted)
         if prior is None
         else prior.weights(count, active),
         means=jnp.where(occupied, pivot + shift, previous.means),
         covariances=covariances,
     )
-    mixture = mixture if frozen is None else frozen.pin(mixture, previous)
-    return with_equal_weights(mixture) if equal_weights else mixture
+    if frozen is not None:
+        # Of a background, weights leave what they leave.
+        mixture = frozen.pin(mixture, previous, shares=counted is None)
+    if not equal_weights:
+        return mixture
+    equal = with_equal_weights(mixture)
+    if counted is None:
+        return equal
+    weights = equal.weights * jnp.sum(mixture.weights)
+    return GaussianMixture(weights, equal.means, equal.covariances)
+
+
+def _shares(count: Weights, counted: Scalar | None) -> Weights:
+    if counted is not None:
+        return count / counted
+    return count / jnp.sum(count, axis=Axis.components, keepdims=True)
 
 
 def with_equal_weights(mixture: GaussianMixture) -> GaussianMixture:

@@ -15,7 +15,7 @@ from .._core.aliases import (
     Scalar,
 )
 from .._core.axes import Axis
-from .._covariances import AbstractCovariances, AbstractWhitening, is_tied
+from .._covariances import AbstractCovariances, AbstractWhitening, at_least, is_tied
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, LogPrior, Prior
 from .._sources import AbstractFacts, AbstractSource
@@ -116,7 +116,7 @@ class EMStep(eqx.Module):
         return cls(e_step, reg_covar, frozen, equal_weights, own)
 
     @property
-    def source(self) -> AbstractSource:
+    def source(self) -> AbstractFacts:
         """Where the data of the E-step comes from."""
         return self.e_step.source
 
@@ -130,6 +130,8 @@ class EMStep(eqx.Module):
             self.frozen,
             self.equal_weights,
             self.prior,
+            self.e_step.slack,
+            self.e_step.counted,
         )
 
     def __call__(self, mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
@@ -139,6 +141,10 @@ class EMStep(eqx.Module):
         not be small, which is known of the mixture before the step, and again of the
         one after it.
         """
+        if self.e_step.slack is not None:
+            # Solvers may go below.
+            covariances = at_least(mixture.covariances, self.e_step.slack)
+            mixture = eqx.tree_at(lambda m: m.covariances, mixture, covariances)
         m_step = self.m_step
         end = accurate(self.e_step, m_step, m_step.maximise, mixture)
         return end.mixture, m_step.info(mixture, end)
@@ -199,6 +205,7 @@ class MStep(eqx.Module):
     - `is_exact`: of the E-step; see [`gmmx_eqx.extend.AbstractEStep`][].
     - `reg_covar`, `frozen`, `equal_weights`, `prior`: as in
         [`gmmx_eqx.extend.EMStep`][].
+    - `slack`, `counted`: of the E-step.
     """
 
     facts: AbstractFacts
@@ -207,6 +214,8 @@ class MStep(eqx.Module):
     frozen: Frozen | None
     equal_weights: bool = eqx.field(static=True)
     prior: LogPrior | None
+    slack: PerFeature | None = None
+    counted: Scalar | None = None
 
     def begin(self, mixture: GaussianMixture) -> "Attempt":
         """Before the first attempt of a step from `mixture`."""
@@ -271,6 +280,8 @@ class MStep(eqx.Module):
             self.frozen,
             self.equal_weights,
             self.prior,
+            self.counted,
+            self.slack,
         )
 
     def info(self, mixture: GaussianMixture, end: "Attempt") -> StepInfo:

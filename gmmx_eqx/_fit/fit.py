@@ -7,7 +7,13 @@ from .._core import buckets, inputs, labels as known_labels
 from .._core.aliases import Count, Data, Labels, SampleWeight, Weighting
 from .._core.hints import hinted
 from .._core.known import constant, is_known
-from .._core.likes import AmountLike, DataLike, LabelsLike, SampleWeightLike
+from .._core.likes import (
+    AmountLike,
+    BackgroundLike,
+    DataLike,
+    LabelsLike,
+    SampleWeightLike,
+)
 from .._core.placement import all_on_automatic_mesh
 from .._core.programs import program
 from .._core.results import RESULTS
@@ -15,12 +21,13 @@ from .._em import AbstractEM, AbstractPasses, Frozen, InTurn
 from .._em.implicit import with_derivatives
 from .._mixture import as_plain_mixture, GaussianMixture, padding
 from .._priors import Prior, RidgeLike
-from .._sources import Blocks, check_blocks
+from .._sources import Blocks, check_blocks, Observed
 from . import hints
 from .driver import drive, pinned
 from .error import raise_unless_successful
 from .fit_blocks import check_enough, check_no_checkpoint, fit_blocks
 from .fit_in_turn import fit_blocks_in_turn, fit_in_turn
+from .fit_observed import fit_observed, gather
 from .options import Options
 from .progress import AbstractProgress, report_to, Ticket
 from .solution import (
@@ -37,7 +44,7 @@ from .solution import (
 @hinted(hints.ONE)
 def fit(
     mixture: GaussianMixture,
-    x: DataLike | Blocks,
+    x: DataLike | Observed | Blocks,
     *,
     sample_weight: SampleWeightLike | None = None,
     labels: LabelsLike | None = None,
@@ -48,6 +55,7 @@ def fit(
     equal_weights: bool = False,
     prior: Prior | None = None,
     frozen: Frozen | None = None,
+    background: BackgroundLike | None = None,
     throw: bool = True,
     progress: AbstractProgress | bool = False,
     checkpoint: str | Path | None = None,
@@ -58,16 +66,18 @@ def fit(
 
     - `mixture`: where to start; it also says which covariance family to fit.
     - `x`: the data, shape `(n_samples, n_features)`, which may be spread over devices
-        by [`gmmx_eqx.shard`][]; or [`gmmx_eqx.blocks`][] of it, which hold their own
-        weights: each step is then a pass over them.
+        by [`gmmx_eqx.shard`][]; [`gmmx_eqx.Observed`][] where values are missing or
+        noisy; or [`gmmx_eqx.blocks`][], of which each step is a pass. The last two hold
+        their own weights.
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
     - `labels`: integers, shape `(n_samples,)`: which component a sample is known to
         belong to, -1 where it is not known. The log-likelihood then counts
         $\log(w_k N(x; μ_k, Σ_k))$ of a sample of component $k$. Of data in memory.
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
         feature, in squared data units, or a [`gmmx_eqx.extend.AbstractRidge`][]. A
-        millionth of each feature's own variance if not given, and nothing with a prior
-        of the components.
+        millionth of each feature's own variance if not given; nothing with a prior of
+        the components, or if there is noise in all that was observed: the likelihood
+        then has a bound.
     - `solver`: a [`gmmx_eqx.extend.AbstractEM`][], or [`gmmx_eqx.Stepwise`][],
         [`gmmx_eqx.Incremental`][] or [`gmmx_eqx.InTurn`][]; [`gmmx_eqx.EM`][] with its
         `tol` and `max_steps` if not given.
@@ -83,6 +93,12 @@ def fit(
         maximises the log-likelihood plus the log-prior. Sample weights then count
         samples.
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are.
+    - `background`: a density that samples may have rather than that of any component,
+        such as a [`gmmx_eqx.Uniform`][]; or a function from samples, shape
+        `(n_samples, n_outputs)`, to log-densities in nats, shape `(n_samples,)`. Its
+        weight is fitted, from a share of 1 / (components + 1) on, and reported as
+        `background_weight`; the weights of the mixture sum to one. Not together with
+        `frozen`.
     - `throw`: whether to raise if the fit does not converge. If not, look at `result`.
         Must be `False` under `vmap`, where one lane's end is not the other lanes'.
     - `progress`: whether to show a bar, which needs the extra `progress`, or a
@@ -136,6 +152,26 @@ def fit(
     )
     if frozen is not None:
         frozen.check(mixture)
+    if isinstance(x, Observed) or background is not None:
+        known_labels.check_none(labels)
+        if others is not None:
+            raise ValueError(
+                "`gmmx_eqx.Observed` and a `background` are for `gmmx_eqx.EM` and "
+                "`gmmx_eqx.SQUAREM`. Choose one of them as `solver`."
+            )
+        gathered, unit = gather(
+            x,
+            sample_weight,
+            mixture,
+            background,
+            options,
+            checkpoint,
+            asks_ridge=reg_covar is not None,
+        )
+        n_components = constant(mixture.n_components)
+        run = ft.partial(fit_observed, mixture, gathered, options, n_components)
+        solution = in_unit(report_to(progress, "step", None, run), unit)
+        return raise_unless_successful(solution, solution) if throw else solution
     if isinstance(x, Blocks):
         check_blocks(x, mixture.n_features, sample_weight)
         known_labels.check_none(labels)

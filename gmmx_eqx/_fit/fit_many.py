@@ -17,11 +17,11 @@ from .._core.programs import program
 from .._em import AbstractEMState, EMStep
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture
-from .._sources import AbstractSource, InMemory
+from .._sources import AbstractFacts, InMemory
 from .driver import drive, drive_lanes, map_groups, pinned, Race
 from .progress import Ticket
 from .random_starts import RandomStarts
-from .solution import ending, moved, Solution
+from .solution import ending, Solution
 
 
 def numbers_of_lanes(n_numbers: int, n_lanes: int) -> int:
@@ -168,25 +168,29 @@ class _Data(eqx.Module):
     ) -> "_Data":
         if fits.drawn is None:
             initialiser = fits.initialiser.prepared(x, weight, key)
-            step = fits.step(fits.source(x, weight))
-            return cls(step, weight, initialiser, None)
+            source = fits.source(x, weight)
+            other = None
+            if fits.gathered is not None:
+                assert isinstance(source, InMemory)
+                other = source
+            return cls(fits.step(source), weight, initialiser, other)
         initialiser = fits.initialiser.prepared(*fits.drawn, key)
         step = fits.step(fits.source(x, weight))
         return cls(step, weight, initialiser, fits.source_of_draw())
 
     @property
-    def source(self) -> AbstractSource:
+    def source(self) -> AbstractFacts:
         return self.step.source
 
     def start(
         self, fits: RandomStarts, key: Any, n_active: Count, turn: Count
     ) -> GaussianMixture:
-        """A random start, about the source's pivot."""
+        """A random start, as the step iterates it."""
         fits = dataclasses.replace(fits, initialiser=self.initialiser)
         source = self.source_of_starts or self.source
         assert isinstance(source, InMemory)
         start = fits.start(source, key, n_active, turn)
-        return moved(start, -self.source.pivot)
+        return fits.begin(self.step, start)
 
     def solution(
         self,
@@ -196,6 +200,9 @@ class _Data(eqx.Module):
         n_active: Count,
     ) -> Solution:
         """What the fit of a lane ended with."""
+        if fits.gathered is not None:
+            end = (self.step, fits.options, mixture, state, n_active)
+            return fits.gathered.solution(*end)
         resolved = fits.options.is_resolved(mixture)
         result = ending(state, self.source, self.weight, n_active, resolved)
         return Solution.from_state(mixture, state, self.step.m_step, result)
@@ -219,7 +226,7 @@ def _fit(
 
     def step_of(lane):
         data = of_lane(lane)
-        return pinned(data.step, None if at is None else moved(at, -data.source.pivot))
+        return pinned(data.step, None if at is None else fits.begin(data.step, at))
 
     def finish(mixture, state, lane, n_active):
         solution = of_lane(lane).solution(fits, mixture, state, n_active)
@@ -233,6 +240,9 @@ def _fit(
 
 
 def _common_dtype(fits: RandomStarts, x: Array) -> tuple[RandomStarts, Array]:
+    if fits.gathered is not None:
+        gathered, x = inputs.common_dtype(fits.gathered, x)
+        fits = dataclasses.replace(fits, gathered=gathered)
     if fits.frozen_at is None:
         return fits, x
     at, x = inputs.common_dtype(fits.frozen_at, x)

@@ -14,12 +14,13 @@ from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture, padding
 from .._priors import Prior, RidgeLike
-from .._sources import Blocks, check_blocks
+from .._sources import Blocks, check_blocks, Observed
 from . import hints
 from .driver import Race
 from .error import raise_unless_successful
 from .fit_blocks import check_enough, check_no_checkpoint
 from .fit_many import fit_lanes, numbers_of_lanes
+from .fit_observed import gather_many
 from .fit_restarts_blocks import fit_restarts_blocks
 from .options import as_initialiser, Options
 from .population import Population
@@ -30,7 +31,7 @@ from .solution import in_unit, with_components
 
 @hinted(hints.MANY)
 def fit_restarts(
-    x: DataLike | Blocks,
+    x: DataLike | Observed | Blocks,
     n_components: int,
     covariance_type: FamilyLike = CovarianceType.full,
     n_restarts: int = 32,
@@ -58,9 +59,9 @@ def fit_restarts(
 
     **Arguments:**
 
-    - `x`: the data, shape `(n_samples, n_features)`; or [`gmmx_eqx.blocks`][] of it:
-        starts are then made from a draw of 32768 samples, and each pass over the blocks
-        is a step of all fits that have not ended.
+    - `x`: the data, shape `(n_samples, n_features)`; or [`gmmx_eqx.Observed`][]; or
+        [`gmmx_eqx.blocks`][]: starts are then made from a draw of 32768 samples, and
+        each pass over the blocks is a step of all fits that have not ended.
     - `n_components`, `covariance_type`: what to fit.
     - `n_restarts`: how many starts.
     - `key`: a `jax.random` key; every start gets its own from it.
@@ -116,14 +117,16 @@ def fit_restarts(
         for Getting the Highest Likelihood in Multivariate Gaussian Mixture Models.
         Comput. Stat. Data Anal. 41(3-4), 561-575. For `keep`.
     """
+    n_components = inputs.check_count(n_components, "n_components")
+    gathered, x, sample_weight = gather_many(x, sample_weight, n_components, reg_covar)
     weight = None
+    if gathered is not None or isinstance(x, Blocks):
+        known_labels.check_none(labels)
     if isinstance(x, Blocks):
         check_blocks(x, x.shape[1], sample_weight)
-        known_labels.check_none(labels)
     else:
         check_no_checkpoint(checkpoint)
         x, weight = inputs.as_data(x, sample_weight, fits=True)
-    n_components = inputs.check_count(n_components, "n_components")
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
     short_steps = inputs.check_count(short_steps, "short_steps")
@@ -176,7 +179,15 @@ def fit_restarts(
     if frozen is None and not is_inside_program():
         n_padded = padding.padded_size(n_components, numbers_of_lanes(x.size, n_lanes))
     fits = RandomStarts(
-        family, n_padded, starts, options, width, at, drawn=drawn, labels=labels
+        family,
+        n_padded,
+        starts,
+        options,
+        width,
+        at,
+        gathered=gathered,
+        drawn=None if gathered is not None else drawn,
+        labels=labels,
     )
     n_active = constant(np.full(n_lanes, n_components))
     turns = constant(np.arange(n_lanes))

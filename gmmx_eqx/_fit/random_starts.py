@@ -32,7 +32,9 @@ from .._initialisers import (
 from .._mixture import as_plain_mixture, GaussianMixture
 from .._mixture.estimate import estimate
 from .._sources import InMemory, Sharded
+from .fit_observed import Gathered
 from .options import Options
+from .solution import moved
 
 
 class GivenParts(eqx.Module):
@@ -74,6 +76,7 @@ class RandomStarts(eqx.Module):
     - `pools_few_only`: whether only components with few samples begin with a part of
         the covariance within all.
     - `labels`: the component of each sample, -1 where it is not known, or `None`.
+    - `gathered`: what is fitted, if that is not the data that starts are made of.
     """
 
     family: Any = eqx.field(static=True)
@@ -84,6 +87,7 @@ class RandomStarts(eqx.Module):
     frozen_at: GaussianMixture | None = None
     given: GivenParts = GivenParts()
     pools_few_only: bool = eqx.field(static=True, default=False)
+    gathered: Gathered | None = None
     drawn: tuple[Data, SampleWeight | None] | None = None
     labels: Labels | None = None
 
@@ -101,7 +105,15 @@ class RandomStarts(eqx.Module):
     def step(self, source: InMemory | Sharded) -> EMStep:
         # The family alone says which E-step; a template is enough.
         template = self.family.create(1, source.n_features)
+        if self.gathered is not None:
+            return self.gathered.step(self.options, template)
         return self.options.step(source, template, self.labels)
+
+    def begin(self, step: EMStep, start: GaussianMixture) -> GaussianMixture:
+        """What the step iterates, from a start in the units of the data."""
+        if self.gathered is not None:
+            return self.gathered.start(step, start)
+        return moved(start, -step.source.pivot)
 
     def start(
         self, source: InMemory, key: Any, n_active: Count, turn: Count

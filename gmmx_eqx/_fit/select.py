@@ -30,12 +30,13 @@ from .._initialisers import AbstractInitialiser
 from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
 from .._priors import Prior, RidgeLike
-from .._sources import Blocks, check_blocks
+from .._sources import Blocks, check_blocks, Observed
 from . import hints
 from .capacity import carries, n_parameters
 from .error import raise_unless_successful
 from .fit_blocks import check_enough, check_no_checkpoint
 from .fit_many import fit_lanes
+from .fit_observed import gather_many, Gathered
 from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to, Ticket
 from .random_starts import RandomStarts
@@ -51,7 +52,7 @@ _SMALL = 2**22
 
 @hinted(hints.SEVERAL)
 def select(
-    x: DataLike | Blocks,
+    x: DataLike | Observed | Blocks,
     n_components: Iterable[int] = range(1, 10),
     covariance_types: Iterable[FamilyLike] | None = None,
     n_restarts: int = 16,
@@ -78,8 +79,9 @@ def select(
 
     **Arguments:**
 
-    - `x`: the data, shape `(n_samples, n_features)`; or [`gmmx_eqx.blocks`][] of it, as
-        in [`gmmx_eqx.fit_restarts`][]: all fits of all families share every pass.
+    - `x`: the data, shape `(n_samples, n_features)`; or [`gmmx_eqx.Observed`][]; or
+        [`gmmx_eqx.blocks`][], as in [`gmmx_eqx.fit_restarts`][]: all fits of all
+        families share every pass.
     - `n_components`: the numbers of components to try.
     - `covariance_types`: the families to try, by the names that the table is to show;
         all that are registered if not given, except those whose rank has to be chosen
@@ -120,14 +122,16 @@ def select(
     2
     ```
     """
+    numbers = _as_tuple(n_components, "n_components", "range(1, 10)")
+    counts = tuple(inputs.check_count(n, "n_components") for n in numbers)
+    given = gather_many(x, sample_weight, max(counts), reg_covar)
+    gathered, x, sample_weight = given
     weight = None
     if isinstance(x, Blocks):
         check_blocks(x, x.shape[1], sample_weight)
     else:
         check_no_checkpoint(checkpoint)
         x, weight = inputs.as_data(x, sample_weight, fits=True)
-    numbers = _as_tuple(n_components, "n_components", "range(1, 10)")
-    counts = tuple(inputs.check_count(n, "n_components") for n in numbers)
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
     check_criterion(criterion)
@@ -177,7 +181,7 @@ def select(
     if isinstance(x, Blocks):
         run = ft.partial(select_blocks, x, checkpoint, *args)
     else:
-        run = ft.partial(_select_in_memory, x, weight, *args)
+        run = ft.partial(_select_in_memory, x, weight, gathered, *args)
     n_fits = sum(len(own) * n_restarts for own in carried)
     found = report_to(progress, "fit", n_fits, run)
     n_features = x.shape[1]
@@ -226,6 +230,7 @@ def _as_tuple(values: Any, name: str, example: str) -> tuple[Any, ...]:
 def _select_in_memory(
     x: Data,
     weight: SampleWeight | None,
+    gathered: Gathered | None,
     families: Sequence[Family],
     carried: Sequence[Sequence[int]],
     n_restarts: int,
@@ -250,7 +255,13 @@ def _select_in_memory(
             return None
         at_once = min(width, n_fits[i])
         fits = RandomStarts(
-            families[i], max(own), starts, options, at_once, drawn=drawn
+            families[i],
+            max(own),
+            starts,
+            options,
+            at_once,
+            gathered=gathered,
+            drawn=None if gathered is not None else drawn,
         )
         n_active = constant(np.repeat(own, n_restarts))
         turns = constant(np.tile(np.arange(n_restarts), len(own)))
@@ -259,7 +270,7 @@ def _select_in_memory(
         args = key, n_active, turns, used, None, after
         lanes, _ = fit_lanes(fits, x, weighting, *args)
         solutions, completed, n_converged = _best(
-            lanes, x, weighting, len(own), options.spread
+            lanes, x, weighting, len(own), options.spread, gathered
         )
         return Best(solutions, np.asarray(completed), np.asarray(n_converged))
 
@@ -271,7 +282,12 @@ def _select_in_memory(
 
 @program()
 def _best(
-    lanes: Solution, x: Data, weight: Weighting, n_cells: int, spread: Spread | None
+    lanes: Solution,
+    x: Data,
+    weight: Weighting,
+    n_cells: int,
+    spread: Spread | None,
+    gathered: Gathered | None,
 ) -> tuple[Solution, Array, Int[Array, " cells"]]:
     """Of each cell's lanes: the best, the log-likelihood of samples together with their
     most likely components, and how many converged."""
@@ -281,6 +297,8 @@ def _best(
     best = jax.vmap(take_best)(by_cell)
 
     def completed_of(mixture):
+        if gathered is not None:
+            return gathered.weighted_sum(mixture, log_prob_completed)[0]
         return weighted_sum(mixture, x, weight, log_prob_completed, spread)[0]
 
     completed = jax.vmap(completed_of)(best.mixture)

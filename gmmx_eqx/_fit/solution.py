@@ -37,6 +37,8 @@ class Solution(Pickled, eqx.Module):
     - `result`: how the fit ended, a [`gmmx_eqx.RESULTS`][].
     - `log_prior`: the log-density of the mixture by the prior, in nats; `None` without
         one.
+    - `background_weight`: the share of samples that belong to the background, or `None`
+        without one.
 
     Of these all but `n_steps`, `objectives` and `result` have derivatives.
 
@@ -51,6 +53,7 @@ class Solution(Pickled, eqx.Module):
     objectives: Float[Array, " history"]
     result: RESULTS
     log_prior: Scalar | None = None
+    background_weight: Scalar | None = None
 
     if not TYPE_CHECKING:
 
@@ -130,8 +133,9 @@ class Solution(Pickled, eqx.Module):
 
     @property
     def converged(self) -> Bool[Array, "..."]:
-        """Whether `result` is `successful`; of every fit if there are many."""
-        return is_any(self.result, RESULTS.successful)
+        """Whether `result` is `successful` or `singular`; of every fit if there are
+        many."""
+        return is_any(self.result, RESULTS.successful, RESULTS.singular)
 
     @property
     def status(self) -> str | Shaped[np.ndarray, "..."]:
@@ -178,9 +182,9 @@ class Solution(Pickled, eqx.Module):
 def _table_of(solution: Solution) -> Table | None:
     """How the fit ended, or how many of many in which way, and the mixture."""
     mixture = table_of(solution.mixture)
-    if mixture is None or not has_numbers(solution):
-        return None
     value, mean = solution.log_likelihood, solution.mean_log_likelihood
+    if mixture is None or not has_numbers((value, mean, solution.result)):
+        return None
     if value.ndim:
         first, *rest = (summary.of_fits(statuses(solution)),)
     else:
@@ -225,9 +229,13 @@ def best_lane(solutions: Solution, n_lanes: Count | None = None) -> Int[Array, "
     - `n_lanes`: how many of the lanes, the first ones, count; all if not given.
     """
     result = solutions.result
-    valid = is_any(
-        result, RESULTS.successful, RESULTS.max_steps_reached, RESULTS.passes_taken
+    right = (
+        RESULTS.successful,
+        RESULTS.singular,
+        RESULTS.max_steps_reached,
+        RESULTS.passes_taken,
     )
+    valid = is_any(result, *right)
     rank = jnp.where(valid, 2, jnp.where(result == RESULTS.nonfinite, 0, 1))
     if n_lanes is not None:
         rank = jnp.where(jnp.arange(rank.size) < n_lanes, rank, -1)
@@ -237,7 +245,8 @@ def best_lane(solutions: Solution, n_lanes: Count | None = None) -> Int[Array, "
 def best_lane_numpy(solutions: Solution) -> int:
     """The same on the host, where no program may be compiled."""
     names = statuses(solutions)
-    valid = np.isin(names, ("successful", "max_steps_reached", "passes_taken"))
+    right = ("successful", "singular", "max_steps_reached", "passes_taken")
+    valid = np.isin(names, right)
     rank = np.where(valid, 2, np.where(names == "nonfinite", 0, 1))
     with np.errstate(invalid="ignore"):
         return int(_highest(rank, np.asarray(solutions.objective), np))

@@ -32,16 +32,18 @@ from .._core.programs import program
 from .._core.spread import Spread, spread_of
 from .._core.weights import log_unit, unbalance, Unit
 from .._covariances import AbstractCovariances, log_density
-from .._sources import Block, Blocks, check_blocks, total_of
+from .._sources import Block, Blocks, check_blocks, Observed, total_of
 from . import densities, padding, sampling
 from .hints import ATTRIBUTES
+from .latent import of_observed, total_of_observed
 
 
 class AbstractGaussianMixture(Pickled, eqx.Module):
     """Everything that follows from the weights, means and covariances of a mixture.
 
     A subclass has the three as fields or as properties. Data is handed in with shape
-    `(n_samples, n_features)`; densities are in nats, in inverse units of the data.
+    `(n_samples, n_features)`, or as [`gmmx_eqx.Observed`][]; densities are in nats, in
+    inverse units of the data.
 
     **Attributes:**
 
@@ -133,12 +135,12 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         axes = (Axis.batch, Axis.features_covar)
         return np.squeeze(np.asarray(self.means), axis=axes)
 
-    def estimate_log_prob(self, x: DataLike) -> PerSample:
+    def estimate_log_prob(self, x: DataLike | Observed) -> PerSample:
         r"""The joint log-density $\log w_k + \log N(x_n | μ_k, Σ_k)$ of every sample
         and component, shape `(n_samples, components, 1, 1)`."""
         return self._evaluate(x, densities.joint)
 
-    def log_prob(self, x: DataLike) -> PerDatum:
+    def log_prob(self, x: DataLike | Observed) -> PerDatum:
         """The log-density of every sample, shape `(n_samples,)`.
 
         Its gradients are finite: far from all modes, and at a weight of zero, too.
@@ -156,11 +158,11 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         """
         return self._evaluate(x, densities.log_prob)
 
-    def score_samples(self, x: DataLike) -> PerDatum:
+    def score_samples(self, x: DataLike | Observed) -> PerDatum:
         """The same as `log_prob`, by scikit-learn's name."""
         return self.log_prob(x)
 
-    def predict(self, x: DataLike) -> Labels:
+    def predict(self, x: DataLike | Observed) -> Labels:
         """The most probable component of every sample, shape `(n_samples,)`.
 
         **Example:**
@@ -178,7 +180,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         """
         return self._evaluate(x, densities.predict)
 
-    def predict_proba(self, x: DataLike) -> PerDatumComponent:
+    def predict_proba(self, x: DataLike | Observed) -> PerDatumComponent:
         """The responsibilities $p(k | x_n)$, shape `(n_samples, components)`.
 
         **Example:**
@@ -198,7 +200,9 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         return self._evaluate(x, densities.predict_proba)
 
     def score(
-        self, x: DataLike | Blocks, sample_weight: SampleWeightLike | None = None
+        self,
+        x: DataLike | Observed | Blocks,
+        sample_weight: SampleWeightLike | None = None,
     ) -> Scalar:
         """The mean log-density of the samples, weighted with `sample_weight`; of
         [`gmmx_eqx.blocks`][], too, as `aic`, `bic` and `icl`."""
@@ -206,21 +210,27 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         return total / n_samples
 
     def aic(
-        self, x: DataLike | Blocks, sample_weight: SampleWeightLike | None = None
+        self,
+        x: DataLike | Observed | Blocks,
+        sample_weight: SampleWeightLike | None = None,
     ) -> Scalar:
         r"""Akaike's information criterion, $-2 \log L + 2 p$; lower is better."""
         total, _, unit = self._totals(x, sample_weight, densities.log_prob)
         return -2 * unbalance(total, unit) + 2 * self.n_parameters
 
     def bic(
-        self, x: DataLike | Blocks, sample_weight: SampleWeightLike | None = None
+        self,
+        x: DataLike | Observed | Blocks,
+        sample_weight: SampleWeightLike | None = None,
     ) -> Scalar:
         r"""The Bayesian information criterion, $-2 \log L + p \log n$ (Schwarz 1978);
         lower is better. $n$ is the sum of `sample_weight`."""
         return self._bayesian(*self._totals(x, sample_weight, densities.log_prob))
 
     def icl(
-        self, x: DataLike | Blocks, sample_weight: SampleWeightLike | None = None
+        self,
+        x: DataLike | Observed | Blocks,
+        sample_weight: SampleWeightLike | None = None,
     ) -> Scalar:
         """The integrated completed likelihood: BIC with every sample given to its most
         probable component, so that it also asks for separate clusters; lower is better.
@@ -264,7 +274,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         self.check_one()
         key = as_key(key)
         n_samples = inputs.check_count(n_samples, "n_samples")
-        return _sample(self, key, n_samples)
+        return sampling.of_mixture(self, key, n_samples)
 
     def check_one(self) -> None:
         """A `ValueError` where this is an ensemble of mixtures."""
@@ -277,8 +287,10 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
                 "`eqx.filter_vmap(lambda mixture: mixture.log_prob(x))(ensemble)`."
             )
 
-    def _evaluate(self, x: DataLike, fn: Callable[..., Any]) -> Any:
+    def _evaluate(self, x: DataLike | Observed, fn: Callable[..., Any]) -> Any:
         self.check_one()
+        if isinstance(x, Observed):
+            return of_observed(self, x, fn)
         x, _ = inputs.as_data(x, n_features=self.n_features, like=self)
         mixture = all_on_automatic_mesh(self, "mixture")
         filled, _ = buckets.fill(x, None, mixture)
@@ -287,12 +299,14 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
 
     def _totals(
         self,
-        x: DataLike | Blocks,
+        x: DataLike | Observed | Blocks,
         sample_weight: SampleWeightLike | None,
         fn: Callable[..., PerDatum],
     ) -> tuple[Scalar, Scalar, Unit]:
         """The sums of log-densities and of weights, and the weights' unit."""
         self.check_one()
+        if isinstance(x, Observed):
+            return total_of_observed(self, x, sample_weight, fn)
         if isinstance(x, Blocks):
             totals = self._totals_of_blocks(x, sample_weight, fn)
             return *totals, inputs.balance(None)[1]
@@ -325,7 +339,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         n_parameters = constant(self.n_parameters, total.dtype)
         log_of_unit = constant(log_unit(unit), total.dtype)
         total = unbalance(total, unit)
-        return _bayesian(total, n_samples, n_parameters, log_of_unit)
+        return densities.bayesian(total, n_samples, n_parameters, log_of_unit)
 
 
 def _sum_of_block(
@@ -379,18 +393,3 @@ def weighted_sum(
     # Zero times -inf is NaN.
     counted = (weight > 0) | jnp.isfinite(values)
     return jnp.sum(jnp.where(counted, weight * values, 0)), jnp.sum(weight)
-
-
-@program()
-def _bayesian(
-    total: Scalar, n_samples: Scalar, n_parameters: Scalar, log_unit: Scalar
-) -> Scalar:
-    return -2 * total + n_parameters * (jnp.log(n_samples) + log_unit)
-
-
-@program()
-def _sample(
-    mixture: AbstractGaussianMixture, key: Any, n_samples: int
-) -> tuple[Data, Labels]:
-    parts = (mixture.weights, mixture.means, mixture.covariances)
-    return sampling.sample(*parts, key, n_samples)

@@ -38,6 +38,7 @@ from .._sources import (
     source_of,
 )
 from .estimate import estimate
+from .latent import as_complete
 
 
 Parameters: TypeAlias = tuple[Weights, Means, AbstractCovariances]
@@ -109,6 +110,7 @@ def from_initialiser(
     if isinstance(x, Blocks):
         check_blocks(x, x.shape[1], sample_weight)
         x, sample_weight = x.draw(DRAWN, key)
+    x, sample_weight = as_complete(x, sample_weight)
     x, weight = inputs.as_data(x, sample_weight, fits=True)
     n_components = inputs.check_count(n_components, "n_components")
     key = as_key(key)
@@ -156,6 +158,7 @@ def from_responsibilities(
     n_features: int | None = None,
     like: Any = None,
 ) -> Parameters:
+    x, sample_weight = as_complete(x, sample_weight)
     x, weight = inputs.as_data(
         x, sample_weight, n_features=n_features, like=like, fits=True
     )

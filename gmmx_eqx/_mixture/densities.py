@@ -14,9 +14,11 @@ from .._core.aliases import (
     PerDatum,
     PerDatumComponent,
     PerSample,
+    Scalar,
     Weights,
 )
 from .._core.axes import as_columns, Axis
+from .._core.programs import program
 
 
 _PerDatum = TypeVar("_PerDatum", bound=PyTree)
@@ -62,3 +64,10 @@ def map_chunks(
     bytes_per_sample = x.shape[1] * x.dtype.itemsize
     size = chunks.length(bytes_per_sample, most, smallest, _LARGEST)
     return chunks.map_chunks(fn, x, size)
+
+
+@program()
+def bayesian(
+    total: Scalar, n_samples: Scalar, n_parameters: Scalar, log_unit: Scalar
+) -> Scalar:
+    return -2 * total + n_parameters * (jnp.log(n_samples) + log_unit)

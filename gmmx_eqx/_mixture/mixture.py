@@ -29,9 +29,11 @@ from .._covariances import (
 )
 from .._initialisers import AbstractInitialiser, KMeans
 from .._priors import RidgeLike
+from .._sources import Observed
 from . import construct
 from .abstract import AbstractGaussianMixture
 from .hints import ESTIMATOR, NO_ESTIMATOR, START
+from .latent import as_complete
 from .parts import check_parts
 from .table import table_of
 
@@ -189,7 +191,7 @@ class GaussianMixture(AbstractGaussianMixture):
     def from_initialiser(
         cls,
         initialiser: AbstractInitialiser,
-        x: DataLike,
+        x: DataLike | Observed,
         n_components: int,
         *,
         key: KeyLike,
@@ -204,7 +206,8 @@ class GaussianMixture(AbstractGaussianMixture):
         - `initialiser`: [`gmmx_eqx.KMeans`][], [`gmmx_eqx.KMeansPlusPlus`][],
             [`gmmx_eqx.RandomPoints`][], [`gmmx_eqx.RandomResponsibilities`][],
             [`gmmx_eqx.Mixed`][] or [`gmmx_eqx.Hierarchical`][].
-        - `x`: the data, shape `(n_samples, n_features)`.
+        - `x`: the data, shape `(n_samples, n_features)`; of
+            [`gmmx_eqx.Observed`][], what a single normal expects of every sample.
         - `key`: a `jax.random` key.
         - `reg_covar`: added to the diagonal of the covariances, as in
             [`gmmx_eqx.fit`][].
@@ -229,7 +232,7 @@ class GaussianMixture(AbstractGaussianMixture):
     @hinted(START)
     def from_k_means(
         cls,
-        x: DataLike,
+        x: DataLike | Observed,
         n_components: int,
         *,
         key: KeyLike,
@@ -265,7 +268,7 @@ class GaussianMixture(AbstractGaussianMixture):
     @classmethod
     def from_responsibilities(
         cls,
-        x: DataLike,
+        x: DataLike | Observed,
         resp: ResponsibilitiesLike,
         *,
         covariance_type: FamilyLike = CovarianceType.full,
@@ -290,7 +293,7 @@ class GaussianMixture(AbstractGaussianMixture):
     @classmethod
     def from_labels(
         cls,
-        x: DataLike,
+        x: DataLike | Observed,
         labels: LabelsLike,
         n_components: int | None = None,
         *,
@@ -310,6 +313,7 @@ class GaussianMixture(AbstractGaussianMixture):
         gx.GaussianMixture.from_labels(x, labels, covariance_type="tied")
         ```
         """
+        x, sample_weight = as_complete(x, sample_weight)
         x, sample_weight = inputs.as_data(x, sample_weight, fits=True)
         args = labels, n_components, sample_weight, x.shape[0]
         resp, sample_weight = construct.of_labels(*args)

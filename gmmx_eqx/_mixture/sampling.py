@@ -8,6 +8,7 @@ import jax.random as jr
 
 from .._core.aliases import Data, Labels, Means, Weights
 from .._core.axes import Axis
+from .._core.programs import program
 from .._covariances import AbstractCovariances
 
 
@@ -36,3 +37,15 @@ def sample(
     centres = means[0, labels][:, None]
     samples = centres + covariances.colour(noise, labels[:, None, None, None])
     return samples[:, 0, :, 0], labels
+
+
+@program()
+def of_mixture(mixture: Any, key: Any, n_samples: int) -> tuple[Data, Labels]:
+    """As `sample`.
+
+    **Arguments:**
+
+    - `mixture`: an `AbstractGaussianMixture`.
+    """
+    parts = (mixture.weights, mixture.means, mixture.covariances)
+    return sample(*parts, key, n_samples)

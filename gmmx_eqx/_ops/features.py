@@ -6,6 +6,7 @@ import numpy as np
 from .._core import inputs
 from .._core.axes import Axis
 from .._core.describe import describe
+from .._sources import as_choice
 from .maps import AbstractMap, Columns, Images
 
 
@@ -103,3 +104,13 @@ class Features(AbstractMap):
 def as_features(features: Any, n_features: int) -> Features:
     chosen = features if isinstance(features, Features) else Features(features)
     return chosen.resolve(n_features)
+
+
+@as_choice.register(Features)
+def _(H):
+    if isinstance(H.indices, _Slice):
+        raise ValueError(
+            "`H` must choose features by their indices, not by a slice: it does not "
+            "know how many there are."
+        )
+    return np.array(H.indices)

@@ -14,11 +14,14 @@ from .._core.likes import DataLike
 from .._core.programs import program
 from .._covariances import TiedDiagCovariances
 from .._mixture import AbstractGaussianMixture, check_mixture, densities
+from .._mixture.latent import Latent
+from .._sources import Observed
+from .denoise import latent_means
 from .maps import DiagonalMap
 from .posterior import Posterior, posterior
 
 
-def impute(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
+def impute(mixture: AbstractGaussianMixture, x: DataLike | Observed) -> Data:
     r"""Samples with their missing values filled in: the mean of what is missing, given
     what is there.
 
@@ -26,12 +29,14 @@ def impute(mixture: AbstractGaussianMixture, x: DataLike) -> Data:
 
     - `x`: the samples, shape `(n_samples, n_features)`; NaN marks a missing value, and
         so does a mask or `NA`. A sample without any value becomes the mean of the
-        mixture.
+        mixture. Or a [`gmmx_eqx.Observed`][] of all features, whose noise counts.
 
     **Returns:**
 
     The samples, shape `(n_samples, n_features)`. What is there is not changed.
     """
+    if isinstance(x, Observed):
+        return _impute_observed(mixture, x)
     return _evaluate(mixture, x, _fill)
 
 
@@ -49,6 +54,19 @@ def log_prob_observed(mixture: AbstractGaussianMixture, x: DataLike) -> PerDatum
     Shape `(n_samples,)`. The same as `mixture.log_prob(x)` where nothing is missing.
     """
     return _evaluate(mixture, x, _log_prob)
+
+
+def _impute_observed(mixture: AbstractGaussianMixture, observed: Observed) -> Data:
+    check_mixture(mixture)
+    if observed.H is not None:
+        raise ValueError(
+            "`impute` fills in features, but `x` has an `H` of its own: use "
+            "`gmmx_eqx.denoise`, which returns all features."
+        )
+    latent = Latent.of(observed, mixture.n_components, mixture.n_features)
+    with jax.debug_nans(False):
+        means = latent_means(mixture, latent)
+        return jnp.where(jnp.isnan(observed.y), means, observed.y)
 
 
 def _evaluate(

@@ -9,6 +9,11 @@ from .blocks import (
     blocks as blocks,
     Columns as Columns,
 )
+from .coverage import (
+    check_coverage as check_coverage,
+    check_features as check_features,
+    features_of as features_of,
+)
 from .draw import draw_spread as draw_spread, DRAWN as DRAWN
 from .every_block import (
     check_blocks as check_blocks,
@@ -16,12 +21,16 @@ from .every_block import (
     map_blocks as map_blocks,
     total_of as total_of,
 )
+from .layout import Layout as Layout
 from .memory import (
     chunk_size as chunk_size,
     InMemory as InMemory,
     reduce_parts as reduce_parts,
     size_of_chunks as size_of_chunks,
 )
+from .observed import as_choice as as_choice, Observed as Observed
 from .order import random_order as random_order
+from .records import Record as Record, Records as Records
 from .shard import shard as shard
 from .sharded import Sharded as Sharded, source_of as source_of
+from .uniform import Uniform as Uniform
