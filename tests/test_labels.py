@@ -249,10 +249,18 @@ def test_labels_that_cannot_be_right():
             gx.fit(mixture, X, labels=labels)
         with pytest.raises(ValueError, match=f"`labels`.*{message}"):
             gx.fit_restarts(X, K, key=jr.key(0), labels=labels)
-    with pytest.raises(ValueError, match="`labels` are for data in memory"):
+    with pytest.raises(ValueError, match="`labels` are for samples in memory"):
         gx.fit(mixture, gx.blocks(X), labels=KNOWN)
-    with pytest.raises(ValueError, match="`labels` are for data in memory"):
+    with pytest.raises(ValueError, match="`labels` are for samples in memory"):
         gx.fit_restarts(gx.blocks(X), K, key=jr.key(0), labels=KNOWN)
+    with pytest.raises(ValueError, match="`labels` are for samples in memory"):
+        gx.fit(mixture, gx.Observed(X), labels=KNOWN)
+    with pytest.raises(ValueError, match="`labels` are for samples in memory"):
+        gx.fit_restarts(gx.Observed(X), K, key=jr.key(0), labels=KNOWN)
+    with pytest.raises(ValueError, match="`labels` are for `gmmx_eqx.EM`"):
+        gx.fit(mixture, X, labels=KNOWN, solver=gx.Stepwise())
+    with pytest.raises(ValueError, match="`gmmx_eqx.Observed` and a `background`"):
+        gx.fit(mixture, gx.Observed(X), solver=gx.Stepwise())
     with pytest.raises(ValueError, match="no sample to component 0"):
         gx.GaussianMixture.from_labels(X, np.full(N, -1))
     empty = gx.GaussianMixture(

@@ -53,8 +53,8 @@ def test_options_agree():
 @pytest.mark.x32
 def test_no_option_is_left_out():
     every = set(options_of(Options.create)) | {"sample_weight", "throw", "progress"}
-    # Of blocks alone, which only `fit` takes, and of one data set and mixture.
-    assert every | {"checkpoint", "labels"} == set(options_of(gx.fit))
+    # Of blocks alone, of one data set and mixture, and of observed data alone.
+    assert every | {"checkpoint", "labels", "background"} == set(options_of(gx.fit))
     for function in MANY:
         missing = every - set(options_of(function))
         assert missing == ({"frozen"} if function is gx.select else set())

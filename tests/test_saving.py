@@ -142,6 +142,8 @@ def test_every_status_has_a_number(solutions, path):
         gx.RESULTS.too_few_samples,
         gx.RESULTS.component_unresolved,
         gx.RESULTS.dropped,
+        gx.RESULTS.passes_taken,
+        gx.RESULTS.singular,
     ]
     assert len(items) == len(gx.RESULTS)
     first = jax.tree.map(lambda leaf: leaf[0], solutions)

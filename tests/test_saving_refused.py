@@ -327,10 +327,10 @@ def population() -> gx.Population:
     return gx.Population(eqx.filter_vmap(solve)(mixtures), count, 2)
 
 
-first = at((0,), 7)
+first = at((0,), 9)
 WRONG_POPULATIONS = {
     "no status": (drop("result"), "its arrays are"),
-    "unknown status": (put("result", first), r"`result` must lie in 0 \.\.\. 6; .* 7"),
+    "unknown status": (put("result", first), r"`result` must lie in 0 \.\.\. 8; .* 9"),
     "negative status": (put("result", lambda a: a - 1), r"`result` must lie in"),
     "a status less": (put("result", lambda a: a[1:]), r"`result` has shape \(2,\)"),
     "status of a float": (put("result", as_type("float32")), "`result` has dtype"),

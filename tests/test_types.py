@@ -39,6 +39,9 @@ NOT_ARRAYS = {
 }
 # What returns something of another package, or what a function given to it returns.
 RETURNS_ANYTHING = {
+    "begin",  # states of a solver
+    "visit",
+    "finish",
     "step",
     "to_sklearn",
     "to_scipy",

@@ -1,5 +1,6 @@
 from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -24,9 +25,9 @@ class FitError(RuntimeError):
     # By this name users import it, and tracebacks show it.
     __module__ = "gmmx_eqx"
 
-    def __init__(self, message: str, solution: Any):
+    def __init__(self, message: str, solution: eqx.Module):
         RuntimeError.__init__(self, message)
-        self.solution = solution
+        self.solution: Any = solution
 
     # Otherwise it is pickled by its message alone, from which it cannot be made again.
     def __reduce__(self) -> tuple[Any, ...]:
@@ -42,7 +43,8 @@ def raise_unless_successful(result: _Result, solution: Any, where: str = "") -> 
     - `where`: which of many fits it is, for the message.
     """
     # Who asks for passes alone gets what was asked for.
-    failed = ~is_any(solution.result, RESULTS.successful, RESULTS.passes_taken)
+    right = (RESULTS.successful, RESULTS.singular, RESULTS.passes_taken)
+    failed = ~is_any(solution.result, *right)
     if not _is_known(failed):
         return solution.result.error_if(result, failed)
     if not failed:

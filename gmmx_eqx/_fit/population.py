@@ -147,7 +147,8 @@ class Population(eqx.Module):
 @no_error
 def _table_of(population: Population) -> Table | None:
     solutions = population.solutions
-    if solutions.log_likelihood.ndim != 1 or not has_numbers(solutions):
+    value, mean = solutions.log_likelihood, solutions.mean_log_likelihood
+    if value.ndim != 1 or not has_numbers((value, mean, solutions.result)):
         return None
     title = [f"Population: {summary.of_fits(statuses(solutions))}"]
     if not is_cheap(solutions):
@@ -158,8 +159,8 @@ def _table_of(population: Population) -> Table | None:
         title[0] += f"; {n_optima} distinct {'optimum' if n_optima == 1 else 'optima'}"
     lane = best_lane_numpy(solutions)
     best = jax.tree.map(lambda leaf: np.asarray(leaf)[lane], solutions)
-    value, mean = best.log_likelihood, best.mean_log_likelihood
-    first, second = summary.of_fit(str(statuses(best)), best.n_steps, value, mean)
+    highest = best.log_likelihood, best.mean_log_likelihood
+    first, second = summary.of_fit(str(statuses(best)), best.n_steps, *highest)
     title += [f"best, lane {lane}: {first}", second]
     mixture = table_of(best.mixture)
     return mixture and mixture._replace(title=(*title, *mixture.title))
