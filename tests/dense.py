@@ -62,3 +62,22 @@ def assert_mixture(got, expected, rtol):
     for one, other in zip(parameters(got), expected, strict=True):
         assert one.shape == other.shape
         np.testing.assert_allclose(one, other, rtol, rtol * np.abs(other).max())
+
+
+def scatter_about(means, x, resp, name):
+    """The covariances of an M-step of the six families of one array, as matrices, from
+    responsibilities times sample weights."""
+    counts = resp.sum(0)
+    scatter = np.stack(
+        [(resp[:, k, None] * (x - m)).T @ (x - m) for k, m in enumerate(means)]
+    )
+    if name.startswith("tied"):
+        scatter = np.broadcast_to(scatter.sum(0) / counts.sum(), scatter.shape)
+    else:
+        scatter = scatter / counts[:, None, None]
+    if name.endswith("diag"):
+        scatter = scatter * np.eye(x.shape[1])
+    if name.endswith("spherical"):
+        trace = np.trace(scatter, axis1=1, axis2=2) / x.shape[1]
+        scatter = trace[:, None, None] * np.eye(x.shape[1])
+    return scatter

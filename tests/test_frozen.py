@@ -10,6 +10,7 @@ import scipy.stats
 
 import gmmx_eqx as gx
 
+from .dense import scatter_about
 from .helpers import (
     every_family,
     make_data,
@@ -64,19 +65,7 @@ def reference_step(name, mixture, x, weight, ridge, frozen):
     rest = ~mask["weights"]
     new_w[rest] = counts[rest] / counts[rest].sum() * (1 - new_w.sum())
     new_mu = np.where(mask["means"][:, None], mu, resp.T @ x / counts[:, None])
-    scatter = np.stack(
-        [(resp[:, k, None] * (x - m)).T @ (x - m) for k, m in enumerate(new_mu)]
-    )
-    if name.startswith("tied"):
-        scatter = np.broadcast_to(scatter.sum(0) / counts.sum(), scatter.shape)
-    else:
-        scatter = scatter / counts[:, None, None]
-    if name.endswith("diag"):
-        scatter = scatter * np.eye(x.shape[1])
-    if name.endswith("spherical"):
-        trace = np.trace(scatter, axis1=1, axis2=2) / x.shape[1]
-        scatter = trace[:, None, None] * np.eye(x.shape[1])
-    scatter = scatter + ridge * np.eye(x.shape[1])
+    scatter = scatter_about(new_mu, x, resp, name) + ridge * np.eye(x.shape[1])
     return new_w, new_mu, np.where(mask["covariances"][:, None, None], sigma, scatter)
 
 

@@ -11,6 +11,7 @@ import scipy.stats
 import gmmx_eqx as gx
 from gmmx_eqx._fit.random_starts import _in_order
 
+from .dense import scatter_about
 from .helpers import (
     every_family,
     leaves,
@@ -48,19 +49,7 @@ def reference_step(name, mixture, x, weight, labels, ridge):
     resp = resp * weight[:, None]
     counts = resp.sum(0)
     means = resp.T @ x / counts[:, None]
-    scatter = np.stack(
-        [(resp[:, k, None] * (x - m)).T @ (x - m) for k, m in enumerate(means)]
-    )
-    if name.startswith("tied"):
-        scatter = np.broadcast_to(scatter.sum(0) / counts.sum(), scatter.shape)
-    else:
-        scatter = scatter / counts[:, None, None]
-    if name.endswith("diag"):
-        scatter = scatter * np.eye(x.shape[1])
-    if name.endswith("spherical"):
-        trace = np.trace(scatter, axis1=1, axis2=2) / x.shape[1]
-        scatter = trace[:, None, None] * np.eye(x.shape[1])
-    scatter = scatter + ridge * np.eye(x.shape[1])
+    scatter = scatter_about(means, x, resp, name) + ridge * np.eye(x.shape[1])
     return (counts / counts.sum(), means, scatter), weight @ density
 
 

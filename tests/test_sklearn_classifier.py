@@ -14,26 +14,18 @@ from sklearn.discriminant_analysis import (
     QuadraticDiscriminantAnalysis,
 )
 from sklearn.naive_bayes import GaussianNB
-from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import gmmx_eqx as gx
 from gmmx_eqx.sklearn import MixtureClassifier
+
+from .sklearn_checks import checks_of
 
 
 X, Y = sklearn.datasets.load_iris(return_X_y=True)
 WEIGHT = np.random.default_rng(0).integers(0, 3, len(X)).astype(float)
 
 
-# Some of the checks compile a program, so each world has its half of them.
-def _checks():
-    checks = estimator_checks_generator(MixtureClassifier())
-    for index, (estimator, check) in enumerate(checks):
-        name = getattr(check, "func", check).__name__
-        mark = (pytest.mark.x64, pytest.mark.x32)[index % 2]
-        yield pytest.param(estimator, check, id=f"{index}_{name}", marks=mark)
-
-
-@pytest.mark.parametrize(("estimator", "check"), list(_checks()))
+@pytest.mark.parametrize(("estimator", "check"), list(checks_of(MixtureClassifier())))
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
 

@@ -12,13 +12,13 @@ import pytest
 import sklearn.base
 import sklearn.exceptions
 import sklearn.mixture
-from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import gmmx_eqx as gx
 from gmmx_eqx.sklearn import GaussianMixture
 
 from .conftest import X64
 from .helpers import dense_values, every_sklearn_family, make_data, make_mixture
+from .sklearn_checks import checks_of
 
 
 # JAX's mode must not matter, so every world computes in the precision it is not for.
@@ -47,20 +47,12 @@ def fitted():
     return GaussianMixture(3, random_state=0).fit(x), x
 
 
-# Some of the checks compile a program or more, so each world has its half of them,
-# except for two.
-_BOTH = ("check_estimators_pickle", "check_fit_idempotent")
+_IN_BOTH = ("check_estimators_pickle", "check_fit_idempotent")
 
 
-def _checks():
-    checks = estimator_checks_generator(GaussianMixture())
-    for index, (estimator, check) in enumerate(checks):
-        name = getattr(check, "func", check).__name__
-        marks = () if name in _BOTH else (pytest.mark.x64, pytest.mark.x32)[index % 2]
-        yield pytest.param(estimator, check, id=f"{index}_{name}", marks=marks)
-
-
-@pytest.mark.parametrize(("estimator", "check"), list(_checks()))
+@pytest.mark.parametrize(
+    ("estimator", "check"), list(checks_of(GaussianMixture(), _IN_BOTH))
+)
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
 

@@ -5,28 +5,19 @@ import pytest
 from scipy.special import softmax
 from scipy.stats import multivariate_normal
 from sklearn.linear_model import LinearRegression
-from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import gmmx_eqx as gx
 from gmmx_eqx.sklearn import MixtureRegressor
 
 from .helpers import make_data
+from .sklearn_checks import checks_of
 
 
 DATA = make_data(300, 4)
 X, Y = DATA[:, :2], DATA[:, 2:]
 
 
-# Some of the checks compile a program, so each world has its half of them.
-def _checks():
-    checks = estimator_checks_generator(MixtureRegressor())
-    for index, (estimator, check) in enumerate(checks):
-        name = getattr(check, "func", check).__name__
-        mark = (pytest.mark.x64, pytest.mark.x32)[index % 2]
-        yield pytest.param(estimator, check, id=f"{index}_{name}", marks=mark)
-
-
-@pytest.mark.parametrize(("estimator", "check"), list(_checks()))
+@pytest.mark.parametrize(("estimator", "check"), list(checks_of(MixtureRegressor())))
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
 

@@ -8,6 +8,7 @@ from jaxtyping import PyTree
 from .._core.aliases import Count, Flag, Means, Scalar
 from .._core.hints import hinted
 from .._core.likes import KeyLike
+from .._core.trees import where
 from .._covariances import as_kept
 from .._mixture import GaussianMixture
 from .._moments import Moments
@@ -148,9 +149,9 @@ class Incremental(AbstractPasses):
             jnp.where(skip, parts[number], part)
         )
         return IncrementalState(
-            running=_where(first, running, learnt),
+            running=where(first, running, learnt),
             parts=jax.tree.map(put, state.parts, part),
-            total=_where(skip, state.total, total),
+            total=where(skip, state.total, total),
             pivot=state.pivot,
             is_first=first,
         )
@@ -159,7 +160,7 @@ class Incremental(AbstractPasses):
         # Summed anew: differences of many parts gather rounding errors.
         total = jax.tree.map(lambda parts: jnp.sum(parts, axis=0), state.parts)
         learnt, _ = _learn(state, total, state.running.log_likelihood, m_step)
-        running = _where(state.is_first, learnt, state.running)
+        running = where(state.is_first, learnt, state.running)
         by = running.mixture.means - state.pivot
         kept = as_kept(running.mixture.covariances)
         return IncrementalState(
@@ -185,7 +186,3 @@ def _learn(
     kept = as_kept(before.covariances)
     moments = recentred(total, kept, before.means - state.pivot)
     return state.running.learn(moments, log_likelihood, m_step)
-
-
-def _where(flag: Flag, yes: _Tree, no: _Tree) -> _Tree:
-    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), yes, no)

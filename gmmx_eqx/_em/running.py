@@ -64,7 +64,9 @@ class Running(eqx.Module):
         new = m_step.maximise(mixture, mixture.means, everywhere, expectation)
         whitening = new.covariances.whitening(new.n_features)
         resolution = m_step.facts.resolution
-        collapsed = has_collapsed(new, whitening, mixture, resolution, m_step.frozen)
+        collapsed = has_collapsed(
+            new, whitening, mixture, resolution, m_step.frozen, m_step.prior
+        )
         finite = jnp.isfinite(log_likelihood)
         failed = collapsed | ~finite
         why = RESULTS.where(finite, RESULTS.component_collapsed, RESULTS.nonfinite)

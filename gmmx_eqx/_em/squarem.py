@@ -8,6 +8,7 @@ from .._core.aliases import Count, Flag, Scalar
 from .._core.hints import hinted
 from .._core.likes import AmountLike, CountLike
 from .._core.results import RESULTS
+from .._core.trees import where
 from .._mixture import GaussianMixture
 from .chart import Chart
 from .solver import (
@@ -145,9 +146,9 @@ class SQUAREM(AbstractEM):
         shrunk = jnp.maximum(state.longest / _GROWTH, 1)
         longest = jnp.where(dropped, shrunk, jnp.where(leaps, grown, state.longest))
 
-        following = _where(leaps, leap, _where(dropped, state.retreat, new))
-        following = _where(again, state.start, following)
-        noise = _where(tried, record.noise, noise)
+        following = where(leaps, leap, where(dropped, state.retreat, new))
+        following = where(again, state.start, following)
+        noise = where(tried, record.noise, noise)
         record = record.after(value, stop, result, noise)
         # A fresh start has nothing to be compared with.
         value = jnp.where(again, -jnp.inf, value)
@@ -155,13 +156,13 @@ class SQUAREM(AbstractEM):
         state = SQUAREMState(
             record=record,
             phase=jnp.where(leaps, 2, jnp.where((state.phase == 0) & ~again, 1, 0)),
-            before=_where(state.phase == 0, mixture, state.before),
+            before=where(state.phase == 0, mixture, state.before),
             retreat=new,
             longest=jnp.where(again, 0, longest),
             start=state.start,
             leapt=(state.leapt | (tried & helped)) & ~again,
         )
-        return _where(stop, mixture, following), state
+        return where(stop, mixture, following), state
 
 
 def _extrapolate(
@@ -184,7 +185,3 @@ def _extrapolate(
     length = jnp.clip(jnp.where(jnp.isfinite(length), length, 1), 1, longest)
     leap = jax.tree.map(lambda a, r, v: a + 2 * length * r + length**2 * v, a, r, v)
     return leap.mixture(third, scale), length
-
-
-def _where(flag: Flag, yes: _Tree, no: _Tree) -> _Tree:
-    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), yes, no)

@@ -15,6 +15,7 @@ from .._core.aliases import (
     Scalar,
 )
 from .._core.axes import Axis
+from .._core.trees import where
 from .._covariances import AbstractCovariances, AbstractWhitening, at_least, is_tied
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, LogPrior, Prior
@@ -257,7 +258,7 @@ class MStep(eqx.Module):
             done=~is_first & (jnp.all(is_good) | (last.number >= _MAX_ATTEMPTS)),
             mixture=new,
             whitening=whitening,
-            whitening_before=_where(is_first, whitening, last.whitening_before),
+            whitening_before=where(is_first, whitening, last.whitening_before),
             pivot=jnp.where(finite, new.means, mixture.means),
             is_near=is_near,
             expectation=last.expectation,
@@ -335,10 +336,6 @@ class Attempt(eqx.Module):
         """With the outcome of an E-step and an M-step."""
         own = lambda attempt: (attempt.expectation, attempt.mixture)
         return eqx.tree_at(own, self, (expectation, new))
-
-
-def _where(flag: Flag, yes: _Tree, no: _Tree) -> _Tree:
-    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), yes, no)
 
 
 def _zeros(shapes: _Tree) -> _Tree:

@@ -9,7 +9,6 @@ from .._core import inputs, linalg
 from .._core.aliases import (
     Count,
     Data,
-    Flag,
     PerFeature,
     Scalar,
     Values,
@@ -20,6 +19,7 @@ from .._core.hints import hinted
 from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
 from .._core.programs import program
 from .._core.results import RESULTS
+from .._core.trees import where
 from .._covariances import as_kept
 from .._mixture import as_plain_mixture, GaussianMixture
 from .._moments import Moments
@@ -223,11 +223,11 @@ class Stepwise(AbstractPasses):
         learnt, failed = state.running.count(value).learn(moments, value, m_step)
         by = learnt.mixture.means - before.means
         moments = recentred(moments, as_kept(before.covariances), by)
-        moments = _where(failed, state.moments, moments)
+        moments = where(failed, state.moments, moments)
         more = (~failed).astype(state.n_updates.dtype)
         new = StepwiseState(learnt, moments, state.n_updates + more, state.n_parts)
         # Without weight there is nothing to learn from.
-        return _where(weight != 0, new, state)
+        return where(weight != 0, new, state)
 
     def finish(self, state: StepwiseState, m_step: MStep) -> StepwiseState:
         del m_step
@@ -268,7 +268,3 @@ def _moved(state: StepwiseState, by: PerFeature) -> StepwiseState:
 
 def _total(values: Values) -> Values:
     return jnp.sum(values, axis=Axis.components, keepdims=True)
-
-
-def _where(flag: Flag, yes: _Tree, no: _Tree) -> _Tree:
-    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), yes, no)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Int, PyTree
 from .._core.aliases import Count, Flag
 from .._core.programs import program
 from .._core.results import RESULTS
+from .._core.trees import where
 from .._em import (
     AbstractEMState,
     Attempt,
@@ -84,7 +85,7 @@ class _Rules(eqx.Module):
         mixture, state = self.options.solver.step(step, lane.mixture, lane.state)
         next_lane = _Lane(mixture, state, self.ask(mixture))
         same_step = _Lane(lane.mixture, lane.state, attempt)
-        return _where(attempt.done, next_lane, same_step)
+        return where(attempt.done, next_lane, same_step)
 
     def running(self, lane: _Lane, chosen: Flag) -> Flag:
         running = ~lane.state.record.stop
@@ -260,7 +261,7 @@ def _begin(rules: _Rules, starts: GaussianMixture, n_used: Count) -> _State:
 @program()
 def _advance(rules: _Rules, state: _State, expectation: Expectation) -> _State:
     def one(lane, expectation, running):
-        lane = _where(running, rules.after(lane, expectation), lane)
+        lane = where(running, rules.after(lane, expectation), lane)
         return lane, running & rules.running(lane, state.chosen)
 
     lanes, running = jax.vmap(one)(state.lanes, expectation, state.running)
@@ -298,7 +299,3 @@ def _solutions(
         return solution.pinned(options.frozen, at)
 
     return jax.vmap(one)(state.lanes, n_active, jnp.arange(n_active.size))
-
-
-def _where(flag: Flag, yes: _Tree, no: _Tree) -> _Tree:
-    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), yes, no)
