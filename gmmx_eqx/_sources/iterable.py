@@ -49,13 +49,17 @@ class IterableReader(AbstractReader):
         self.shape = (sum(self._sizes), width)
         self.stored = dtype
         self.dtype = float_of(dtype)
-        self._restart()
+        # At the end, so that nothing is begun before it is read.
+        self._items: Iterator[Any] = iter(())
+        self._number = len(self._sizes)
+        # Samples that were taken from the iterator and not yet read, and where.
+        self._rest = np.empty((0, width), dtype)
+        self._position = self.shape[0]
 
     def _restart(self) -> None:
-        self._items: Iterator[Any] = iter(self._x)
+        self._items = iter(self._x)
         self._number = 0
-        # Samples that were taken from the iterator and not yet read, and where.
-        self._rest = np.empty((0, self.shape[1]), self.stored)
+        self._rest = self._rest[:0]
         self._position = 0
 
     def read(self, start: int, stop: int) -> np.ndarray:
