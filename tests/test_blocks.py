@@ -330,9 +330,14 @@ def test_checkpoints(tmp_path):
         def end(self):
             pass
 
-    with pytest.raises(KeyboardInterrupt):
-        gx.fit(mixture, data, progress=Interrupted(), **options)
-        time.sleep(1)
+    # A shell may start what runs in its background with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            gx.fit(mixture, data, progress=Interrupted(), **options)
+            time.sleep(1)
+    finally:
+        signal.signal(signal.SIGINT, before)
     (saved,) = tmp_path.iterdir()
     content = saved.read_bytes()
     got = gx.fit(mixture, data, **options)
