@@ -4,6 +4,7 @@ import contextlib
 import functools as ft
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -127,3 +128,13 @@ def counted():
         yield compiled
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@contextlib.contextmanager
+def interruptible():
+    """Ctrl-C as usual: a shell has what runs in its background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -17,7 +17,7 @@ from gmmx_eqx._fit.passes import Facts
 from gmmx_eqx.sklearn import GaussianMixture
 
 from .families import BY_NAME
-from .helpers import make_data
+from .helpers import interruptible, make_data
 
 
 KEY = jax.random.key(0)
@@ -330,14 +330,9 @@ def test_checkpoints(tmp_path):
         def end(self):
             pass
 
-    # A shell may start what runs in its background with the signal ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            gx.fit(mixture, data, progress=Interrupted(), **options)
-            time.sleep(1)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with interruptible(), pytest.raises(KeyboardInterrupt):
+        gx.fit(mixture, data, progress=Interrupted(), **options)
+        time.sleep(1)
     (saved,) = tmp_path.iterdir()
     content = saved.read_bytes()
     got = gx.fit(mixture, data, **options)

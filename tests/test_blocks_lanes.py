@@ -10,7 +10,7 @@ import pytest
 
 import gmmx_eqx as gx
 
-from .helpers import make_data
+from .helpers import interruptible, make_data
 
 
 KEY = jax.random.key(0)
@@ -149,7 +149,7 @@ def test_interrupted_and_resumed(x, tmp_path):
             if len(self.passes) == 4 * 5 + 2:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
+    with interruptible(), pytest.raises(KeyboardInterrupt):
         gx.fit_restarts(data, 3, progress=Interrupted(), checkpoint=tmp_path, **options)
     told = Told()
     got = gx.fit_restarts(data, 3, progress=told, checkpoint=tmp_path, **options)
