@@ -249,7 +249,7 @@ BAD_LABELS = {
     "two axes": (LABELS[:, None], None, [r"\(60, 1\)"]),
     "too few": (LABELS[:3], None, [r"\(3,\)", r"\b60\b"]),
     "none": (LABELS[:0], None, [r"\(0,\)"]),
-    "negative": (LABELS - 1, None, ["-1"]),
+    "negative": (LABELS - 2, None, ["-2"]),
     "too large": (LABELS, 2, [r"0 \.\.\. 1", r"0 \.\.\. 2"]),
     "a gap": (2 * LABELS, None, ["component 1", "Drop"]),
 }

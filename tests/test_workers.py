@@ -194,7 +194,7 @@ class Unportable(OSError):
 
 
 def test_an_error_names_its_block(request, tmp_path):
-    np.save(tmp_path / "x.npy", make_x())
+    np.save(tmp_path / "x.npy", make_x().astype(np.float64))
     data = Missing(tmp_path / "x.npy", None)
     expected = {"own": Unportable, "spawned": RuntimeError, "dask": RuntimeError}
     executors = {
