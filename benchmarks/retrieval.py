@@ -1,5 +1,5 @@
 """A sweep over numbers of components of data like the index of a search engine, with
-the default prior, beside scikit-learn's `GaussianMixture`, each in a process of its own.
+the default prior, beside scikit-learn's `GaussianMixture`, each in its own process.
 
 Passages embedded as vectors make clusters of a handful to thousands of points, narrow
 and wide ones. `python -m benchmarks.retrieval` fits mixtures of full covariances to
@@ -50,8 +50,9 @@ def data(n_samples: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours(n_samples: int, numbers: list[int]) -> dict[str, Any]:
-    import gmmx_eqx as gx
     import jax
+
+    import gmmx_eqx as gx
 
     x, held_out = data(n_samples)
     begin = time.perf_counter()
