@@ -24,7 +24,7 @@ from .._fit.progress import report_to, Ticket
 from .._fit.solution import statuses
 from .._mixture import GaussianMixture
 from .._mixture.table import has_numbers, no_error
-from .._priors import RidgeLike
+from .._priors import Prior, RidgeLike
 from . import refits
 from .checks import check_fitted, Fitted, has_narrowed
 from .delta import check_level
@@ -195,6 +195,7 @@ def bootstrap(
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
     equal_weights: bool = False,
+    prior: Prior | None = None,
     frozen: Frozen | None = None,
     width: int = 64,
     progress: AbstractProgress | bool = False,
@@ -206,8 +207,8 @@ def bootstrap(
 
     - `solution`: of one fit, which has converged.
     - `x`, `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`,
-        `equal_weights`, `frozen`: as they were given to the fit, whose ridge all fits
-        have. A weight of two is two samples.
+        `equal_weights`, `prior`, `frozen`: as they were given to the fit, whose ridge
+        and prior all fits have. A weight of two is two samples.
     - `n_boot`: how many fits.
     - `key`: a `jax.random` key.
     - `kind`: how the data is varied.
@@ -269,7 +270,7 @@ def bootstrap(
             "`sample_weight` says of how many samples each is, and a jackknife leaves "
             'out one at a time. Use `kind="weighted"`, or repeat samples.'
         )
-    fitted = check_fitted(solution, x, sample_weight, equal_weights, frozen)
+    fitted = check_fitted(solution, x, sample_weight, equal_weights, frozen, prior)
     mixture = fitted.coordinates.mixture
     options = Options.create(
         mixture.n_features,
@@ -277,6 +278,7 @@ def bootstrap(
         solver=solver,
         samples_per_chunk=samples_per_chunk,
         equal_weights=equal_weights,
+        prior=prior,
         frozen=frozen,
     )
     run = ft.partial(_fits, fitted, options, kind, n_boot, key, width)

@@ -17,6 +17,7 @@ from .._em import Frozen, with_equal_weights
 from .._fit import Solution
 from .._fit.options import Options
 from .._mixture import as_plain_mixture, GaussianMixture
+from .._priors import Prior
 from .coordinates import Coordinates
 from .information import Information, Inverse, mover
 
@@ -33,12 +34,14 @@ class Fitted(NamedTuple):
     """A fit that has converged, and its data, as programs take them.
 
     - `n_samples`: how many samples there are; the data is padded with others.
+    - `options`: of what was maximised; no ridge.
     """
 
     coordinates: Coordinates
     x: Data
     weight: SampleWeight
     n_samples: int
+    options: Options
 
 
 def check_fitted(
@@ -47,17 +50,26 @@ def check_fitted(
     sample_weight: SampleWeightLike | None,
     equal_weights: bool,
     frozen: Frozen | None,
+    prior: Prior | None,
 ) -> Fitted:
     """The coordinates of a fit, and its data.
 
     **Raises:**
 
     `ValueError` unless it is one fit that has converged, to as many samples as it has
-    parameters, and no component has lost all of them.
+    parameters or with a prior of its components, and no component has lost all of them.
     """
     mixture = check_solution(solution)
     is_all_free = frozen is None and not equal_weights
-    Options.create(mixture.n_features, equal_weights=equal_weights, frozen=frozen)
+    options = Options.create(
+        mixture.n_features,
+        reg_covar=0.0,
+        equal_weights=equal_weights,
+        frozen=frozen,
+        prior=prior,
+    )
+    _check_prior(solution, prior)
+    is_carried = prior is not None and prior.components is not None
     if frozen is not None:
         frozen.check(mixture)
     data, weight = inputs.as_data(
@@ -70,7 +82,7 @@ def check_fitted(
     known = None if weight is None else inputs.concrete(weight)
     n_samples = data.shape[0]
     n_counted = n_samples if known is None else int(np.count_nonzero(known))
-    if is_all_free:
+    if is_all_free and not is_carried:
         # Before anything is made whose size is the square of that number.
         _check_enough(n_counted, mixture.n_parameters, known is not None)
     coordinates = Coordinates.of(mixture, frozen, equal_weights)
@@ -79,12 +91,27 @@ def check_fitted(
             "`frozen` leaves no parameter free, so that there is nothing to be unsure "
             "of. Freeze fewer."
         )
-    _check_enough(n_counted, coordinates.size, known is not None)
+    if not is_carried:
+        _check_enough(n_counted, coordinates.size, known is not None)
     filled, weighting = buckets.fill(data, weight, mixture)
     full = full_weights(weighting, filled)
     # A sample of weight zero is not there, whatever it holds.
     filled = jnp.where(full[:, None] > 0, filled, filled[jnp.argmax(full > 0)][None])
-    return Fitted(coordinates, filled, full, n_samples)
+    return Fitted(coordinates, filled, full, n_samples, options)
+
+
+def _check_prior(solution: Solution, prior: Prior | None) -> None:
+    """Raises a `ValueError` unless there is a prior just if the fit had one."""
+    if solution.log_prior is not None and prior is None:
+        raise ValueError(
+            "`solution` was fitted with a prior, and how sure it is depends on that. "
+            "Give the same one here: `prior=prior`."
+        )
+    if solution.log_prior is None and prior is not None:
+        raise ValueError(
+            "`prior` was given, but `solution` was fitted without one. Leave it out, "
+            "or fit with it: `gx.fit(solution.mixture, x, prior=prior)`."
+        )
 
 
 def _check_enough(n_samples: int, n_parameters: int, is_weighted: bool) -> None:
@@ -115,11 +142,6 @@ def check_solution(solution: Any) -> GaussianMixture:
         raise ValueError(
             f"`solution` must be of one fit; it has leading axes {shape}. Take one of "
             "them, such as `solution[0]`."
-        )
-    if solution.log_prior is not None:
-        raise ValueError(
-            "`solution` was fitted with a prior, and how sure a fit is follows here "
-            "from the likelihood alone. Fit without, by `gx.fit(solution.mixture, x)`."
         )
     return as_plain_mixture(solution.mixture, "solution.mixture")
 
@@ -177,7 +199,7 @@ class Verdict(NamedTuple):
 
 
 def check_verdict(verdict: Verdict, mixture: GaussianMixture, x: Data) -> None:
-    """Raises a `ValueError` if a fit is known not to be at a maximum of the likelihood
+    """Raises a `ValueError` if a fit is known not to be at a maximum of its objective
     that is the only one around."""
     if inputs.concrete(verdict.is_maximum) is None or verdict.is_maximum:
         return
@@ -195,11 +217,11 @@ def check_verdict(verdict: Verdict, mixture: GaussianMixture, x: Data) -> None:
             "components or a simpler covariance family."
         )
     raise ValueError(
-        "`solution` is not at the maximum of the likelihood: what is left, most of it "
+        "`solution` is not at the maximum of its objective: what is left, most of it "
         f"of component {k}, is {float(verdict.distance) ** 0.5:.2g} standard errors. "
         "Go on with a smaller `tol`, without a ridge that shows, by "
         "`gx.fit(solution.mixture, x, solver=gx.EM(tol=...), reg_covar=...)`. What was "
-        "frozen or equal, and `sample_weight`, must be given here as to the fit."
+        "frozen or equal, `sample_weight` and `prior` must be given here as to the fit."
     )
 
 

@@ -11,6 +11,7 @@ from .._core import chunks, inputs, linalg
 from .._core.aliases import Data, Flag, PerDatum, SampleWeight, Scalar
 from .._core.axes import Axis
 from .._covariances import log_density
+from .._fit.options import Options
 from .._mixture import densities, GaussianMixture
 from .coordinates import Coordinates, Numbers
 
@@ -26,7 +27,8 @@ _ROUNDINGS = 32
 
 
 class Information(NamedTuple):
-    r"""Sums over samples, with their weights $w_n$ and the log-densities $\ell_n$.
+    r"""Sums over samples, with their weights $w_n$ and the log-densities $\ell_n$; with
+    a prior, its log-density is a part $\frac{w_n}{\sum w}$ of every $w_n \ell_n$.
 
     - `observed`: $-\sum_n w_n \nabla^2 \ell_n$.
     - `outer`: $\sum_n w_n \nabla \ell_n \nabla \ell_n^T$.
@@ -65,8 +67,35 @@ def scores(coordinates: Coordinates, x: Data) -> Scores:
     return chunks.map_chunks(own, x, _size(coordinates, x))
 
 
-def information(coordinates: Coordinates, x: Data, weight: SampleWeight) -> Information:
-    """That of the samples at the fitted mixture."""
+def information(
+    coordinates: Coordinates, x: Data, weight: SampleWeight, options: Options
+) -> Information:
+    """That of the samples at the fitted mixture, and of the prior in the options."""
+    own = _of_samples(coordinates, x, weight)
+    prior = options.prior
+    if prior is None:
+        return own
+    source = options.source(x, weight, of_lanes=False)
+    log_prior = prior.resolve(coordinates.mixture.covariances, source)
+    chart = coordinates.chart()
+
+    def value(numbers: Numbers) -> Scalar:
+        mixture = chart(numbers)
+        covariances, means = mixture.covariances, mixture.means - source.pivot
+        whitening = covariances.whitening(mixture.n_features, tolerant=True)
+        return log_prior.log_prob(mixture.weights, means, covariances, whitening)
+
+    gradient = jax.grad(value)
+    along = lambda direction: jax.jvp(gradient, (coordinates.origin,), (direction,))
+    second = jax.vmap(along)(_eye(coordinates))[1]
+    score = own.score + gradient(coordinates.origin)
+    # Of scores that are each moved by the same part of the prior's.
+    moved = own.score[:, None] * own.score[None] - score[:, None] * score[None]
+    outer = own.outer - moved / jnp.sum(weight)
+    return Information(own.observed - second, outer, score)
+
+
+def _of_samples(coordinates: Coordinates, x: Data, weight: SampleWeight) -> Information:
     chart = coordinates.chart()
 
     def of_chunk(chunk: tuple[Data, SampleWeight]) -> Information:

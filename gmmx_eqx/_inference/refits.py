@@ -137,7 +137,12 @@ def fit_drawn(
 
     def step_of(lane: Count) -> Any:
         own, _ = of_lane(lane)
-        return eqx.tree_at(lambda s: s.e_step.source, step, own)
+        of_own = eqx.tree_at(lambda s: s.e_step.source, step, own)
+        if options.prior is None:
+            return of_own
+        # About the pivot of these samples.
+        prior = options.prior.resolve(start.covariances, own)
+        return eqx.tree_at(lambda s: s.prior, of_own, prior)
 
     return _fit(start, options, step_of, of_lane, n_lanes, width, keys, ticket)
 

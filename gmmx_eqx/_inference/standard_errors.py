@@ -2,11 +2,13 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from .._core import linalg
+from .._core import inputs, linalg
 from .._core.aliases import Data, Flag, Means, SampleWeight, Weights
 from .._core.describe import describe
+from .._core.known import constant
 from .._core.likes import DataLike, SampleWeightLike
 from .._core.pickling import Pickled
 from .._core.programs import program
@@ -14,8 +16,10 @@ from .._core.table import Table
 from .._covariances import AbstractCovariances
 from .._em import Frozen
 from .._fit import Solution
+from .._fit.options import Options
 from .._mixture import GaussianMixture
 from .._mixture.table import has_numbers, no_error
+from .._priors import Prior
 from .checks import check_fitted, check_verdict, Verdict
 from .coordinates import Coordinates
 from .delta import deviations, moves_of
@@ -90,7 +94,9 @@ def standard_errors(
     *,
     sample_weight: SampleWeightLike | None = None,
     equal_weights: bool = False,
+    prior: Prior | None = None,
     frozen: Frozen | None = None,
+    adjust: bool = False,
 ) -> StandardErrors:
     r"""The standard errors of a fit, from the curvature of the likelihood at its
     maximum.
@@ -102,14 +108,21 @@ def standard_errors(
     Both are about the maximum that was found, and for many samples; of few,
     [`gmmx_eqx.bootstrap`][] tells more.
 
+    With a prior the objective takes the place of the likelihood: the information is
+    that of the samples and of the prior, and its inverse the covariance of the
+    parameters given the data, near the most probable ones. In the sandwich the prior is
+    fixed, not a sample: what varies is the samples' own gradients, about their mean.
+
     **Arguments:**
 
     - `solution`: of one fit, which has converged.
-    - `x`, `sample_weight`, `equal_weights`, `frozen`: as they were given to the fit. A
-        weight of two is two samples: weights that say how much a sample is trusted
-        should have the number of samples for their sum. What is frozen or equal has a
-        standard error of zero.
+    - `x`, `sample_weight`, `equal_weights`, `prior`, `frozen`: as they were given to
+        the fit. A weight of two is two samples: weights that say how much a sample is
+        trusted should have the number of samples for their sum. What is frozen or equal
+        has a standard error of zero.
     - `method`: `"information"` or `"sandwich"`.
+    - `adjust`: whether the sandwich is multiplied by $n / (n - p)$, for $n$ samples and
+        $p$ free parameters, as its estimates are too small for few samples.
 
     **Returns:**
 
@@ -122,7 +135,8 @@ def standard_errors(
 
     `ValueError` for a fit that has not converged, that is on a boundary of the
     parameters, which says whose, or not at a maximum; for fewer samples than free
-    parameters; and where the samples do not determine a component.
+    parameters, unless a prior of the components makes up for them; for no more, if
+    these are to `adjust`; and where the samples do not determine a component.
 
     **Example:**
 
@@ -144,6 +158,10 @@ def standard_errors(
         White (1982), Maximum Likelihood Estimation of Misspecified Models. Econometrica
         50(1), 1-25.
 
+        MacKinnon, White (1985), Some Heteroskedasticity-Consistent Covariance Matrix
+        Estimators with Improved Finite Sample Properties. Journal of Econometrics
+        29(3), 305-325. For `adjust`.
+
         Boldea, Magnus (2009), Maximum Likelihood Estimation of the Multivariate Normal
         Mixture Model. Journal of the American Statistical Association 104(488),
         1539-1549.
@@ -153,10 +171,18 @@ def standard_errors(
             f"`method` must be one of {', '.join(map(repr, _METHODS))}; got "
             f"{describe(method)}."
         )
-    fitted = check_fitted(solution, x, sample_weight, equal_weights, frozen)
-    coordinates, x, weight, n_samples = fitted
-    is_sandwich = jnp.asarray(method == "sandwich")
-    found = _standard_errors(coordinates, x, weight, is_sandwich, solution.converged)
+    is_sandwich = method == "sandwich"
+    if adjust and not is_sandwich:
+        raise ValueError(
+            '`adjust` is of `method="sandwich"` alone; the information is not smaller '
+            "for few samples. Leave it out."
+        )
+    fitted = check_fitted(solution, x, sample_weight, equal_weights, frozen, prior)
+    coordinates, x, weight, n_samples, options = fitted
+    if adjust:
+        _check_more(weight, coordinates.size)
+    args = constant(is_sandwich), constant(bool(adjust)), solution.converged
+    found = _standard_errors(coordinates, x, weight, options, *args)
     check_verdict(found.verdict, coordinates.mixture, x[:n_samples])
     return StandardErrors(
         coordinates.mixture, found.errors, found.covariance, found.moves
@@ -175,18 +201,33 @@ def _standard_errors(
     coordinates: Coordinates,
     x: Data,
     weight: SampleWeight,
+    options: Options,
     is_sandwich: Flag,
+    adjust: Flag,
     converged: Flag,
 ) -> _Found:
-    about = information(coordinates, x, weight)
+    about = information(coordinates, x, weight, options)
     inverted = inverse(about.observed)
     bread = inverted.matrix
     sandwich = linalg.matmul(linalg.matmul(bread, about.outer), bread)
+    total = jnp.sum(weight)
+    sandwich = sandwich * jnp.where(adjust, total / (total - coordinates.size), 1)
     covariance = jnp.where(is_sandwich, sandwich, bread)
     verdict = Verdict.of(coordinates, about, inverted)
     covariance = jnp.where(converged & verdict.is_maximum, covariance, jnp.nan)
     moves = moves_of(coordinates)
     return _Found(covariance, deviations(moves, covariance), moves, verdict)
+
+
+def _check_more(weight: SampleWeight, n_parameters: int) -> None:
+    """Raises a `ValueError` unless there are more samples than free parameters."""
+    known = inputs.concrete(weight)
+    total = None if known is None else float(np.sum(known))
+    if total is not None and total <= n_parameters:
+        raise ValueError(
+            f"`adjust` needs more samples than the {n_parameters} free parameters; got "
+            f"{total:g}. Use fewer components, a simpler family, or a bootstrap."
+        )
 
 
 @no_error
