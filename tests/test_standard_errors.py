@@ -10,6 +10,7 @@ from scipy import stats
 import gmmx_eqx as gx
 
 from .helpers import leaves, make_data, old_faithful, start
+from .test_priors import log_prior
 
 
 # Of the weight, the means, and the upper triangles of the covariances, of two full
@@ -183,6 +184,92 @@ def test_low_rank_has_as_many_parameters_as_full():
 
 
 @pytest.mark.x64
+def test_with_a_prior_by_finite_differences():
+    """The log-likelihood and the log-prior by SciPy. In the sandwich the prior is a
+    part of every sample's score."""
+    x = make_data(n_samples=60, n_clusters=2, seed=3)
+    own = gx.Prior.from_data(x, shrinkage=3.0).components
+    prior = gx.Prior(gx.Dirichlet(4.0), own)
+    solution = gx.fit(start("full", x, 2), x, prior=prior, solver=TIGHT["solver"])
+
+    def mixture_of(p):
+        weights, means = weights_of(p[0]), p[1:5].reshape(2, 2)
+        return weights, means, np.array(matrices("VVV", p[5:]))
+
+    def objective(p):
+        weights, means, dense = mixture_of(p)
+        mixture = gx.GaussianMixture.from_squeezed(means, dense, weights)
+        return log_likelihood(x, "VVV", p) + log_prior(prior, mixture)
+
+    at, eye = parameters_of("VVV", solution.mixture), np.eye(11)
+    assert objective(at) == pytest.approx(float(solution.objective), abs=1e-6)
+    bread = np.linalg.inv(-second_derivatives(objective, at, 1e-3))
+    each = lambda p: np.array([log_likelihood(row[None], "VVV", p) for row in x])
+    scores = np.array([(each(at + h) - each(at - h)) / 2e-5 for h in 1e-5 * eye])
+    meat = np.cov(scores, bias=True) * len(x)
+    flat = lambda p: np.concatenate([part.ravel() for part in mixture_of(p)])
+    moves = np.array([(flat(at + h) - flat(at - h)) / 2e-5 for h in 1e-5 * eye])
+    for method, covariance in (
+        ("information", bread),
+        ("sandwich", bread @ meat @ bread),
+    ):
+        found = gx.standard_errors(solution, x, method, prior=prior).errors
+        expected = np.sqrt(np.einsum("pi,pq,qi->i", moves, covariance, moves))
+        parts = found.weights_numpy, found.means_numpy, found.covariances.values_numpy
+        got = np.concatenate([part.ravel() for part in parts])
+        # Differences of numbers of 1e2 with steps of 1e-3.
+        np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+
+@pytest.mark.x64
+def test_a_prior_of_the_weights_alone():
+    """Of components far apart, weights are shares of a Dirichlet distribution's
+    counts."""
+    counts, alpha = np.array([5, 15, 40]), 3.5
+    x = np.repeat([[0.0], [1e3], [2e3]], counts, axis=0)
+    mixture = gx.GaussianMixture.from_squeezed(
+        [[0.0], [1e3], [2e3]], np.ones((3, 1, 1)), [0.3, 0.3, 0.4]
+    )
+    options = {
+        "prior": gx.Prior(gx.Dirichlet(alpha)),
+        "frozen": gx.Frozen(means=True, covariances=True),
+    }
+    solution = gx.fit(mixture, x, **TIGHT, **options)
+    errors = gx.standard_errors(solution, x, **options)
+    total = counts.sum() + 3 * (alpha - 1)
+    shares = (counts + alpha - 1) / total
+    np.testing.assert_allclose(solution.mixture.weights_numpy, shares, rtol=1e-9)
+    expected = np.sqrt(shares * (1 - shares) / total)
+    np.testing.assert_allclose(errors.weights_squeezed, expected, rtol=1e-9)
+    # What the samples alone vary.
+    robust = gx.standard_errors(solution, x, "sandwich", **options)
+    varying = counts / counts.sum()
+    expected = np.sqrt(counts.sum() * varying * (1 - varying)) / total
+    np.testing.assert_allclose(robust.weights_squeezed, expected, rtol=1e-9)
+
+
+@pytest.mark.x64
+def test_an_adjusted_sandwich():
+    """Of the mean of few samples, of which two parameters are estimated."""
+    x = make_data(n_samples=9, n_features=1, n_clusters=1)
+    solution = gx.fit(gx.GaussianMixture.create(1, 1), x, **TIGHT)
+    for weight in (np.ones(9), np.arange(9.0)):
+        solution = gx.fit(solution.mixture, x, sample_weight=weight, **TIGHT)
+        options = {"adjust": True, "sample_weight": weight}
+        errors = gx.standard_errors(solution, x, "sandwich", **options)
+        n = weight.sum()
+        deviation = np.sqrt(np.cov(x[:, 0], aweights=weight, bias=True))
+        expected = deviation / np.sqrt(n - 2)
+        np.testing.assert_allclose(errors.means_squeezed[0, 0], expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="`adjust` needs more samples than the 2 free"):
+        few = {"adjust": True, "sample_weight": weight / 20}
+        solution = gx.fit(solution.mixture, x, sample_weight=weight / 20, **TIGHT)
+        gx.standard_errors(solution, x, "sandwich", **few)
+    with pytest.raises(ValueError, match="`adjust` is of `method=.sandwich.` alone"):
+        gx.standard_errors(solution, x, adjust=True)
+
+
+@pytest.mark.x64
 def test_a_weight_of_two_is_two_samples():
     x = old_faithful()
     weight = np.random.default_rng(0).integers(0, 3, len(x))
@@ -265,6 +352,13 @@ def test_what_cannot_be_asked():
         gx.standard_errors(solution, x, "hessian")
     with pytest.raises(ValueError, match="`solution` must be"):
         gx.standard_errors(solution.mixture, x)  # pyright: ignore[reportArgumentType]
+    prior = gx.Prior.from_data(x)
+    with pytest.raises(
+        ValueError, match="`prior` was given, but `solution` was fitted"
+    ):
+        gx.standard_errors(solution, x, prior=prior)
+    with pytest.raises(ValueError, match="was fitted with a prior.*Give the same one"):
+        gx.standard_errors(gx.fit(first, x, prior=prior), x)
     # A third component that has closed in on one sample and rests on the ridge.
     spike = gx.GaussianMixture.from_squeezed(
         [*solution.mixture.means_numpy, x[7]],

@@ -137,8 +137,13 @@ def leave_one_out(
     found = _leave_one_out(coordinates, *args)
     check_verdict(found.verdict, coordinates.mixture, data[:n_samples])
     own = lambda leaf: leaf[:n_samples]
+    log_probs = own(found.log_probs)
+    if sample_weight is not None:
+        # Samples of weight zero were not in the fit, and not in the data here.
+        others = coordinates.mixture.log_prob(x)
+        log_probs = jnp.where(own(weight) > 0, log_probs, others)
     return LeaveOneOut(
-        own(found.log_probs),
+        log_probs,
         own(found.leverages),
         found.score,
         own(found.shifts),
@@ -203,7 +208,7 @@ def _improved(
     options: Options,
     shifts: Float[Array, "improved parameters"],
     left_out: Int[Array, " improved"],
-) -> tuple[GaussianMixture, PerDatum]:
+) -> tuple[GaussianMixture, Float[Array, " improved"]]:
     """Mixtures without each of some samples, after a step of EM from where first order
     puts them, and the sample's log-density there."""
     source = options.source(x, weight, of_lanes=True)
