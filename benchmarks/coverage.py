@@ -20,6 +20,11 @@ from .record import write
 
 # In each call of the program.
 _BATCH = 50
+KINDS = {
+    "information": {},
+    "sandwich": {"method": "sandwich"},
+    "adjusted sandwich": {"method": "sandwich", "adjust": True},
+}
 
 
 def truth() -> gx.GaussianMixture:
@@ -51,8 +56,8 @@ def coverage(n_sets: int, n_samples: int, level: float) -> dict:
         solution = gx.fit(mixture, x, solver=gx.SQUAREM(tol=1e-9), throw=False)
         error = jnp.abs(parameters(solution.mixture) - right)
         within = [
-            error <= width * parameters(gx.standard_errors(solution, x, method).errors)
-            for method in ("information", "sandwich")
+            error <= width * parameters(gx.standard_errors(solution, x, **kind).errors)
+            for kind in KINDS.values()
         ]
         return jnp.stack(within), solution.converged
 
@@ -66,8 +71,7 @@ def coverage(n_sets: int, n_samples: int, level: float) -> dict:
         "n_converged": int(converged.sum()),
         "n_samples": n_samples,
         "level": level,
-        "information": shares[0].tolist(),
-        "sandwich": shares[1].tolist(),
+        **dict(zip(KINDS, shares.tolist(), strict=True)),
         "mean": shares.mean(axis=1).tolist(),
     }
 
@@ -79,13 +83,9 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     records = [coverage(options.sets, n, 0.95) for n in (272, 1000)]
     for record in records:
-        shares = np.array([record["information"], record["sandwich"]])
-        low, high = 100 * shares.min(axis=1), 100 * shares.max(axis=1)
-        print(
-            f"{record['n_samples']} samples: "
-            f"information {low[0]:.1f} to {high[0]:.1f} %, "
-            f"sandwich {low[1]:.1f} to {high[1]:.1f} %"
-        )
+        shares = {kind: 100 * np.array(record[kind]) for kind in KINDS}
+        ranges = [f"{k} {v.min():.1f} to {v.max():.1f} %" for k, v in shares.items()]
+        print(f"{record['n_samples']} samples: {', '.join(ranges)}")
     write(records, "coverage")
 
 
