@@ -29,6 +29,7 @@ DataSetsLike: TypeAlias = Annotated[
     ArrayLike | Sequence[ArrayLike], "sets batch features"
 ]
 WeightSetsLike: TypeAlias = Annotated[ArrayLike | Sequence[ArrayLike], "sets batch"]
+LabelSetsLike: TypeAlias = Annotated[ArrayLike | Sequence[ArrayLike], "sets batch"]
 
 # Parameters, without the axes of size one.
 WeightsLike: TypeAlias = Annotated[ArrayLike, "components"]

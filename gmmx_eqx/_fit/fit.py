@@ -1,5 +1,6 @@
 import functools as ft
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -25,7 +26,7 @@ from .._sources import Blocks, check_blocks, Observed
 from . import hints
 from .driver import drive, pinned
 from .error import raise_unless_successful
-from .fit_blocks import check_enough, check_no_checkpoint, fit_blocks
+from .fit_blocks import check_enough, check_labels, check_no_checkpoint, fit_blocks
 from .fit_in_turn import fit_blocks_in_turn, fit_in_turn
 from .fit_observed import fit_observed, gather
 from .options import Options
@@ -68,11 +69,11 @@ def fit(
     - `x`: the data, shape `(n_samples, n_features)`, which may be spread over devices
         by [`gmmx_eqx.shard`][]; [`gmmx_eqx.Observed`][] where values are missing or
         noisy; or [`gmmx_eqx.blocks`][], of which each step is a pass. The last two hold
-        their own weights.
+        their own weights, and blocks their own labels.
     - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
     - `labels`: integers, shape `(n_samples,)`: which component a sample is known to
         belong to, -1 where it is not known. The log-likelihood then counts
-        $\log(w_k N(x; μ_k, Σ_k))$ of a sample of component $k$. Of data in memory.
+        $\log(w_k N(x; μ_k, Σ_k))$ of a sample of component $k$.
     - `reg_covar`: added to the diagonal of every covariance: a number, or one for each
         feature, in squared data units, or a [`gmmx_eqx.extend.AbstractRidge`][]. A
         millionth of each feature's own variance if not given; nothing with a prior of
@@ -173,11 +174,12 @@ def fit(
         solution = in_unit(report_to(progress, "step", None, run), unit)
         return raise_unless_successful(solution, solution) if throw else solution
     if isinstance(x, Blocks):
-        check_blocks(x, mixture.n_features, sample_weight)
-        known_labels.check_none(labels)
+        check_blocks(x, mixture.n_features, sample_weight, labels)
+        check_labels(x, mixture.n_components, mixture.weights)
         check_enough(x, mixture.n_components)
         run = ft.partial(fit_blocks, mixture, x, options, checkpoint)
         if others is not None:
+            _check_no_labels(x.labels)
             args = (mixture, x, others, options, checkpoint)
             run = ft.partial(fit_blocks_in_turn, *args)
         solution = report_to(progress, "step", None, run)
@@ -194,16 +196,21 @@ def fit(
         known_labels.check_occupied(labels, weight, mixture.weights)
     run = ft.partial(_fit_memory, mixture, x, weight, labels, options)
     if others is not None:
-        if labels is not None:
-            raise ValueError(
-                "`labels` are for `gmmx_eqx.EM` and `gmmx_eqx.SQUAREM`, which see all "
-                "samples in every step. Choose one of them as `solver`."
-            )
+        _check_no_labels(labels)
         fit_again = lambda start, *rest: _fit_memory(start, x, weight, None, *rest)
         args = (mixture, x, weight, others, options, fit_again)
         run = ft.partial(fit_in_turn, *args)
     solution = in_unit(report_to(progress, "step", None, run), unit)
     return raise_unless_successful(solution, solution) if throw else solution
+
+
+def _check_no_labels(labels: Any) -> None:
+    """Raises a `ValueError` if a solver that takes passes is to have labels."""
+    if labels is not None:
+        raise ValueError(
+            "`labels` are for `gmmx_eqx.EM` and `gmmx_eqx.SQUAREM`, which see all "
+            "samples in every step. Choose one of them as `solver`."
+        )
 
 
 def _fit_memory(

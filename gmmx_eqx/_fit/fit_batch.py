@@ -2,11 +2,17 @@ import functools as ft
 
 import jax
 
-from .._core import buckets, inputs
+from .._core import buckets, inputs, labels as known_labels
 from .._core.describe import as_key
 from .._core.hints import hinted
 from .._core.known import constant, is_inside_program
-from .._core.likes import AmountLike, DataSetsLike, KeyLike, WeightSetsLike
+from .._core.likes import (
+    AmountLike,
+    DataSetsLike,
+    KeyLike,
+    LabelSetsLike,
+    WeightSetsLike,
+)
 from .._core.programs import program
 from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM, Frozen
@@ -33,6 +39,7 @@ def fit_batch(
     key: KeyLike,
     initialiser: AbstractInitialiser | None = None,
     sample_weight: WeightSetsLike | None = None,
+    labels: LabelSetsLike | None = None,
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
@@ -55,6 +62,9 @@ def fit_batch(
     - `n_restarts`: how many starts for each data set, of which the best is returned.
     - `key`: a `jax.random` key.
     - `sample_weight`: shape `(n_sets, n_samples)`, or a sequence like `xs`.
+    - `labels`: integers, shape `(n_sets, n_samples)`, or a sequence like `xs`: which
+        component a sample is known to belong to, -1 where it is not known, as in
+        [`gmmx_eqx.fit_restarts`][].
     - `initialiser`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`,
         `equal_weights`, `prior`, `frozen`, `frozen_at`, `width`, `progress`: as in
         [`gmmx_eqx.fit_restarts`][].
@@ -87,7 +97,7 @@ def fit_batch(
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
     key = as_key(key)
-    xs, weights = as_sets(xs, sample_weight)
+    xs, weights, labels = as_sets(xs, sample_weight, labels, n_components)
     weights, unit = inputs.balance(weights)
     if xs.shape[1] < n_components:
         raise ValueError(
@@ -108,8 +118,10 @@ def fit_batch(
     options.check_unit(unit)
     at = check_frozen_at(frozen_at, frozen, n_components, xs.shape[2], covariance_type)
     xs, weights = buckets.fill_sets(
-        xs, weights, n_restarts, key, initialiser, options, at
+        xs, weights, n_restarts, labels, key, initialiser, options, at
     )
+    if labels is not None:
+        labels = known_labels.fill_sets(labels, *xs.shape[:2])
     width = min(width, xs.shape[0] * n_restarts)
     n_padded = n_components
     if frozen is None and not is_inside_program():
@@ -125,7 +137,8 @@ def fit_batch(
         frozen_at=at,
     )
     counts = constant(n_components), constant(n_sets * n_restarts)
-    run = ft.partial(fit_sets, fits, xs, weights, key, n_restarts, *counts)
+    args = xs, weights, key, n_restarts, *counts
+    run = ft.partial(fit_sets, fits, *args, labels=labels)
     solutions, _ = report_to(progress, "fit", n_sets * n_restarts, run)
     best = _best_of_each(solutions)
     best = jax.tree.map(lambda leaf: buckets.cut(leaf, n_sets), best)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._core import inputs
+from .._core import inputs, labels as known_labels
+from .._core.aliases import Weights
 from .._core.programs import program
 from .._em import AbstractEM, AbstractEMState, MStep
 from .._mixture import GaussianMixture
@@ -83,6 +84,18 @@ def in_type(mixture: GaussianMixture, data: Blocks) -> GaussianMixture:
     """The mixture in the type that it is fitted to blocks in."""
     dtype = inputs.widest([mixture.means, np.zeros(1, data.dtype)])
     return jax.tree.map(lambda leaf: leaf.astype(dtype), mixture)
+
+
+def check_labels(
+    data: Blocks, n_components: int, weights: Weights | None = None
+) -> None:
+    """Raises a `ValueError` if a label of the blocks is of no component, or of one
+    whose weight is zero in the start."""
+    if data.labels is None:
+        return
+    known_labels.check_labels(data.labels, n_components)
+    if weights is not None:
+        known_labels.check_occupied(data.labels, data.sample_weight, weights)
 
 
 def check_enough(data: Blocks, n_components: int) -> None:

@@ -12,7 +12,7 @@ import jax.random as jr
 from jaxtyping import Array, Int
 
 from .._core import inputs
-from .._core.aliases import Count, Data, Weighting
+from .._core.aliases import Count, Data, Labels, Weighting
 from .._core.programs import program
 from .._em import AbstractEMState, EMStep
 from .._initialisers import AbstractInitialiser
@@ -113,6 +113,7 @@ def fit_sets(
     n_active: Count,
     n_lanes: Count,
     ticket: Ticket | None = None,
+    labels: Int[Array, "sets batch"] | None = None,
 ) -> tuple[Solution, Int[Array, ""]]:
     """Many data sets, `(sets, samples, features)`, each from as many starts: a lane for
     each start, of which the first `n_lanes` are fitted."""
@@ -120,8 +121,11 @@ def fit_sets(
     n_sets = len(xs)
     # A set's keys do not depend on how many sets there are.
     keys = jr.split(key, (n_sets, n_restarts))
-    create = lambda *one: _Data.create(fits, *one)
-    data = eqx.filter_vmap(create)(xs, weights, keys[:, 0])
+
+    def create(own: Labels | None, *one: Any) -> _Data:
+        return _Data.create(dataclasses.replace(fits, labels=own), *one)
+
+    data = eqx.filter_vmap(create)(labels, xs, weights, keys[:, 0])
     arrays, static = eqx.partition(data, eqx.is_array)
 
     def of_lane(lane):
@@ -159,6 +163,7 @@ class _Data(eqx.Module):
     step: EMStep
     weight: Weighting
     initialiser: AbstractInitialiser
+    labels: Labels | None
     # Of the samples that starts are made from; that of the step if these are all.
     source_of_starts: InMemory | None
 
@@ -173,10 +178,10 @@ class _Data(eqx.Module):
             if fits.gathered is not None:
                 assert isinstance(source, InMemory)
                 other = source
-            return cls(fits.step(source), weight, initialiser, other)
+            return cls(fits.step(source), weight, initialiser, fits.labels, other)
         initialiser = fits.initialiser.prepared(*fits.drawn, key)
         step = fits.step(fits.source(x, weight))
-        return cls(step, weight, initialiser, fits.source_of_draw())
+        return cls(step, weight, initialiser, fits.labels, fits.source_of_draw())
 
     @property
     def source(self) -> AbstractFacts:
@@ -186,7 +191,8 @@ class _Data(eqx.Module):
         self, fits: RandomStarts, key: Any, n_active: Count, turn: Count
     ) -> GaussianMixture:
         """A random start, as the step iterates it."""
-        fits = dataclasses.replace(fits, initialiser=self.initialiser)
+        own = {"initialiser": self.initialiser, "labels": self.labels}
+        fits = dataclasses.replace(fits, **own)
         source = self.source_of_starts or self.source
         assert isinstance(source, InMemory)
         start = fits.start(source, key, n_active, turn)

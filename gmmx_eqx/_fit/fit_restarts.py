@@ -18,7 +18,7 @@ from .._sources import Blocks, check_blocks, Observed
 from . import hints
 from .driver import Race
 from .error import raise_unless_successful
-from .fit_blocks import check_enough, check_no_checkpoint
+from .fit_blocks import check_enough, check_labels, check_no_checkpoint
 from .fit_many import fit_lanes, numbers_of_lanes
 from .fit_observed import gather_many
 from .fit_restarts_blocks import fit_restarts_blocks
@@ -70,8 +70,7 @@ def fit_restarts(
     - `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`,
         `equal_weights`, `prior`: as in [`gmmx_eqx.fit`][].
     - `labels`: as in [`gmmx_eqx.fit`][]. A component that has labelled samples begins
-        around their mean in the first start, and around one of them in the others. Of
-        data on one device.
+        around their mean in the first start, and around one of them in the others.
     - `frozen`: a [`gmmx_eqx.Frozen`][]: which parameters stay exactly as they are in
         `frozen_at`, in every fit.
     - `frozen_at`: a mixture like those that are fitted, with the values of what is
@@ -120,10 +119,11 @@ def fit_restarts(
     n_components = inputs.check_count(n_components, "n_components")
     gathered, x, sample_weight = gather_many(x, sample_weight, n_components, reg_covar)
     weight = None
-    if gathered is not None or isinstance(x, Blocks):
+    if gathered is not None:
         known_labels.check_none(labels)
     if isinstance(x, Blocks):
-        check_blocks(x, x.shape[1], sample_weight)
+        check_blocks(x, x.shape[1], sample_weight, labels)
+        check_labels(x, n_components)
     else:
         check_no_checkpoint(checkpoint)
         x, weight = inputs.as_data(x, sample_weight, fits=True)
@@ -166,11 +166,6 @@ def fit_restarts(
     )
     labels = None if labels is None else known_labels.fill(labels, len(x))
     options = options.spread_like(x, key)
-    if labels is not None and options.spread is not None:
-        raise ValueError(
-            "`labels` of data spread over devices are taken by `gmmx_eqx.fit`, with a "
-            "start such as `gmmx_eqx.GaussianMixture.from_labels(x, labels)`."
-        )
     drawn = options.draw(x, weight, key)
     # In the second heat no more than `keep` lanes run.
     width = min(width, n_lanes, keep or n_lanes)
@@ -188,6 +183,7 @@ def fit_restarts(
         gathered=gathered,
         drawn=None if gathered is not None else drawn,
         labels=labels,
+        drawn_labels=options.draw_labels(labels, key),
     )
     n_active = constant(np.full(n_lanes, n_components))
     turns = constant(np.arange(n_lanes))

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from .._core import buckets, inputs
-from .._core.aliases import Data, Weighting
+from .._core import buckets, inputs, labels as known_labels
+from .._core.aliases import Data, Labels, Weighting
 from .._core.known import constant
 from .._mixture import GaussianMixture
-from .._sources import Blocks, DRAWN
+from .._sources import Blocks, DRAWN, labels_drawn
 from .checkpoint import Checkpoint
 from .driver import Race
 from .fit_many import starts_of_lanes
@@ -36,10 +36,12 @@ def fit_restarts_blocks(
 ) -> Population:
     """As [`gmmx_eqx.fit_restarts`][] of data in memory, one pass for a step of all."""
     at = fits.frozen_at
-    facts, x, weight = begin_blocks(data, key, at, ticket)
+    facts, x, weight, labels = begin_blocks(data, key, at, ticket)
     n_lanes = buckets.size(n_restarts) if n_restarts > 8 else n_restarts
     n_active = constant(np.full(n_lanes, fits.n_components))
-    starts = make_starts(fits, x, weight, key, n_active, constant(np.arange(n_lanes)))
+    starts = make_starts(
+        fits, x, weight, labels, key, n_active, constant(np.arange(n_lanes))
+    )
     if at is not None:
         dtype = facts.pivot.dtype
         at = fits.options.as_start(jax.tree.map(lambda a: a.astype(dtype), at))
@@ -53,21 +55,24 @@ def fit_restarts_blocks(
 
 def begin_blocks(
     data: Blocks, key: Any, at: GaussianMixture | None, ticket: Ticket | None
-) -> tuple[Facts, Data, Weighting]:
-    """What is known of all samples, and a draw of them for the starts."""
+) -> tuple[Facts, Data, Weighting, Labels | None]:
+    """What is known of all samples, and a draw of them for the starts: samples, weights
+    and labels."""
     like = np.zeros(1, data.dtype)
     dtype = data.dtype if at is None else inputs.widest([at.means, like])
     # First, so that a NaN is named by its block.
     facts = Facts.of(data, jnp.dtype(dtype), Pace.of(data, ticket))
     x, weight = data.draw(DRAWN, key)
     given = None if np.all(weight == 1) else weight
-    return facts, *inputs.as_data(x, given, fits=True)
+    labels = None if data.labels is None else labels_drawn(data.labels, key)
+    return facts, *inputs.as_data(x, given, fits=True), labels
 
 
 def make_starts(
     fits: RandomStarts,
     x: Data,
     weight: Weighting,
+    labels: Labels | None,
     key: Any,
     n_active: Int[Array, " lanes"],
     turns: Int[Array, " lanes"],
@@ -77,7 +82,8 @@ def make_starts(
     others = key, fits.initialiser, fits.options, fits.frozen_at
     x, weight = buckets.fill(x, weight, *others, n_lanes=turns.size)
     initialiser = fits.initialiser.prepared(x, weight, key)
-    fits = dataclasses.replace(fits, initialiser=initialiser)
+    labels = None if labels is None else known_labels.fill(labels, len(x))
+    fits = dataclasses.replace(fits, initialiser=initialiser, labels=labels)
     return starts_of_lanes(fits, x, weight, key, n_active, turns)
 
 

@@ -204,19 +204,22 @@ def run_passes(
 def _expect_block(
     facts: Facts, requests: Sequence[tuple[Any, ...]], block: Columns
 ) -> list[Expectation]:
-    columns, weights = jax.device_put(block)
+    columns, weights, labels = jax.device_put(block)
     source = facts.source(columns, weights)
-    return [_expect(source, *request) for request in requests]
+    return [_expect(source, labels, *request) for request in requests]
 
 
-def _n_numbers(source: InMemory, rules: _Rules, lanes: _Lane, *rest: Any) -> int:
-    del rules, rest
+def _n_numbers(
+    source: InMemory, labels: Any, rules: _Rules, lanes: _Lane, *rest: Any
+) -> int:
+    del labels, rules, rest
     return lanes.mixture.n_components * source.columns.size
 
 
 @program(_n_numbers)
 def _expect(
     source: InMemory,
+    labels: Int[Array, "chunks batch"] | None,
     rules: _Rules,
     lanes: _Lane,
     order: Int[Array, " lanes"],
@@ -230,7 +233,7 @@ def _expect(
 
     def expect(lane: _Lane) -> Expectation:
         asked = lane.attempt
-        e_step = Complete.create(source, lane.mixture.covariances)
+        e_step = Complete.create(source, lane.mixture.covariances, labels)
         return e_step.expect(
             rules.pin(lane.mixture),
             asked.whitening_before,

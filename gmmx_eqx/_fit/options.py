@@ -28,7 +28,7 @@ from .._em import (
 from .._initialisers import AbstractInitialiser, Mixed
 from .._mixture import GaussianMixture
 from .._priors import AbstractRidge, as_ridge, Prior, Ridge, RidgeLike
-from .._sources import draw_spread, InMemory, Sharded, source_of
+from .._sources import draw_spread, InMemory, labels_drawn, Sharded, source_of
 
 
 # Samples of one chunk for all lanes; a quarter faster with 64 lanes than four times as
@@ -158,6 +158,12 @@ class Options(eqx.Module):
             return None
         assert weight is None or weight.ndim
         return draw_spread(x, weight, self.spread, key)
+
+    def draw_labels(self, labels: Labels | None, key: Any) -> Labels | None:
+        """Labels of the same samples, if there are any."""
+        if self.spread is None or labels is None:
+            return None
+        return labels_drawn(labels, key)
 
     def source(
         self, x: Data, weight: Weighting, *, of_lanes: bool

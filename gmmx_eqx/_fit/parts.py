@@ -158,7 +158,7 @@ def take_passes_over_blocks(
         if pace is not None:
             pace(0)
         for n_before, (which, block) in enumerate(data.ahead(load)):
-            columns, weights = jax.device_put(block)
+            columns, weights, _ = jax.device_put(block)
             block_number = jnp.asarray(which)
             args = (columns, weights, facts, m_step, n_parts, n_chunks)
             state = _visit_block(solver, state, block_number, *args)

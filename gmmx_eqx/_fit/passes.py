@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from .._core.aliases import Data, Means, PerComponentFlag, PerFeature, Scalar
 from .._core.programs import program
@@ -148,8 +148,8 @@ def load_columns(pivot: PerFeature, size: int, data: Blocks, number: int) -> Col
 
 
 def _expect_block(facts: Facts, args: tuple[Any, ...], block: Columns) -> Expectation:
-    columns, weights = jax.device_put(block)
-    return _expect(facts.source(columns, weights), *args)
+    columns, weights, labels = jax.device_put(block)
+    return _expect(facts.source(columns, weights), labels, *args)
 
 
 def step_over(
@@ -191,15 +191,16 @@ def _is_packed(covariances: AbstractCovariances, facts: Facts) -> bool:
     return not Complete.create(source, covariances).is_exact
 
 
-@program(lambda source, mixture, *_: mixture.n_components * source.columns.size)
+@program(lambda source, _, mixture, *rest: mixture.n_components * source.columns.size)
 def _expect(
     source: InMemory,
+    labels: Int[Array, "chunks batch"] | None,
     mixture: GaussianMixture,
     whitening: AbstractWhitening,
     pivot: Means,
     is_near: PerComponentFlag,
 ) -> Expectation:
-    e_step = Complete.create(source, mixture.covariances)
+    e_step = Complete.create(source, mixture.covariances, labels)
     return e_step.expect(mixture, whitening, pivot, is_near)
 
 

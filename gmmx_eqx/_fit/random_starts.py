@@ -76,6 +76,8 @@ class RandomStarts(eqx.Module):
     - `pools_few_only`: whether only components with few samples begin with a part of
         the covariance within all.
     - `labels`: the component of each sample, -1 where it is not known, or `None`.
+    - `drawn_labels`: those of the samples that starts are made from, where these are
+        not all.
     - `gathered`: what is fitted, if that is not the data that starts are made of.
     """
 
@@ -90,6 +92,7 @@ class RandomStarts(eqx.Module):
     gathered: Gathered | None = None
     drawn: tuple[Data, SampleWeight | None] | None = None
     labels: Labels | None = None
+    drawn_labels: Labels | None = None
 
     def source(self, x: Data, weight: Weighting) -> InMemory | Sharded:
         return self.options.source(x, weight, of_lanes=self.width > 1)
@@ -147,9 +150,10 @@ class RandomStarts(eqx.Module):
             partition = initialiser.partition(
                 source, self.n_components, key=key, n_active=n_active
             )
-            if self.labels is None:
+            labels = self.labels if self.drawn is None else self.drawn_labels
+            if labels is None:
                 return partition
-            return seeded(partition, source, source.split(self.labels), key, turn)
+            return seeded(partition, source, source.split(labels), key, turn)
         # Nothing to divide: half of the time to compile a first fit is saved.
         n_features, dtype = source.n_features, source.pivot.dtype
         return Partition(

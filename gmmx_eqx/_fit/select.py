@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from .._core import buckets, inputs
-from .._core.aliases import Data, SampleWeight, Weighting
+from .._core import buckets, inputs, labels as known_labels
+from .._core.aliases import Data, Labels, SampleWeight, Weighting
 from .._core.describe import as_key, describe
 from .._core.hints import hinted
 from .._core.known import constant, is_on_host
-from .._core.likes import AmountLike, DataLike, KeyLike, SampleWeightLike
+from .._core.likes import AmountLike, DataLike, KeyLike, LabelsLike, SampleWeightLike
 from .._core.programs import program
 from .._core.spread import Spread
 from .._core.threads import map_in_threads
@@ -61,6 +61,7 @@ def select(
     key: KeyLike,
     initialiser: AbstractInitialiser | None = None,
     sample_weight: SampleWeightLike | None = None,
+    labels: LabelsLike | None = None,
     reg_covar: RidgeLike = None,
     solver: AbstractEM | None = None,
     samples_per_chunk: int | None = None,
@@ -90,12 +91,13 @@ def select(
     - `criterion`: `"bic"`, `"aic"` or `"icl"`; the lowest wins. The table shows the
         others, or the opposite sign, on request: [`gmmx_eqx.Selection.by`][].
     - `key`: a `jax.random` key.
-    - `initialiser`, `sample_weight`, `reg_covar`, `solver`, `samples_per_chunk`,
-        `resolution`, `equal_weights`, `prior`, `width`, `progress`, `checkpoint`: as in
-        [`gmmx_eqx.fit_restarts`][]. Criteria do not count equal weights as parameters.
-        With a prior the best restart is that of the highest objective, and criteria are
-        of its log-likelihood alone. There is no `frozen`, whose masks and values are
-        for one number of components of one family.
+    - `initialiser`, `sample_weight`, `labels`, `reg_covar`, `solver`,
+        `samples_per_chunk`, `resolution`, `equal_weights`, `prior`, `width`,
+        `progress`, `checkpoint`: as in [`gmmx_eqx.fit_restarts`][]. Every number of
+        components must be one that all labels are of. Criteria do not count equal
+        weights as parameters. With a prior the best restart is that of the highest
+        objective, and criteria are of its log-likelihood alone. There is no `frozen`,
+        whose masks and values are for one number of components of one family.
     - `throw`: whether to raise if the fit that wins has not converged.
 
     **Returns:**
@@ -126,9 +128,12 @@ def select(
     counts = tuple(inputs.check_count(n, "n_components") for n in numbers)
     given = gather_many(x, sample_weight, max(counts), reg_covar)
     gathered, x, sample_weight = given
-    weight = None
+    weight = known = None
+    if gathered is not None:
+        known_labels.check_none(labels)
     if isinstance(x, Blocks):
-        check_blocks(x, x.shape[1], sample_weight)
+        check_blocks(x, x.shape[1], sample_weight, labels)
+        _check_counts(counts, x.labels)
     else:
         check_no_checkpoint(checkpoint)
         x, weight = inputs.as_data(x, sample_weight, fits=True)
@@ -143,6 +148,9 @@ def select(
         inputs.check_enough_samples(x, weight, max(counts))
         n_balanced = n_counted = x.shape[0]
     weight, unit = inputs.balance(weight)
+    if labels is not None:
+        known = known_labels.as_known(labels, len(x), max(counts))
+        _check_counts(counts, known)
     if weight is not None:
         n_balanced = inputs.total_weight(weight)
         n_counted = inputs.n_positive(weight) or 0
@@ -152,7 +160,7 @@ def select(
         names = [name for name, family in COVARIANCE.items() if family.compared]
     names = _as_tuple(names, "covariance_types", "['full', 'diag']")
     families = [covariance_class(name, "covariance_types") for name in names]
-    labels = [
+    shown = [
         str(name if isinstance(name, str) else family.type)
         for name, family in zip(names, families, strict=True)
     ]
@@ -181,7 +189,7 @@ def select(
     if isinstance(x, Blocks):
         run = ft.partial(select_blocks, x, checkpoint, *args)
     else:
-        run = ft.partial(_select_in_memory, x, weight, gathered, *args)
+        run = ft.partial(_select_in_memory, x, weight, known, gathered, *args)
     n_fits = sum(len(own) * n_restarts for own in carried)
     found = report_to(progress, "fit", n_fits, run)
     n_features = x.shape[1]
@@ -191,13 +199,13 @@ def select(
         for count in counts:
             size = n_parameters(families[i], count, n_features, equal_weights)
             if best is None or count not in carried[i]:
-                yield Cell.not_fitted(labels[i], count, size)
+                yield Cell.not_fitted(shown[i], count, size)
                 continue
             j = next(numbers)
             solution = with_components(take(best.solutions, j), count)
             completed = float(best.completed[j]) * float(unit)
             yield Cell.create(
-                labels[i],
+                shown[i],
                 in_unit(solution, unit),
                 n_samples,
                 icl=size * math.log(n_samples) - 2 * completed,
@@ -215,6 +223,19 @@ def select(
     return selection
 
 
+def _check_counts(counts: Sequence[int], labels: Any) -> None:
+    """Raises a `ValueError` unless every fit has a component for every label."""
+    known = None if labels is None else inputs.concrete(labels)
+    if known is None:
+        return
+    n_labelled = int(np.max(known)) + 1
+    if n_labelled > min(counts):
+        raise ValueError(
+            f"`n_components` must be at least {n_labelled}, since `labels` has numbers "
+            f"of so many components; got {min(counts)}."
+        )
+
+
 def _as_tuple(values: Any, name: str, example: str) -> tuple[Any, ...]:
     """What is given as one of them would be taken letter by letter, or not at all."""
     if isinstance(values, Iterable) and not isinstance(values, str | jax.Array):
@@ -230,6 +251,7 @@ def _as_tuple(values: Any, name: str, example: str) -> tuple[Any, ...]:
 def _select_in_memory(
     x: Data,
     weight: SampleWeight | None,
+    labels: Labels | None,
     gathered: Gathered | None,
     families: Sequence[Family],
     carried: Sequence[Sequence[int]],
@@ -244,7 +266,10 @@ def _select_in_memory(
     n_fits = [len(own) * n_restarts for own in carried]
     n_before = [0, *itertools.accumulate(n_fits)]
     n_lanes = max(1, *n_fits)
-    x, weighting = buckets.fill(x, weight, key, initialiser, options, n_lanes=n_lanes)
+    x, weighting = buckets.fill(
+        x, weight, labels, key, initialiser, options, n_lanes=n_lanes
+    )
+    labels = None if labels is None else known_labels.fill(labels, len(x))
     options = options.spread_like(x, key)
     drawn = options.draw(x, weighting, key)
     starts = initialiser.prepared(*(drawn or (x, weighting)), key)
@@ -262,6 +287,8 @@ def _select_in_memory(
             at_once,
             gathered=gathered,
             drawn=None if gathered is not None else drawn,
+            labels=labels,
+            drawn_labels=options.draw_labels(labels, key),
         )
         n_active = constant(np.repeat(own, n_restarts))
         turns = constant(np.tile(np.arange(n_restarts), len(own)))
@@ -270,7 +297,7 @@ def _select_in_memory(
         args = key, n_active, turns, used, None, after
         lanes, _ = fit_lanes(fits, x, weighting, *args)
         solutions, completed, n_converged = _best(
-            lanes, x, weighting, len(own), options.spread, gathered
+            lanes, x, weighting, labels, len(own), options.spread, gathered
         )
         return Best(solutions, np.asarray(completed), np.asarray(n_converged))
 
@@ -285,6 +312,7 @@ def _best(
     lanes: Solution,
     x: Data,
     weight: Weighting,
+    labels: Labels | None,
     n_cells: int,
     spread: Spread | None,
     gathered: Gathered | None,
@@ -299,7 +327,8 @@ def _best(
     def completed_of(mixture):
         if gathered is not None:
             return gathered.weighted_sum(mixture, log_prob_completed)[0]
-        return weighted_sum(mixture, x, weight, log_prob_completed, spread)[0]
+        rows = () if labels is None else (labels,)
+        return weighted_sum(mixture, x, weight, log_prob_completed, spread, *rows)[0]
 
     completed = jax.vmap(completed_of)(best.mixture)
     return best, completed, jnp.sum(by_cell.converged, axis=1)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from .._core.aliases import Data, Scalar
+from .._core.aliases import Data, Labels, Scalar
 from .._core.known import constant
 from .._core.programs import program
 from .._covariances import Family
@@ -55,7 +55,7 @@ def select_blocks(
 
     - `counts`: the numbers of components of each family.
     """
-    facts, x, weight = begin_blocks(data, key, None, ticket)
+    facts, x, weight, labels = begin_blocks(data, key, None, ticket)
     fitted: list[Lanes | None] = []
     for family, own in zip(families, counts, strict=True):
         if not own:
@@ -65,7 +65,7 @@ def select_blocks(
         fits = RandomStarts(family, max(own), initialiser, options, min(width, n_fits))
         n_active = constant(np.repeat(own, n_restarts))
         turns = constant(np.tile(np.arange(n_restarts), len(own)))
-        starts = make_starts(fits, x, weight, key, n_active, turns)
+        starts = make_starts(fits, x, weight, labels, key, n_active, turns)
         fitted.append(Lanes(starts, n_active, n_fits, facts, options))
     present = [family for family in fitted if family is not None]
     checkpoint = checkpoint_of(folder, present, data)
@@ -93,14 +93,15 @@ def _best(lanes: Solution, n_cells: int) -> tuple[Solution, Int[Array, " cells"]
 
 
 def _completed_of_block(mixtures: list[GaussianMixture], block: Block) -> list[Array]:
-    return [_completed(mixture, *block.arrays) for mixture in mixtures]
+    rows = () if block.labels is None else (jax.device_put(block.labels),)
+    return [_completed(mixture, *block.arrays, *rows) for mixture in mixtures]
 
 
 @program()
 def _completed(
-    mixtures: GaussianMixture, x: Data, weight: Float[Array, " batch"]
+    mixtures: GaussianMixture, x: Data, weight: Float[Array, " batch"], *labels: Labels
 ) -> Float[Array, " cells"]:
     def of_cell(mixture: GaussianMixture) -> Scalar:
-        return weighted_sum(mixture, x, weight, log_prob_completed)[0]
+        return weighted_sum(mixture, x, weight, log_prob_completed, None, *labels)[0]
 
     return jax.lax.map(of_cell, mixtures)

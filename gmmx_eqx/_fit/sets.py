@@ -1,22 +1,25 @@
 """Many data sets as one array."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Int
 
 from .._core import inputs
 from .._core.describe import describe
+from .._core.labels import as_known, UNKNOWN
 from .._sources import Blocks
 
 
-def as_sets(xs: Any, sample_weight: Any) -> tuple[Array, Array | None]:
-    """Data sets `(sets, samples, features)` and weights `(sets, samples)`; sets that
-    are shorter are padded, with weight zero.
+def as_sets(
+    xs: Any, sample_weight: Any, labels: Any, n_components: int
+) -> tuple[Array, Array | None, Int[Array, "sets batch"] | None]:
+    """Data sets `(sets, samples, features)`, weights and labels `(sets, samples)`; sets
+    that are shorter are padded, with weight zero.
 
     **Raises:**
 
@@ -34,9 +37,11 @@ def as_sets(xs: Any, sample_weight: Any) -> tuple[Array, Array | None]:
         if weights is not None:
             weights = inputs.as_float(weights, "sample_weight", like=xs)
         sets = None if isinstance(given, jax.core.Tracer) else np.asarray(given)
+        lengths = [xs.shape[1]] * len(xs)
     else:
         sets, dtype = _as_list(xs, "xs")
         xs, weights = _fill_up(sets, dtype, sample_weight)
+        lengths = [len(x) for x in sets]
     if weights is not None:
         if weights.shape != xs.shape[:2]:
             raise ValueError(
@@ -49,7 +54,26 @@ def as_sets(xs: Any, sample_weight: Any) -> tuple[Array, Array | None]:
             present = slice(None) if known is None else known[i, : len(x)] > 0
             if not isinstance(x, jax.core.Tracer):
                 inputs.check_narrowing(x[present], xs.dtype, f"xs[{i}]")
-    return xs, weights
+    if labels is not None:
+        labels = _labels(labels, lengths, n_components)
+    return xs, weights, labels
+
+
+def _labels(
+    labels: Any, lengths: list[int], n_components: int
+) -> Int[Array, "sets batch"]:
+    """Labels of each set, -1 for what pads it."""
+    own = list(labels) if isinstance(labels, Iterable) else []
+    if len(own) != len(lengths):
+        raise ValueError(
+            f"`labels` must hold one array for each of `xs`, of lengths "
+            f"{_listed(lengths)}; got {describe(labels)}."
+        )
+    known = [
+        as_known(one, length, n_components, f"labels[{i}]")
+        for i, (one, length) in enumerate(zip(own, lengths, strict=True))
+    ]
+    return _filled(known, max(lengths), np.dtype(np.int32), "labels", UNKNOWN)
 
 
 def _as_list(
@@ -103,23 +127,26 @@ def _fill_up(
     )
 
 
-def _filled(arrays: list[Any], length: int, dtype: np.dtype, name: str) -> Array:
-    """One array, with zeros after what is shorter."""
+def _filled(
+    arrays: list[Any], length: int, dtype: np.dtype, name: str, value: int = 0
+) -> Array:
+    """One array, with zeros, or another value, after what is shorter."""
     if any(isinstance(array, jax.core.Tracer) for array in arrays):
         cast = [
             inputs.as_type(array, dtype, f"{name}[{i}]")
             for i, array in enumerate(arrays)
         ]
         pad = lambda x: [(0, length - len(x)), *[(0, 0)] * (x.ndim - 1)]
-        return jnp.stack([jnp.pad(x, pad(x)) for x in cast])
+        padded = [jnp.pad(x, pad(x), constant_values=value) for x in cast]
+        return jnp.stack(padded)
     shape = (len(arrays), length, *arrays[0].shape[1:])
-    filled = np.zeros(shape, dtype)
+    filled = np.full(shape, value, dtype)
     for i, array in enumerate(arrays):
         inputs.check_range(array, dtype, f"{name}[{i}]")
         filled[i, : len(array)] = array
     return jax.device_put(filled)
 
 
-def _listed(shapes: list[tuple[int, ...]]) -> str:
+def _listed(shapes: Sequence[Any]) -> str:
     first = ", ".join(map(str, shapes[:4]))
     return first if len(shapes) <= 4 else f"{first}, … ({len(shapes)} of them)"

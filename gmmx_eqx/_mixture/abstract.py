@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from .._core import buckets, inputs, linalg
 from .._core.aliases import (
@@ -355,18 +355,20 @@ def _per_datum(
     x: Data,
     fn: Callable[..., Any],
     spread: Spread | None,
+    *rows: Shaped[Array, "batch ..."],
 ) -> Any:
     mixture, x = inputs.common_dtype(mixture, x)
     # Once, not for every chunk.
     whitening = mixture.covariances.whitening(mixture.n_features, tolerant=True)
 
-    def of_chunk(chunk):
+    def of_chunk(chunk, *rows):
         samples = inputs.as_samples(chunk)
         density = log_density(whitening, mixture.means, samples)
-        return fn(density, mixture.weights)
+        return fn(density, mixture.weights, *rows)
 
-    run = ft.partial(densities.map_chunks, of_chunk, n_components=mixture.n_components)
-    return run(x) if spread is None else spread.map(run, x)
+    n_components = mixture.n_components
+    run = lambda x, *rows: densities.map_chunks(of_chunk, x, n_components, rows=rows)
+    return run(x, *rows) if spread is None else spread.map(run, x, *rows)
 
 
 @program()
@@ -376,8 +378,9 @@ def weighted_sum(
     weight: Weighting,
     fn: Callable[..., PerDatum],
     spread: Spread | None = None,
+    *rows: Shaped[Array, "batch ..."],
 ) -> tuple[Scalar, Scalar]:
-    """The sum of `fn` over the samples, and the sum of their weights."""
+    """The sum of `fn` over the samples and `rows` of them, and that of the weights."""
     if weight is not None and weight.ndim == 0:
         weight = buckets.weights_of(weight, x.shape[0], x.dtype)
     if weight is not None:
@@ -386,7 +389,7 @@ def weighted_sum(
         present = (weight > 0) | jnp.all(jnp.isfinite(x), axis=1)
         mean = mixture.means[0, 0, :, 0].astype(x.dtype)
         x = jnp.where(present[:, None], x, mean[None])
-    values = _per_datum(mixture, x, fn, spread)
+    values = _per_datum(mixture, x, fn, spread, *rows)
     if weight is None:
         return jnp.sum(values), jnp.asarray(values.size, dtype=values.dtype)
     weight = weight.astype(values.dtype)

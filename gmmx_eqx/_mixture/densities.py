@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree, Shaped
 
 from .._core import chunks, linalg
 from .._core.aliases import (
@@ -39,8 +39,14 @@ def log_prob(log_density: PerColumn, weights: Weights) -> PerDatum:
     return linalg.log_mix(log_density, weights)[0, 0, 0]
 
 
-def log_prob_completed(log_density: PerColumn, weights: Weights) -> PerDatum:
+def log_prob_completed(
+    log_density: PerColumn, weights: Weights, labels: Labels | None = None
+) -> PerDatum:
     joint = log_density + linalg.safe_log(weights)
+    if labels is not None:
+        numbers = jnp.arange(joint.shape[Axis.components], dtype=labels.dtype)
+        other = (labels[None] >= 0) & (labels[None] != numbers[:, None])
+        joint = jnp.where(other[None, :, None], -jnp.inf, joint)
     return jnp.max(joint, axis=Axis.components)[0, 0]
 
 
@@ -54,16 +60,22 @@ def predict_proba(log_density: PerColumn, weights: Weights) -> PerDatumComponent
 
 
 def map_chunks(
-    fn: Callable[[Data], _PerDatum],
+    fn: Callable[..., _PerDatum],
     x: Data,
     n_components: int,
     smallest: int = _SMALLEST,
+    rows: tuple[Shaped[Array, "batch ..."], ...] = (),
 ) -> _PerDatum:
-    """As `chunks.map_chunks`, for an `fn` that makes residuals of all components."""
+    """As `chunks.map_chunks`, for an `fn` that makes residuals of all components.
+
+    **Arguments:**
+
+    - `rows`: what else `fn` gets, with a row for each sample.
+    """
     most = min(_CHUNK_BYTES // n_components, _COMPONENT_BYTES)
     bytes_per_sample = x.shape[1] * x.dtype.itemsize
     size = chunks.length(bytes_per_sample, most, smallest, _LARGEST)
-    return chunks.map_chunks(fn, x, size)
+    return chunks.map_chunks(lambda parts: fn(*parts), (x, *rows), size)
 
 
 @program()

@@ -3,18 +3,18 @@ from .abstract import (
     AbstractSource as AbstractSource,
     Chunk as Chunk,
 )
-from .blocks import (
-    Block as Block,
-    Blocks as Blocks,
-    blocks as blocks,
-    Columns as Columns,
-)
+from .block import Block as Block, Columns as Columns
+from .blocks import Blocks as Blocks, blocks as blocks
 from .coverage import (
     check_coverage as check_coverage,
     check_features as check_features,
     features_of as features_of,
 )
-from .draw import draw_spread as draw_spread, DRAWN as DRAWN
+from .draw import (
+    draw_spread as draw_spread,
+    DRAWN as DRAWN,
+    labels_drawn as labels_drawn,
+)
 from .every_block import (
     check_blocks as check_blocks,
     each_block as each_block,

@@ -1,19 +1,18 @@
 """Data on the host, or beyond it, read one block at a time."""
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 
-import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float, Int
 
-from .._core import inputs
-from .._core.aliases import Data, PerFeature
+from .._core import inputs, labels as known_labels
+from .._core.aliases import PerFeature
 from .._core.describe import as_key
-from .._core.likes import KeyLike, SampleWeightLike
+from .._core.likes import KeyLike, LabelsLike, SampleWeightLike
+from .block import aligned, Block, Columns
 from .draw import Drawn, numbers_drawn
 from .order import Seed, shuffled
 from .reader import AbstractReader
@@ -23,45 +22,17 @@ from .workers import ExecutorLike, Workers
 
 # Of one block. As many samples as make a pass over it long enough to hide its start.
 _BLOCK_BYTES = 32 * 2**20
-# Of memory that JAX can use as it is.
-_ALIGNMENT = 64
 # How many blocks are read ahead.
 _AHEAD = 2
 
 _Loaded = TypeVar("_Loaded")
-# Samples and weights of a block.
-Columns: TypeAlias = tuple[
-    Float[np.ndarray, "chunks features size"], Float[np.ndarray, "chunks size"]
-]
 Weights: TypeAlias = Float[np.ndarray, " n_samples"]
+Labels: TypeAlias = Int[np.ndarray, " n_samples"]
 # What is read in blocks. Checked by hand: see `likes`.
 if TYPE_CHECKING:
     SourceLike: TypeAlias = Any
 else:
     SourceLike = Annotated[Any, ""]
-
-
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """Some of the samples, padded to the number that every block has.
-
-    **Attributes:**
-
-    - `number`: which block it is.
-    - `x`: shape `(rows, n_features)`; rows that are no samples are zero.
-    - `weight`: shape `(rows,)`; zero for rows that are no samples.
-    - `n_samples`: how many rows are samples, the first ones.
-    """
-
-    number: int
-    x: Float[np.ndarray, "rows features"]
-    weight: Float[np.ndarray, " rows"]
-    n_samples: int
-
-    @property
-    def arrays(self) -> tuple[Data, Float[Array, " rows"]]:
-        """`x` and `weight` as JAX arrays."""
-        return jax.device_put((self.x, self.weight))
 
 
 class Blocks:
@@ -76,6 +47,8 @@ class Blocks:
     - `shape`: `(n_samples, n_features)`.
     - `dtype`: the type that blocks are computed in.
     - `rows`: how many samples each block has; the last one may have fewer.
+    - `labels`: which component each sample is known to belong to, -1 where it is not
+        known, shape `(n_samples,)`; `None` if there are none.
     - `workers`: what computes with the blocks, `None` for this process.
 
     A pickle holds no samples but those that are in this process's memory alone, and no
@@ -88,12 +61,14 @@ class Blocks:
         rows: int,
         weight: Weights | None,
         *,
+        labels: Labels | None = None,
         first: int = 0,
         workers: Workers | None = None,
     ):
         self._reader = reader
         self._weight = weight
-        # The sample that the first weight is of.
+        self.labels = labels
+        # The sample that the first weight and the first label are of.
         self._first = first
         self.workers = workers
         self.shape: tuple[int, int] = reader.shape
@@ -134,15 +109,21 @@ class Blocks:
         """
         start = numbers.start * self.rows
         stop = min(numbers.stop * self.rows, self.shape[0])
-        weight = self._weight
-        if weight is not None:
-            weight = weight[start - self._first : stop - self._first]
-        return Blocks(self._reader.part(start, stop), self.rows, weight, first=start)
+        own = slice(start - self._first, stop - self._first)
+        weight = None if self._weight is None else self._weight[own]
+        labels = None if self.labels is None else self.labels[own]
+        reader = self._reader.part(start, stop)
+        return Blocks(reader, self.rows, weight, labels=labels, first=start)
 
     @property
     def in_order(self) -> bool:
         """Whether it takes long to read blocks in another order."""
         return self._reader.in_order
+
+    @property
+    def sample_weight(self) -> Weights | None:
+        """The weight of each sample; `None` if all have a weight of one."""
+        return self._weight
 
     @property
     def n_present(self) -> int:
@@ -167,29 +148,29 @@ class Blocks:
         """
         read, own = self._read(number)
         n_read = len(read)
-        x = _aligned((self.rows, self.shape[1]), self.dtype)
+        x = aligned((self.rows, self.shape[1]), self.dtype)
         with np.errstate(over="ignore"):
             x[:n_read] = read
         x[n_read:] = 0
-        weight = _aligned((self.rows,), self.dtype)
+        weight = aligned((self.rows,), self.dtype)
         weight[:n_read] = own
         weight[n_read:] = 0
-        return Block(number, x, weight, n_read)
+        return Block(number, x, weight, n_read, self._labels_of(number, self.rows))
 
     def columns(
         self, number: int, pivot: PerFeature, size: int, seed: Seed | None = None
     ) -> Columns:
         """One block in the layout of [`gmmx_eqx.extend.InMemory`][]: NumPy arrays of
-        shapes `(chunks, features, size)`, about `pivot` and in its type, and `(chunks,
-        size)`.
+        shapes `(chunks, features, size)`, about `pivot` and in its type, `(chunks,
+        size)`, and the same of labels, in the order of the data.
         On a CPU, XLA takes three times as long. A `seed` orders samples at random.
         """
         read, own = shuffled(*self._read(number), seed)
         n_read, n_features = read.shape
         dtype = np.dtype(pivot.dtype)
         n_chunks = -(-self.rows // size)
-        columns = _aligned((n_chunks, n_features, size), dtype)
-        weights = _aligned((n_chunks, size), dtype)
+        columns = aligned((n_chunks, n_features, size), dtype)
+        weights = aligned((n_chunks, size), dtype)
         flat = weights.reshape(-1)
         flat[:n_read] = own
         flat[n_read:] = 0
@@ -210,7 +191,17 @@ class Blocks:
         if self._weight is not None:
             # Not a product: a sample of weight zero may be NaN, and no other.
             np.copyto(columns, 0, where=(weights == 0)[:, None])
-        return columns, weights
+        labels = self._labels_of(number, n_chunks * size)
+        return columns, weights, None if labels is None else labels.reshape(-1, size)
+
+    def _labels_of(self, number: int, size: int) -> Labels | None:
+        """Those of a block, with -1 up to a size."""
+        if self.labels is None:
+            return None
+        start = number * self.rows - self._first
+        own = self.labels[start : start + self.rows]
+        padding = (0, size - len(own))
+        return np.pad(own, padding, constant_values=known_labels.UNKNOWN)
 
     def _read(self, number: int) -> tuple[np.ndarray, Any]:
         """The samples of a block as they are, and their weights."""
@@ -306,17 +297,10 @@ class Blocks:
                 self._reader.read(int(start), min(int(start) + 4, n_samples))
             )
             digest.update(np.ascontiguousarray(read).tobytes())
-        if self._weight is not None:
-            digest.update(np.ascontiguousarray(self._weight).tobytes())
+        for rows in (self._weight, self.labels):
+            if rows is not None:
+                digest.update(np.ascontiguousarray(rows).tobytes())
         return digest.hexdigest()[:32]
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An empty array that JAX takes without a copy on a CPU."""
-    n_bytes = int(np.prod(shape)) * dtype.itemsize
-    buffer = np.empty(n_bytes + _ALIGNMENT, np.uint8)
-    offset = -buffer.ctypes.data % _ALIGNMENT
-    return buffer[offset : offset + n_bytes].view(dtype).reshape(shape)
 
 
 def blocks(
@@ -324,6 +308,7 @@ def blocks(
     rows: int | None = None,
     *,
     sample_weight: SampleWeightLike | None = None,
+    labels: LabelsLike | None = None,
     executor: ExecutorLike | None = None,
 ) -> Blocks:
     """Data of any size, of which fits and mixtures read one block at a time.
@@ -340,6 +325,9 @@ def blocks(
     - `rows`: how many samples to take at a time; as many as have 32 MiB if not given.
         Memory is that of about four blocks.
     - `sample_weight`: shape `(n_samples,)`, in memory.
+    - `labels`: integers, shape `(n_samples,)`, in memory: which component a sample is
+        known to belong to, -1 where it is not known, for [`gmmx_eqx.fit`][],
+        `fit_restarts` and `select`. Nothing else sees them.
     - `executor`: what computes with the blocks, [in other
         processes](../blocks.md#workers-dask-mpi-process-pools), which read them
         themselves: `client.get_executor()` of Dask, an `MPIPoolExecutor` of mpi4py, or
@@ -392,9 +380,17 @@ def blocks(
             raise ValueError("`sample_weight` must be finite and not negative.")
         if not np.any(weight > 0):
             raise ValueError("`sample_weight` must not be zero for all samples.")
+    known = None if labels is None else _as_labels(labels, n_samples)
     workers = None
     if executor is not None:
         # Before the first pass, and before there are any workers.
         reader.part(0, rows)
         workers = Workers(executor)
-    return Blocks(reader, rows, weight, workers=workers)
+    return Blocks(reader, rows, weight, labels=known, workers=workers)
+
+
+def _as_labels(labels: LabelsLike, n_samples: int) -> Labels:
+    """Numbers of components, how many of which there are is not known yet."""
+    numbers = np.asarray(known_labels.as_labels(labels, n_samples))
+    known_labels.check_labels(numbers, 2**31 - 1)
+    return numbers.astype(np.int32)

@@ -4,9 +4,9 @@ from typing import TypeAlias
 
 import jax.random as jr
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
-from .._core.aliases import Data, SampleWeight
+from .._core.aliases import Data, Labels, SampleWeight
 from .._core.known import constant
 from .._core.likes import KeyLike
 from .._core.spread import Spread
@@ -16,6 +16,7 @@ from .._core.spread_checks import take_rows
 # How many there are.
 DRAWN = 2**15
 
+LabelSet: TypeAlias = Int[Array | np.ndarray, " n"]
 Drawn: TypeAlias = tuple[Float[np.ndarray, "n features"], Float[np.ndarray, " n"]]
 
 
@@ -26,6 +27,11 @@ def numbers_drawn(n_samples: int, total: int, key: KeyLike) -> Int[np.ndarray, "
     seed = np.asarray(jr.key_data(key), np.uint32)
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
     return np.sort(rng.choice(total, n_samples, replace=False))
+
+
+def labels_drawn(labels: LabelSet, key: KeyLike) -> Labels:
+    """Those of the samples that fits start from."""
+    return constant(np.asarray(labels)[numbers_drawn(DRAWN, len(labels), key)])
 
 
 def draw_spread(

@@ -12,7 +12,8 @@ from jaxtyping import PyTree, Shaped
 
 from .._core.aliases import Data
 from .._core.describe import describe
-from .blocks import Block, Blocks
+from .block import Block
+from .blocks import Blocks
 
 
 _Loaded = TypeVar("_Loaded")
@@ -242,9 +243,15 @@ def _rows_of(fn: Callable[[Data], Any], block: Block) -> Shaped[np.ndarray, "n .
     return rows[: block.n_samples]
 
 
-def check_blocks(data: Blocks, n_features: int, sample_weight: Any) -> None:
+def check_blocks(
+    data: Blocks, n_features: int, sample_weight: Any, labels: Any = None
+) -> None:
     """Raises a `ValueError` unless blocks have as many features as a mixture, and no
-    weights are given beside them."""
+    weights or labels are given beside them."""
+    if labels is not None:
+        raise ValueError(
+            "Blocks hold their own labels: `gmmx_eqx.blocks(x, labels=...)`."
+        )
     if sample_weight is not None:
         raise ValueError(
             "Blocks hold their own weights: `gmmx_eqx.blocks(x, sample_weight=...)`."
