@@ -15,6 +15,8 @@ from .helpers import interruptible, make_data
 
 KEY = jax.random.key(0)
 N_SAMPLES, ROWS = 1500, 400
+# Of every fifth sample, of two of the components.
+LABELS = np.where(np.arange(1500) % 5 == 0, np.arange(1500) // 5 % 2, -1)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,9 @@ FROZEN_AT = {"weights": [0.2, 0.3, 0.5], "means": [[1.0] * 3, [0.0] * 3, [2.0] *
 
 
 @pytest.mark.x64
-@pytest.mark.parametrize("case", ("plain", "keep", "squarem", "frozen", "equal"))
+@pytest.mark.parametrize(
+    "case", ("plain", "keep", "squarem", "frozen", "equal", "labels")
+)
 def test_restarts_are_those_in_memory(x, weight, case):
     options = {
         "plain": {"covariance_type": "tied"},
@@ -68,11 +72,14 @@ def test_restarts_are_those_in_memory(x, weight, case):
             ),
         },
         "equal": {"equal_weights": True, "reg_covar": 0.1, "resolution": 100.0},
+        "labels": {"covariance_type": "diag"},
     }[case]
     options |= {"n_restarts": 9, "key": KEY, "n_components": 3}
-    data = gx.blocks(x, rows=ROWS, sample_weight=weight)
-    got = gx.fit_restarts(data, **options)
-    expected = gx.fit_restarts(x, sample_weight=weight, **options)
+    own = {"sample_weight": weight}
+    if case == "labels":
+        own["labels"] = LABELS
+    got = gx.fit_restarts(gx.blocks(x, rows=ROWS, **own), **options)
+    expected = gx.fit_restarts(x, **own, **options)
     check_same(got.solutions, expected.solutions, 1e-7)
     np.testing.assert_array_equal(got.solutions.n_steps, expected.solutions.n_steps)
     assert len(got) == 9

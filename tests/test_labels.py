@@ -199,6 +199,84 @@ def test_restarts_without_a_label_are_as_without_labels():
 
 
 @pytest.mark.x64
+def test_a_batch_is_the_fits_of_its_sets():
+    """Of sets of other lengths and labels, one of which has none."""
+    rng = np.random.default_rng(4)
+    order = rng.permutation(200)
+    xs = [CLUSTERS, CLUSTERS[order[:160]] + 1, CLUSTERS[order[:120]]]
+    nothing = np.full(120, -1)
+    labels = [LABELS, (LABELS + 2 * (LABELS >= 0))[order[:160]] % 4, nothing]
+    options = {"n_restarts": 4, "key": jr.key(0), "solver": gx.EM(tol=1e-11)}
+    solutions = gx.fit_batch(xs, 4, "tied", labels=labels, **options)
+    for got, x, own in zip(solutions, xs, labels, strict=True):
+        alone = gx.fit_restarts(x, 4, "tied", labels=own, **options).best
+        assert float(got.log_likelihood) == pytest.approx(float(alone.log_likelihood))
+        known = np.unique(own[own >= 0])
+        for k in known:
+            np.testing.assert_allclose(
+                got.mixture.means_numpy[k], alone.mixture.means_numpy[k], rtol=1e-4
+            )
+    # An array of sets of the same length.
+    same = gx.fit_batch(
+        np.stack([CLUSTERS] * 2), 4, "tied", labels=np.stack([LABELS] * 2), **options
+    )
+    np.testing.assert_allclose(same.log_likelihood, solutions.log_likelihood[0])
+
+
+@pytest.mark.x64
+def test_a_selection_with_labels():
+    """Each cell is the best of its restarts; the ICL takes a label for what it says."""
+    # One of a sample that looks like another component's.
+    labels = np.r_[2, LABELS[1:]]
+    options = {"n_restarts": 4, "solver": gx.EM(tol=1e-11), "key": jr.key(0)}
+    table = gx.select(CLUSTERS, [3, 4], ["diag"], labels=labels, **options)
+    blocks = gx.blocks(np.float64(CLUSTERS), rows=64, labels=labels)
+    in_blocks = gx.select(blocks, [3, 4], ["diag"], **options)
+    n, hard = len(labels), 0
+    for k in (3, 4):
+        cell = table["diag", k]
+        alone = gx.fit_restarts(CLUSTERS, k, "diag", labels=labels, **options).best
+        assert cell.log_likelihood == pytest.approx(float(alone.log_likelihood))
+        w, mu, sigma = parameters(cell.solution.mixture)
+        joint = np.stack(
+            [
+                np.log(w[j]) + scipy.stats.multivariate_normal.logpdf(CLUSTERS, *other)
+                for j, other in enumerate(zip(mu, sigma, strict=True))
+            ]
+        )
+        hard += np.sum((labels >= 0) & (joint.argmax(0) != labels))
+        chosen = np.where(labels >= 0, joint[labels, np.arange(n)], joint.max(0))
+        icl = cell.n_parameters * np.log(n) - 2 * chosen.sum()
+        assert cell.icl == pytest.approx(icl)
+        assert in_blocks["diag", k].icl == pytest.approx(icl)
+        assert in_blocks["diag", k].bic == pytest.approx(cell.bic)
+    assert hard > 0
+    for data, own in (CLUSTERS, labels), (blocks, None):
+        with pytest.raises(ValueError, match="`n_components` must be at least 3"):
+            gx.select(data, [1, 3], key=jr.key(0), labels=own)
+
+
+@pytest.mark.x64
+def test_blocks_and_memory_agree():
+    begin = start("full", X, K)
+    data = gx.blocks(np.float64(X), rows=64, sample_weight=WEIGHT, labels=KNOWN)
+    options = {"solver": gx.EM(tol=1e-9), "samples_per_chunk": 48}
+    got = gx.fit(begin, data, **options)
+    expected = gx.fit(begin, X, labels=KNOWN, sample_weight=WEIGHT, **options)
+    assert got.n_steps == expected.n_steps
+    for one, other in zip(leaves(got.mixture), leaves(expected.mixture), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-10)
+    # Those of a part are the same.
+    part = data.part(range(1, 3)).load(2)
+    np.testing.assert_array_equal(part.labels, KNOWN[128:192])
+    last = data.load(3).labels
+    np.testing.assert_array_equal(last[:8], KNOWN[192:])
+    assert np.all(last[8:] == -1)
+    other = gx.blocks(np.float64(X), rows=64, sample_weight=WEIGHT, labels=-(KNOWN**0))
+    assert other.fingerprint() != data.fingerprint()
+
+
+@pytest.mark.x64
 def test_a_mixture_of_labels_leaves_out_what_is_not_known():
     known = KNOWN >= 0
     weight = np.random.default_rng(0).uniform(1, 2, N)
@@ -238,16 +316,25 @@ def test_labels_that_cannot_be_right():
             gx.fit(mixture, X, labels=labels)
         with pytest.raises(ValueError, match=f"`labels`.*{message}"):
             gx.fit_restarts(X, K, key=jr.key(0), labels=labels)
-    with pytest.raises(ValueError, match="`labels` are for samples in memory"):
-        gx.fit(mixture, gx.blocks(X), labels=KNOWN)
-    with pytest.raises(ValueError, match="`labels` are for samples in memory"):
-        gx.fit_restarts(gx.blocks(X), K, key=jr.key(0), labels=KNOWN)
-    with pytest.raises(ValueError, match="`labels` are for samples in memory"):
-        gx.fit(mixture, gx.Observed(X), labels=KNOWN)
-    with pytest.raises(ValueError, match="`labels` are for samples in memory"):
-        gx.fit_restarts(gx.Observed(X), K, key=jr.key(0), labels=KNOWN)
+        with pytest.raises(ValueError, match=f"`labels.1.`.*{message}"):
+            gx.fit_batch([X, X], K, key=jr.key(0), labels=[KNOWN, labels])
+        with pytest.raises(ValueError, match=f"`labels`.*{message.split(' ... ')[0]}"):
+            gx.fit(mixture, gx.blocks(X, labels=labels))
+    with pytest.raises(ValueError, match="`labels` must hold one array for each of"):
+        gx.fit_batch([X, X], K, key=jr.key(0), labels=[KNOWN])
+    for fit in (
+        lambda x: gx.fit(mixture, x, labels=KNOWN),
+        lambda x: gx.fit_restarts(x, K, key=jr.key(0), labels=KNOWN),
+        lambda x: gx.select(x, [K], key=jr.key(0), labels=KNOWN),
+    ):
+        with pytest.raises(ValueError, match="Blocks hold their own labels: "):
+            fit(gx.blocks(X))
+        with pytest.raises(ValueError, match="`labels` are for samples of which every"):
+            fit(gx.Observed(X))
     with pytest.raises(ValueError, match="`labels` are for `gmmx_eqx.EM`"):
         gx.fit(mixture, X, labels=KNOWN, solver=gx.Stepwise())
+    with pytest.raises(ValueError, match="`labels` are for `gmmx_eqx.EM`"):
+        gx.fit(mixture, gx.blocks(X, labels=KNOWN), solver=gx.Stepwise())
     with pytest.raises(ValueError, match="`gmmx_eqx.Observed` and a `background`"):
         gx.fit(mixture, gx.Observed(X), solver=gx.Stepwise())
     with pytest.raises(ValueError, match="no sample to component 0"):
@@ -261,6 +348,8 @@ def test_labels_that_cannot_be_right():
         ValueError, match="`labels` gives samples to component 0, whose"
     ):
         gx.fit(empty, X, labels=KNOWN)
+    with pytest.raises(ValueError, match="gives samples to component 0, whose"):
+        gx.fit(empty, gx.blocks(X, labels=KNOWN))
     # A sample of weight zero is not there.
     gx.fit(empty, X, labels=KNOWN, sample_weight=KNOWN != 0)
     # Within a program a label is not known before it runs.

@@ -89,8 +89,10 @@ OTHERS = (
     SETUP
     + """
 calls = {
+    "_fit": lambda x: gx.fit(start, x, labels=labels, **few),
     "fit_lanes": lambda x: gx.fit_restarts(
-        x, 3, n_restarts=3, key=jr.key(0), sample_weight=weight, solver=few["solver"]
+        x, 3, n_restarts=3, key=jr.key(0), sample_weight=weight, labels=labels,
+        solver=few["solver"],
     ).solutions,
     "weighted_sum": lambda x: start.score(x, weight),
     "_per_datum": lambda x: (start.log_prob(x), start.predict_proba(x)),
@@ -99,7 +101,7 @@ calls = {
         [cell.bic, cell.icl]
         for cell in gx.select(
             x, [2, 3], ["diag"], n_restarts=2, key=jr.key(0), sample_weight=weight,
-            solver=few["solver"],
+            labels=labels, solver=few["solver"],
         ).cells
     ]),
     "_from_initialiser": lambda x: gx.GaussianMixture.from_k_means(
@@ -108,6 +110,7 @@ calls = {
 }
 start = gx.GaussianMixture.from_k_means(x, 3, key=jr.key(1))
 resp = start.predict_proba(x)
+labels = np.where(np.arange(n) % 10 == 0, np.arange(n) // 10 % 2, -1)
 for name, call in calls.items():
     expected, found = call(x), call(spread)
     programs = exchanged(name)
@@ -269,7 +272,7 @@ def test_whatever_takes_data(tmp_path):
     lines = on_eight(OTHERS, tmp_path)
     *calls, (_, n_devices) = lines
     assert int(n_devices) == 8
-    assert len(calls) == 6
+    assert len(calls) == 7
     for name, programs, apart in calls:
         assert programs != "[]", name
         assert "all-gather" not in programs and "all-to-all" not in programs, name

@@ -41,7 +41,8 @@ def _size_of_lanes(fits: RandomStarts, x: Data, *rest: Any) -> int:
     return fits.n_components * numbers_of_lanes(x.size, turns.size)
 
 
-def _size_of_sets(fits: RandomStarts, xs: Array, *rest: Any) -> int:
+def _size_of_sets(fits: RandomStarts, xs: Array, *rest: Any, labels: Any = None) -> int:
+    del labels
     _, _, n_restarts, *_ = rest
     n_sets = len(xs)
     n_numbers = numbers_of_lanes(xs.size // n_sets, n_sets * n_restarts)

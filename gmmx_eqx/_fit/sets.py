@@ -73,7 +73,9 @@ def _labels(
         as_known(one, length, n_components, f"labels[{i}]")
         for i, (one, length) in enumerate(zip(own, lengths, strict=True))
     ]
-    return _filled(known, max(lengths), np.dtype(np.int32), "labels", UNKNOWN)
+    is_traced = any(isinstance(one, jax.core.Tracer) for one in known)
+    sets = known if is_traced else [np.asarray(one) for one in known]
+    return _filled(sets, max(lengths), np.dtype(np.int32), "labels", UNKNOWN)
 
 
 def _as_list(
