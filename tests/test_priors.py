@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.special
 import scipy.stats
+import sklearn.mixture
 
 import gmmx_eqx as gx
 
@@ -237,6 +239,38 @@ def test_nothing_collapses():
     np.testing.assert_allclose(
         one.solution.log_likelihood, alone.log_likelihood, rtol=1e-4
     )
+
+
+@pytest.mark.x32
+def test_clusters_of_a_handful_and_of_hundreds():
+    """As in an index for retrieval. Covariances are at least what the prior alone would
+    leave of them; those of scikit-learn end on its ridge."""
+    rng, d = np.random.default_rng(0), 6
+    sizes = np.exp(rng.uniform(np.log(3), np.log(600), size=30)).astype(int)
+    widths = np.exp(rng.uniform(np.log(0.02), np.log(0.5), size=30))
+    x = np.repeat(rng.normal(size=(30, d)), sizes, axis=0)
+    x = x + np.repeat(widths, sizes)[:, None] * rng.normal(size=x.shape)
+    x = x.astype(np.float32)
+    table = gx.select(
+        x,
+        [8, 16, 32],
+        ["full"],
+        1,
+        key=jr.key(0),
+        initialiser=gx.KMeans(),
+        prior=gx.Prior.from_data(x),
+    )
+    assert [cell.status for cell in table.cells] == ["successful"] * 3
+    for cell in table.cells:
+        weights, _, dense = parameters(cell.solution.mixture)
+        scale = np.cov(x.T) / cell.n_components ** (2 / d)
+        for w, covariance in zip(weights, dense, strict=True):
+            least = scale / (2 * d + 4 + w * len(x))
+            ratios = scipy.linalg.eigvalsh(covariance, least)
+            # A mixture has the weights of its own step and the covariances of it.
+            assert ratios.min() > 1 - 1e-3
+    theirs = sklearn.mixture.GaussianMixture(32, random_state=0).fit(x)
+    assert np.linalg.eigvalsh(theirs.covariances_).min() < 2 * theirs.reg_covar
 
 
 @pytest.mark.x32
