@@ -26,8 +26,8 @@ from .information import information, inverse, log_prob, scores
 
 # What the mixtures of one chunk of samples may hold, and fewest samples of a chunk.
 _CHUNK_BYTES, _SMALLEST = 8 * 2**20, 16
-# Multiplications in the steps of EM that are taken, in all: about a second of a CPU.
-_PRODUCTS = 2**33
+# Multiplications in the steps of EM that are taken, in all: a second or two of a CPU.
+_PRODUCTS = 2**32
 
 
 class LeaveOneOut(Pickled, eqx.Module):
@@ -88,7 +88,7 @@ def leave_one_out(
     absence has moved the parameters, one step of EM without it is taken: for all
     samples of some thousands, and for those of the largest leverages of more, as
     `improved` says. A step is a pass over the samples, and all of them together are
-    about $2^{33}$ multiplications at most.
+    at most about $2^{32}$ multiplications, a second or two.
 
     **Arguments:**
 
