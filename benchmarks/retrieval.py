@@ -61,6 +61,7 @@ def ours(n_samples: int, numbers: list[int], factor: float = 1.0) -> dict[str, A
     x, held_out = data(n_samples)
     begin = time.perf_counter()
     own = gx.Prior.from_data(x).components
+    assert own is not None
     components = gx.NormalInverseWishart(
         own.mean,
         own.shrinkage,
@@ -117,7 +118,10 @@ def sklearn(n_samples: int, numbers: list[int]) -> dict[str, Any]:
                 "n_steps": estimator.n_iter_,
                 "log_likelihood": float(estimator.score(x)),
                 "held_out": float(estimator.score(held_out)),
-                **of_components(estimator.weights_ * n_samples, estimator.covariances_),
+                **of_components(
+                    n_samples * np.asarray(estimator.weights_),
+                    np.asarray(estimator.covariances_),
+                ),
             }
         )
     return {"s": time.perf_counter() - begin, **of_process(), "cells": cells}
