@@ -100,7 +100,26 @@ def _check_first_results(rows: list[dict[str, str]], results: dict) -> None:
         assert row["programs"] in ("", str(record["programs"]))
 
 
-@pytest.mark.parametrize(("page", "n_tables"), [("README.md", 1), ("docs/speed.md", 7)])
+def _check_retrieval(rows: list[dict[str, str]], results: dict) -> None:
+    cells = [
+        (size["n_samples"], *both)
+        for size in results["sizes"]
+        for both in zip(size["ours"]["cells"], size["sklearn"]["cells"], strict=True)
+    ]
+    for row, (n_samples, *both) in zip(rows, cells, strict=True):
+        assert int(row["samples"].replace(" ", "")) == n_samples
+        for cell, owner in zip(both, ("", ", theirs"), strict=True):
+            assert cell["status"] in ("successful", "converged")
+            assert int(row["components"]) == cell["n_components"]
+            assert int(row[f"steps{owner}"]) == cell["n_steps"]
+            assert int(row[f"narrow{owner}"]) == cell["collapsed"]
+            _check(row[f"held out{owner}"], cell["held_out"])
+
+
+@pytest.mark.parametrize(
+    ("page", "n_tables"),
+    [("README.md", 1), ("docs/speed.md", 7), ("docs/priors.md", 1)],
+)
 def test_tables(page, n_tables):
     tables = _tables(page)
     assert len(tables) == n_tables
@@ -110,6 +129,8 @@ def test_tables(page, n_tables):
             _check_acceleration(rows, results["records"])
         elif name == "first_result":
             _check_first_results(rows, results["records"])
+        elif name == "retrieval":
+            _check_retrieval(rows, results["records"])
         else:
             for row in rows:
                 _check_step(row, results["records"])
