@@ -99,7 +99,8 @@ class Summit(eqx.Module):
     - `weights`, `shares`: the posterior of the weights, and their expectations.
     - `means`, `covariances`: expected means, inverses of expected precisions.
     - `shrinkage`, `degrees`: the latter as scikit-learn counts them.
-    - `bound`, `bounds`: scikit-learn's lower bound after the last and after each step.
+    - `bound`, `bounds`: scikit-learn's lower bound after the last and after each step;
+        beyond, the last one is repeated.
     - `evidence`: the lower bound of the log evidence.
     - `n_steps`, `result`: how many steps were taken, and how the fit ended.
     """
@@ -213,6 +214,7 @@ def climb(
     )
     end = jax.lax.while_loop(lambda climb: ~climb.stop, turn, begin)
     weights, shrinkage, degrees = theirs.step.parts(end.mixture, end.counts)
+    beyond = jnp.arange(ascent.history_size) >= end.n_steps
     return Summit(
         weights=weights,
         shares=weights.mean,
@@ -221,7 +223,7 @@ def climb(
         shrinkage=shrinkage,
         degrees=degrees / ascent.multiple,
         bound=end.bound,
-        bounds=end.bounds,
+        bounds=jnp.where(beyond, end.bound, end.bounds),
         evidence=end.evidence,
         n_steps=end.n_steps,
         result=end.result,

@@ -42,12 +42,14 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
         or variance, where $N$ and $n_k D$ are observed. The same parameters have
         `gmmx_eqx.NormalInverseWishart` of $K$ or $D$ times the degrees of freedom and
         the scale.
-    - The densities of `tied`, `diag` and `spherical` components are weighted as if
-        every one had a precision matrix of its own.
+    - The densities of `diag` and `spherical` components are weighted as if their
+        precisions were matrices without a form.
     - `reg_covar` is added to the covariance of the samples of a component, before the
         prior is.
 
-    [`gmmx_eqx.fit_variational`][] is the textbook's in these points.
+    [`gmmx_eqx.fit_variational`][] is the textbook's in these points. Other than there,
+    `tied` covariances of the starts `"k-means++"` and `"random_from_data"`, in which
+    most samples belong to no component, are those of the samples that do.
 
     **Attributes:**
 
@@ -207,7 +209,7 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
         check_unmasked(X)
         X = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
         with precision(X.dtype):
-            data, _ = as_batch(X, None, self.n_components)
+            data, _ = as_batch(X, None, int(self.n_components))
             start = self._last(X)
             priors = priors_of(self, X)
             ascent = ascent_of(self, priors, X.dtype)

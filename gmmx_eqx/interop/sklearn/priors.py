@@ -126,7 +126,8 @@ def _root(scale: np.ndarray) -> np.ndarray:
         return np.linalg.cholesky(scale)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(scale)
-        upper = np.linalg.qr((vectors * np.sqrt(np.maximum(values, 0))).T, mode="r")
+        root = vectors * np.sqrt(np.maximum(values, 0))
+        _, upper = np.linalg.qr(root.T)
         return (upper * np.where(np.diagonal(upper) < 0, -1, 1)[:, None]).T
 
 

@@ -34,7 +34,8 @@ def responsibilities(
     resp = np.zeros(shape, x.dtype)
     columns = np.arange(n_components)
     if init_params == "kmeans":
-        clusters = KMeans(n_components, n_init=1, random_state=rng).fit(x)
+        once: Any = 1
+        clusters = KMeans(n_components, n_init=once, random_state=rng).fit(x)
         resp[np.arange(len(x)), clusters.labels_] = 1
     elif init_params == "random_from_data":
         # One sample each, and the others belong to none.

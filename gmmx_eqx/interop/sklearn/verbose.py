@@ -22,7 +22,7 @@ def report(
     """
     for index, history in enumerate(histories):
         print(f"Initialization {index}")
-        changes = np.diff(history, prepend=-np.inf)
+        changes = np.diff(history[: n_steps[index]], prepend=-np.inf)
         for step in range(interval, int(n_steps[index]) + 1, interval):
             change = f"\t ll change {changes[step - 1]:.5f}" if verbose > 1 else ""
             print(f"  Iteration {step}{change}")
