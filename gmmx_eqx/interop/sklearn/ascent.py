@@ -39,7 +39,7 @@ from ..._variational.step import VariationalStep
 from ..._variational.weights import DirichletPosterior, StickPosterior
 
 
-class Start(NamedTuple):
+class WarmStart(NamedTuple):
     """Where a warm start goes on: a posterior, in the units of the data, with the
     constants of its densities as logarithms, and how many samples it was made of."""
 
@@ -143,7 +143,7 @@ def climb(
     ascent: Ascent,
     x: Data,
     weight: Weighting,
-    start: PerDatumComponent | Start,
+    start: PerDatumComponent | WarmStart,
     previous: Scalar,
 ) -> Summit:
     """The fit from responsibilities, or from a posterior.
@@ -154,7 +154,7 @@ def climb(
     """
     source = InMemory.from_data(x, weight, chunk_size(x))
     theirs = _Theirs.create(ascent, source)
-    if isinstance(start, Start):
+    if isinstance(start, WarmStart):
         mixture, counts = moved(start.mixture, -source.pivot), start.counts
         logs = start.constants
     else:

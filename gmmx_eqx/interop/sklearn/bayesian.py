@@ -12,9 +12,9 @@ from ..._core.processes import check_process
 from ..._covariances import covariance_class
 from ..._mixture import GaussianMixture as Mixture
 from .arrays import as_mixture, as_weights
-from .ascent import Start
+from .ascent import WarmStart
 from .checks import check_parameters, check_unmasked
-from .parameters import FLOATS, Integer, Number, Ridge, Start as Init, Switch, Text
+from .parameters import FLOATS, Integer, Number, Ridge, Start, Switch, Text
 from .precision import precision
 from .priors import ascent_of, check_kinds, is_singular, priors_of, PROCESS
 from .sampling import draw
@@ -129,7 +129,7 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
         reg_covar: Ridge = 1e-6,
         max_iter: Integer = 100,
         n_init: Integer = 1,
-        init_params: Init = "kmeans",
+        init_params: Start = "kmeans",
         weight_concentration_prior_type: Text = PROCESS,
         weight_concentration_prior: Number | None = None,
         mean_precision_prior: Number | None = None,
@@ -314,7 +314,7 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
         log_ratio = sum(digamma(half - 0.5 * i) for i in range(d)) - d * np.log(half)
         return logs + 0.5 * (log_ratio - d / np.float64(self.mean_precision_))
 
-    def _last(self, X: np.ndarray) -> Start | None:
+    def _last(self, X: np.ndarray) -> WarmStart | None:
         """Where a warm start goes on."""
         if not self.warm_start or "converged_" not in vars(self):
             return None
@@ -326,7 +326,7 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
                 "`warm_start=False` to start afresh."
             )
         counts = np.maximum(self.mean_precision_ - self.mean_precision_prior_, 0)
-        return Start(
+        return WarmStart(
             self._mixture(self.weights_, X.dtype),
             as_weights(self._constants(), X.dtype),
             as_weights(counts, X.dtype),

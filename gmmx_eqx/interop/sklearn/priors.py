@@ -39,27 +39,32 @@ def priors_of(estimator: Any, x: np.ndarray) -> dict[str, Any]:
     `ValueError` for an argument that cannot be right.
     """
     n_features = x.shape[1]
-    positive = lambda name, default: (
-        default
-        if getattr(estimator, name) is None
-        else float(as_positive(getattr(estimator, name), name))
-    )
     mean = as_array(estimator.mean_prior, "means", (n_features,))
     name = "degrees_of_freedom_prior"
-    degrees = positive(name, n_features)
+    degrees = _positive(estimator, name, n_features)
     if degrees <= n_features - 1:
         raise ValueError(
             f"The parameter '{name}' should be greater than {n_features - 1}, but got "
             f"{degrees:.3f}."
         )
-    concentration = "weight_concentration_prior"
+    concentration, precision = "weight_concentration_prior", "mean_precision_prior"
+    equal = 1 / estimator.n_components
     return {
-        f"{concentration}_": positive(concentration, 1 / estimator.n_components),
-        "mean_precision_prior_": positive("mean_precision_prior", 1.0),
+        f"{concentration}_": _positive(estimator, concentration, equal),
+        f"{precision}_": _positive(estimator, precision, 1.0),
         "mean_prior_": x.mean(axis=0) if mean is None else mean,
         f"{name}_": degrees,
         "covariance_prior_": _covariance_prior(estimator, x),
     }
+
+
+def _positive(estimator: Any, name: str, default: float) -> float:
+    """A parameter that is greater than zero, as it was given."""
+    value = getattr(estimator, name)
+    if value is None:
+        return default
+    as_positive(value, name)
+    return float(value)
 
 
 def _covariance_prior(estimator: Any, x: np.ndarray) -> Any:
@@ -71,7 +76,7 @@ def _covariance_prior(estimator: Any, x: np.ndarray) -> Any:
         variances = np.var(x, axis=0, ddof=1)
         return variances if kind == "diag" else variances.mean()
     if kind == "spherical":
-        return float(as_positive(given, "covariance_prior"))
+        return _positive(estimator, "covariance_prior", 1.0)
     name = f"{kind} covariance_prior"
     shape = (n_features,) if kind == "diag" else (n_features, n_features)
     prior = as_array(given, name, shape)

@@ -14,14 +14,14 @@ from ..._covariances import is_tied
 from ..._mixture import GaussianMixture
 from ..._variational.weights import DirichletPosterior
 from .arrays import attributes
-from .ascent import Ascent, climb, Start, Summit
+from .ascent import Ascent, climb, Summit, WarmStart
 from .starts import responsibilities
 from .training import raise_failed
 from .verbose import report
 
 
 def best_summit(
-    estimator: Any, ascent: Ascent, x: np.ndarray, data: Data, last: Start | None
+    estimator: Any, ascent: Ascent, x: np.ndarray, data: Data, last: WarmStart | None
 ) -> Summit:
     """The best of the fits from all starts, one after the other.
 
