@@ -20,7 +20,6 @@ from ..._core.aliases import (
     Weights,
 )
 from ..._core.axes import Axis
-from ..._core.likes import KeyLike
 from ..._core.linalg import diagonal_of, LOG_2PI, safe_divide, transpose
 from ..._core.programs import program
 from ..._core.results import RESULTS
@@ -30,11 +29,10 @@ from ..._em.noise import Noise
 from ..._em.solver import settles
 from ..._em.step import Attempt
 from ..._fit.solution import moved
-from ..._initialisers import AbstractInitialiser
 from ..._mixture import GaussianMixture
 from ..._mixture.estimate import moments_of
 from ..._priors import AbstractRidge, Dirichlet, PseudoSamples, StickBreaking
-from ..._sources import AbstractFacts, Chunk, chunk_size, InMemory
+from ..._sources import AbstractFacts, chunk_size, InMemory
 from ..._variational.step import VariationalStep
 from ..._variational.weights import DirichletPosterior, StickPosterior
 
@@ -342,20 +340,3 @@ def _trace(whitening: AbstractWhitening, scatter: Any) -> Scalar:
         return jnp.sum(whitening.precision_diagonal * scatter)
     half = whitening.whiten(scatter)
     return jnp.sum(diagonal_of(whitening.whiten(transpose(half))))
-
-
-@program(lambda initialiser, x, weight, n_components, key: n_components * x.size)
-def divide(
-    initialiser: AbstractInitialiser,
-    x: Data,
-    weight: Weighting,
-    n_components: int,
-    key: KeyLike,
-) -> PerDatumComponent:
-    """The responsibilities of a start."""
-    source = InMemory.from_data(x, weight, len(x))
-    partition = initialiser.prepared(x, weight, key).partition(
-        source, n_components, key=key
-    )
-    chunk = Chunk(source.columns[0], source.weights[0])
-    return partition(chunk, *[extra[0] for extra in partition.extras])[:, :, 0, 0]

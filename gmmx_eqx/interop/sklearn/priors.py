@@ -39,7 +39,7 @@ def priors_of(estimator: Any, x: np.ndarray) -> dict[str, Any]:
     `ValueError` for an argument that cannot be right.
     """
     n_features = x.shape[1]
-    mean = as_array(estimator.mean_prior, "means", (n_features,))
+    mean = as_array(estimator.mean_prior, "mean_prior", (n_features,))
     name = "degrees_of_freedom_prior"
     degrees = _positive(estimator, name, n_features)
     if degrees <= n_features - 1:

@@ -8,8 +8,11 @@ import numpy as np
 from sklearn.cluster import KMeans, kmeans_plusplus
 
 from ..._core import buckets
+from ..._core.aliases import Data, PerDatumComponent, Weighting
+from ..._core.likes import KeyLike
+from ..._core.programs import program
 from ..._initialisers import AbstractInitialiser
-from .ascent import divide
+from ..._sources import Chunk, InMemory
 from .checks import as_initialiser
 
 
@@ -24,7 +27,7 @@ def responsibilities(
     if isinstance(init_params, AbstractInitialiser):
         seed = rng.randint(2**31 - 1)
         filled, weight = buckets.fill(jax.device_put(x), None)
-        resp = divide(init_params, filled, weight, n_components, jr.key(seed))
+        resp = _divide(init_params, filled, weight, n_components, jr.key(seed))
         return np.asarray(resp)[: len(x)]
     as_initialiser(init_params)
     shape = (len(x), n_components)
@@ -44,3 +47,20 @@ def responsibilities(
         _, chosen = kmeans_plusplus(x, n_components, random_state=rng)
         resp[chosen, columns] = 1
     return resp
+
+
+@program(lambda initialiser, x, weight, n_components, key: n_components * x.size)
+def _divide(
+    initialiser: AbstractInitialiser,
+    x: Data,
+    weight: Weighting,
+    n_components: int,
+    key: KeyLike,
+) -> PerDatumComponent:
+    """The responsibilities of a start."""
+    source = InMemory.from_data(x, weight, len(x))
+    partition = initialiser.prepared(x, weight, key).partition(
+        source, n_components, key=key
+    )
+    chunk = Chunk(source.columns[0], source.weights[0])
+    return partition(chunk, *[extra[0] for extra in partition.extras])[:, :, 0, 0]
