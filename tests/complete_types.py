@@ -18,6 +18,7 @@ UNTYPED = {
         f"gmmx_eqx.{path}.{name}"
         for name, module in {
             "GaussianMixture": "estimator",
+            "BayesianGaussianMixture": "bayesian",
             "MixtureClassifier": "classifier",
             "MixtureRegressor": "regressor",
         }.items()

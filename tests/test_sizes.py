@@ -22,7 +22,7 @@ import jax.random as jr
 import pytest
 
 import gmmx_eqx as gx
-from gmmx_eqx.sklearn import GaussianMixture as Estimator
+from gmmx_eqx.sklearn import BayesianGaussianMixture, GaussianMixture as Estimator
 
 from .conftest import X64
 from .helpers import make_data, run_python
@@ -61,6 +61,7 @@ MAX_PROGRAMS = {
     "select": (2, 4690),
     "log_prob": (1, 290),
     "estimator": (3, 3090),
+    "bayesian": (3, 3110),
 }
 # Operations in which a device collects what the others have.
 MAX_GATHERS = {"log_prob": 1, "score": 1, "fit": 1}
@@ -132,6 +133,11 @@ def estimator(mixture, x):
     return estimator.predict(x), estimator.score(x)
 
 
+def bayesian(mixture, x):
+    estimator = BayesianGaussianMixture(n_components=mixture.n_components, max_iter=2)
+    return estimator.fit(x).predict(x), estimator.score(x)
+
+
 def select(mixture, x):
     counts = [1, mixture.n_components]
     return gx.select(x, counts, ["full"], 2, key=KEY, solver=FEW_STEPS)
@@ -147,6 +153,7 @@ CALLS: dict[str, Callable[[Any, Any], Any]] = {
     "select": select,
     "log_prob": log_prob,
     "estimator": estimator,
+    "bayesian": bayesian,
 }
 
 

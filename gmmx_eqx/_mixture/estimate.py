@@ -46,6 +46,29 @@ def estimate(
     - `pools_few_only`: whether to do so only for components with no more samples than
         features.
     """
+    template, shift, moments = moments_of(family, source, responsibilities, *extras)
+    weights = moments.count / moments.total
+    means = source.pivot + shift + moments.shift
+    if not n_pseudo or moments.count.size == 1 or is_tied(template):
+        return weights, means, template.estimate_first(moments, reg_covar)
+    pooled = jnp.ones_like(moments.count, bool)
+    if pools_few_only:
+        pooled = moments.count <= source.n_features
+    moments = _shrink(moments, jnp.where(pooled, n_pseudo, 0))
+    return weights, means, template.estimate_first(moments, reg_covar)
+
+
+def moments_of(
+    family: Family,
+    source: AbstractSource,
+    responsibilities: Callable[..., PerSample],
+    *extras,
+) -> tuple[AbstractCovariances, Means, Moments]:
+    """Covariances of the family, whose numbers say nothing; the mean of each
+    component's samples about the source's pivot; and the moments about that.
+
+    **Arguments:** as for `estimate`.
+    """
 
     def resp_of(chunk: Chunk, *extra) -> Rows:
         weighted = responsibilities(chunk, *extra) * chunk.sample_weights
@@ -62,19 +85,10 @@ def estimate(
     units = jnp.sqrt(jnp.where(source.variances > 0, source.variances, 1))
     template = with_units(template, units)
 
-    def moments_of(chunk: Chunk, *extra):
+    def about_mean(chunk: Chunk, *extra):
         return moments_about(template, chunk.columns, shift, resp_of(chunk, *extra))
 
-    moments = source.reduce(moments_of, *extras)
-    weights = moments.count / moments.total
-    means = source.pivot + shift + moments.shift
-    if not n_pseudo or count.size == 1 or is_tied(template):
-        return weights, means, template.estimate_first(moments, reg_covar)
-    pooled = jnp.ones_like(moments.count, bool)
-    if pools_few_only:
-        pooled = moments.count <= source.n_features
-    moments = _shrink(moments, jnp.where(pooled, n_pseudo, 0))
-    return weights, means, template.estimate_first(moments, reg_covar)
+    return template, shift, source.reduce(about_mean, *extras)
 
 
 def _shrink(moments: Moments, n_pseudo: Int[Array, "1 _ 1 1"]) -> Moments:

@@ -4,15 +4,24 @@ constants in the one and other divisors in the other."""
 from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._core.aliases import Means, PerComponentFlag, Scalar, Weights
-from .._core.axes import Axis
-from .._covariances import AbstractWhitening, is_tied, Wishart, wishart
+from .._core import linalg
+from .._core.aliases import Means, PerComponentFlag, PerFeature, Scalar, Weights
+from .._core.axes import as_columns, Axis
+from .._covariances import (
+    AbstractCovariances,
+    AbstractWhitening,
+    is_tied,
+    Wishart,
+    wishart,
+)
 from .._em import AbstractEStep, Expectation, MStep
-from .._em.step import accurate
+from .._em.step import accurate, Attempt
 from .._mixture import GaussianMixture
+from .._moments import Moments
 from .._priors import Dirichlet, PseudoSamples, StickBreaking
 from .weights import DirichletPosterior, posterior_of_weights, StickPosterior
 
@@ -48,12 +57,15 @@ class VariationalStep(eqx.Module):
     - `m_step`: a [`gmmx_eqx.extend.MStep`][], which says whether moments are accurate.
     - `components`: the prior of the components.
     - `weights`: that of the weights.
+    - `ridge`: a variance that every sample has around itself, for each feature, in
+        squared data units; or `None`.
     """
 
     e_step: AbstractEStep
     m_step: MStep
     components: PseudoSamples
     weights: Dirichlet | StickBreaking
+    ridge: PerFeature | None = None
 
     def __call__(self, mixture: GaussianMixture, counts: Weights) -> Turn:
         """**Arguments:**
@@ -61,11 +73,16 @@ class VariationalStep(eqx.Module):
         - `mixture`: with the constants in its weights.
         - `counts`: of the samples that it was made of.
         """
-        end = accurate(self.e_step, self.m_step, self._maximise, mixture)
-        divergence = self._divergence(mixture, end.whitening_before, counts)
+        end = self.attempt(mixture)
+        divergence = self.divergence(mixture, end.whitening_before, counts)
         expectation = end.expectation
         new = expectation.moments.count
         return Turn(end.mixture, new, expectation.log_likelihood, divergence)
+
+    def attempt(self, mixture: GaussianMixture) -> Attempt:
+        """The step from a mixture with the constants in its weights, with all that was
+        found on the way."""
+        return accurate(self.e_step, self.m_step, self.maximise, mixture)
 
     def parts(
         self, mixture: GaussianMixture, counts: Weights
@@ -81,13 +98,22 @@ class VariationalStep(eqx.Module):
     def _kind(self, mixture: GaussianMixture) -> Wishart:
         return wishart(mixture.covariances, mixture.n_features)
 
-    def _maximise(
+    def constants(self, mixture: GaussianMixture, counts: Weights) -> Weights:
+        r"""$\operatorname{E} \log w_k N(x | μ_k, Σ_k)$ less the log-density of the
+        Gaussian with the expected mean and precision."""
+        weights, shrinkage, degrees = self.parts(mixture, counts)
+        logs = weights.expected_logs + 0.5 * self._kind(mixture).log_ratio(degrees)
+        return logs - 0.5 * mixture.n_features / shrinkage
+
+    def maximise(
         self,
         mixture: GaussianMixture,
         pivot: Means,
         is_near: PerComponentFlag,
         expectation: Expectation,
     ) -> GaussianMixture:
+        """The posterior of moments about `pivot` of near components, about the source's
+        pivot of others."""
         moments, covariances = expectation.moments, mixture.covariances
         counts, every = moments.count, jnp.ones_like(is_near)
         about = jnp.where(is_near, pivot, 0)
@@ -95,17 +121,16 @@ class VariationalStep(eqx.Module):
         moments = pseudo.at_mean(moments, covariances, every, about)
         means = about + moments.shift
         moments = pseudo.about_mean(moments, covariances, every, expected=True)
+        if self.ridge is not None:
+            moments = self._widened(moments, covariances, counts)
         no_ridge = jnp.zeros_like(self.m_step.reg_covar)
         covariances = covariances.estimate(moments, no_ridge)
-        weights, shrinkage, degrees = self.parts(mixture, counts)
-        n_features = mixture.n_features
-        logs = weights.expected_logs + 0.5 * self._kind(mixture).log_ratio(degrees)
-        logs = logs - 0.5 * n_features / shrinkage
+        logs = self.constants(mixture, counts)
         # Not zero, which would be no component.
         least = 4 * float(jnp.finfo(logs.dtype).tiny)
         return GaussianMixture(jnp.maximum(jnp.exp(logs), least), means, covariances)
 
-    def _divergence(
+    def divergence(
         self, mixture: GaussianMixture, whitening: AbstractWhitening, counts: Weights
     ) -> Scalar:
         """The Kullback-Leibler divergence of the posterior of all parameters from their
@@ -131,3 +156,15 @@ class VariationalStep(eqx.Module):
         )
         total = jnp.sum(of_means) + jnp.sum(of_covariances)
         return total + weights.divergence()
+
+    def _widened(
+        self, moments: Moments, covariances: AbstractCovariances, counts: Weights
+    ) -> Moments:
+        """Moments of samples that have a variance of their own."""
+        assert self.ridge is not None
+        # As of so many residuals along each axis.
+        columns = linalg.diagonal(jnp.sqrt(self.ridge))
+        rows = jnp.broadcast_to(counts, (columns.shape[-1], *counts.shape[1:]))
+        more = covariances.statistic(as_columns(columns), rows)
+        second = jax.tree.map(jnp.add, moments.second, more)
+        return Moments(moments.count, moments.first, second)

@@ -27,6 +27,11 @@ class AbstractWeightPosterior(eqx.Module):
     def mean(self) -> Weights:
         """The expected weights; their sum is one."""
 
+    @property
+    @abc.abstractmethod
+    def log_normaliser(self) -> Scalar:
+        """The logarithm of the constant of the density."""
+
     @abc.abstractmethod
     def divergence(self) -> Scalar:
         """The Kullback-Leibler divergence from the prior, in nats."""
@@ -56,12 +61,17 @@ class DirichletPosterior(AbstractWeightPosterior):
     def mean(self) -> Weights:
         return self.concentration / _sum(self.concentration)
 
+    @property
+    def log_normaliser(self) -> Scalar:
+        own = self.concentration
+        return gammaln(jnp.sum(own)) - jnp.sum(gammaln(own))
+
     def divergence(self) -> Scalar:
         own, prior = self.concentration, self.prior
         number = own.shape[Axis.components]
-        normaliser = gammaln(jnp.sum(own)) - jnp.sum(gammaln(own))
         before = gammaln(number * prior) - number * gammaln(prior)
-        return normaliser - before + jnp.sum((own - prior) * self.expected_logs)
+        change = jnp.sum((own - prior) * self.expected_logs)
+        return self.log_normaliser - before + change
 
     def sample(self, key: Any) -> Weights:
         shape = self.concentration
@@ -96,12 +106,16 @@ class StickPosterior(AbstractWeightPosterior):
         share = jnp.exp(_before(jnp.log(self.left / both)))
         return _normalised(self.kept / both * share)
 
+    @property
+    def log_normaliser(self) -> Scalar:
+        return -jnp.sum(betaln(self.kept, self.left))
+
     def divergence(self) -> Scalar:
         both = digamma(self.kept + self.left)
         own = (self.kept - 1) * (digamma(self.kept) - both)
         own = own + (self.left - self.prior) * (digamma(self.left) - both)
-        own = own - betaln(self.kept, self.left)
-        return jnp.sum(own + betaln(jnp.ones_like(self.prior), self.prior))
+        before = -betaln(jnp.ones_like(self.prior), self.prior)
+        return self.log_normaliser + jnp.sum(own - before)
 
     def sample(self, key: Any) -> Weights:
         parts = jr.beta(key, self.kept, self.left, dtype=self.kept.dtype)

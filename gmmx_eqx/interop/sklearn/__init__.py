@@ -8,6 +8,7 @@ except ImportError as _error:
         '`pip install "gmmx_eqx[sklearn]"`.'
     ) from _error
 
+from .bayesian import BayesianGaussianMixture as BayesianGaussianMixture
 from .classifier import MixtureClassifier as MixtureClassifier
 from .conversion import from_sklearn as from_sklearn, to_sklearn as to_sklearn
 from .estimator import GaussianMixture as GaussianMixture

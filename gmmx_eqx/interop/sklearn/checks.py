@@ -84,11 +84,11 @@ def check_starts(
 ) -> GivenParts:
     """What the user has given of the start, which must be right for the data."""
     n_components = estimator.n_components
-    weights = _as_array(estimator.weights_init, "weights", (n_components,))
-    means = _as_array(estimator.means_init, "means", (n_components, n_features))
+    weights = as_array(estimator.weights_init, "weights", (n_components,))
+    means = as_array(estimator.means_init, "means", (n_components, n_features))
     name = f"{estimator.covariance_type} precision"
     shape = family.create(n_components, n_features).values_numpy.shape
-    precisions = _as_array(estimator.precisions_init, name, shape)
+    precisions = as_array(estimator.precisions_init, name, shape)
     if weights is not None:
         _check_weights(weights)
     return GivenParts(
@@ -100,7 +100,13 @@ def check_starts(
     )
 
 
-def _as_array(value: Any, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+def as_array(value: Any, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    """A parameter of such a shape, or `None`.
+
+    **Raises:**
+
+    `ValueError` if it has another one, or a number that is not finite.
+    """
     if value is None:
         return None
     array = np.asarray(inputs.as_float(value, name))

@@ -7,10 +7,17 @@ import sklearn.utils.validation
 
 from ..._mixture import GaussianMixture
 from .arrays import attributes, TYPES
+from .bayesian import BayesianGaussianMixture as BayesianEstimator
 from .estimator import GaussianMixture as Estimator
 
 
 _MATRICES = ("full", "tied")
+_ESTIMATORS = (
+    sklearn.mixture.GaussianMixture,
+    sklearn.mixture.BayesianGaussianMixture,
+    Estimator,
+    BayesianEstimator,
+)
 
 
 def to_sklearn(mixture: GaussianMixture, **kwargs: Any) -> Any:
@@ -59,7 +66,8 @@ def to_sklearn(mixture: GaussianMixture, **kwargs: Any) -> Any:
 
 
 def from_sklearn(estimator: Any) -> GaussianMixture:
-    """The mixture of a fitted `sklearn.mixture.GaussianMixture`.
+    """The mixture of a fitted `sklearn.mixture.GaussianMixture`, or the expected one of
+    a `BayesianGaussianMixture`.
 
     The numbers are the estimator's own, in its floating-point type. Only where JAX's
     x64 mode is off, which it is by default, does float64 become float32: call
@@ -67,7 +75,7 @@ def from_sklearn(estimator: Any) -> GaussianMixture:
 
     **Arguments:**
 
-    - `estimator`: fitted, of any `covariance_type`; this library's own estimator will
+    - `estimator`: fitted, of any `covariance_type`; this library's own estimators will
         do as well.
 
     **Raises:**
@@ -75,7 +83,7 @@ def from_sklearn(estimator: Any) -> GaussianMixture:
     `ValueError` if `estimator` is something else or not fitted, or if its covariances
     are not positive definite in the type they are held in.
     """
-    if not isinstance(estimator, sklearn.mixture.GaussianMixture | Estimator):
+    if not isinstance(estimator, _ESTIMATORS):
         raise ValueError(
             "`estimator` must be a `sklearn.mixture.GaussianMixture`; got a "
             f"`{type(estimator).__module__}.{type(estimator).__qualname__}`."

@@ -10,8 +10,8 @@ from .arrays import TYPES
 
 
 def as_theirs(estimator: Any) -> Any:
-    """The `sklearn.mixture.GaussianMixture` with the arguments and all attributes of
-    a fitted estimator of this library."""
+    """The estimator of `sklearn.mixture` of the same name, with the arguments and all
+    attributes of a fitted estimator of this library."""
     check_is_fitted(estimator)
     if estimator.covariance_type not in TYPES:
         raise ValueError(
@@ -24,7 +24,7 @@ def as_theirs(estimator: Any) -> Any:
         for name, value in estimator.get_params(deep=False).items()
         if not isinstance(value, AbstractInitialiser | AbstractRidge)
     }
-    theirs: Any = sklearn.mixture.GaussianMixture(**arguments)
+    theirs: Any = getattr(sklearn.mixture, type(estimator).__name__)(**arguments)
     for name, value in vars(estimator).items():
         if name.endswith("_"):
             own = isinstance(value, np.ndarray | list)

@@ -70,7 +70,15 @@ def train(
     _check_success(solution)
     if estimator.verbose:
         seconds = time.perf_counter() - began
-        report(every, estimator.verbose, estimator.verbose_interval, seconds)
+        total = np.atleast_1d(every.log_likelihood / every.mean_log_likelihood)
+        report(
+            np.atleast_2d(every.log_likelihoods) / total[:, None],
+            np.atleast_1d(every.n_steps),
+            np.atleast_1d(every.converged),
+            estimator.verbose,
+            estimator.verbose_interval,
+            seconds,
+        )
     return solution
 
 
@@ -97,16 +105,20 @@ def as_batch(
 
 def _check_success(solution: Solution) -> None:
     if is_any(solution.result, RESULTS.component_collapsed, RESULTS.nonfinite):
-        is_single = solution.mixture.means.dtype == np.float32
-        hint = (
-            " In float32, nearly dependent features cannot be told from dependent "
-            "ones: float64 data may have a fit."
-            if is_single
-            else ""
-        )
-        raise ValueError(
-            "Fitting the mixture model failed because some components have "
-            "ill-defined empirical covariance (for instance caused by singleton or "
-            "collapsed samples). Try to decrease the number of components, increase "
-            "reg_covar, or scale the input data." + hint
-        )
+        raise_failed(solution.mixture.means.dtype)
+
+
+def raise_failed(dtype: Any) -> None:
+    """Raises the `ValueError` of a fit of which nothing can be shown."""
+    hint = (
+        " In float32, nearly dependent features cannot be told from dependent ones: "
+        "float64 data may have a fit."
+        if dtype == np.float32
+        else ""
+    )
+    raise ValueError(
+        "Fitting the mixture model failed because some components have ill-defined "
+        "empirical covariance (for instance caused by singleton or collapsed samples). "
+        "Try to decrease the number of components, increase reg_covar, or scale the "
+        "input data." + hint
+    )

@@ -1,25 +1,28 @@
 import numpy as np
+from jaxtyping import Bool, Float, Int
 
-from ..._fit import Solution
 
-
-def report(solutions: Solution, verbose: int, interval: int, seconds: float) -> None:
-    """Prints how fits went, when they have ended: they are one program.
+def report(
+    histories: Float[np.ndarray, "fits history"],
+    n_steps: Int[np.ndarray, " fits"],
+    converged: Bool[np.ndarray, " fits"],
+    verbose: int,
+    interval: int,
+    seconds: float,
+) -> None:
+    """Prints how fits went, when they have ended: they are programs.
 
     **Arguments:**
 
-    - `solutions`: of one fit or, with a leading axis, of many.
-    - `verbose`: with more than one, changes of likelihood and the time are printed.
+    - `histories`: what each of them maximised, for every step.
+    - `n_steps`, `converged`: how many steps it took, and whether it settled.
+    - `verbose`: with more than one, changes of `histories` and the time are printed.
     - `interval`: every how many steps.
     - `seconds`: how long all of them took.
     """
-    n_steps = np.atleast_1d(solutions.n_steps)
-    converged = np.atleast_1d(solutions.converged)
-    n_samples = np.atleast_1d(solutions.log_likelihood / solutions.mean_log_likelihood)
-    histories = np.atleast_2d(solutions.log_likelihoods) / n_samples[:, None]
     for index, history in enumerate(histories):
         print(f"Initialization {index}")
-        changes = np.diff(history, prepend=-np.inf)
+        changes = np.diff(history[: n_steps[index]], prepend=-np.inf)
         for step in range(interval, int(n_steps[index]) + 1, interval):
             change = f"\t ll change {changes[step - 1]:.5f}" if verbose > 1 else ""
             print(f"  Iteration {step}{change}")
