@@ -289,10 +289,12 @@ class Near(eqx.Module):
             group = jax.lax.dynamic_index_in_dim(
                 self.order, jax.lax.div(i, n), keepdims=False
             )
-            # Tied to the carry: of one group and one block nothing else changes, and
-            # XLA would compute it before the loop, even if that then runs zero times.
-            tied = jax.lax.optimization_barrier((carry, columns, *rows))
-            return fn(_Part(group, some, n_components), block, *tied)
+            args = carry, columns, *rows
+            if not isinstance(self.number, int):
+                # Tied to the carry: of one group and one block nothing else changes,
+                # and XLA would compute it before the loop, which may run zero times.
+                args = jax.lax.optimization_barrier(args)
+            return fn(_Part(group, some, n_components), block, *args)
 
         return jax.lax.fori_loop(0, self.number * n_blocks, step, init)
 

@@ -9,7 +9,7 @@ from .._sources import InMemory
 from .abstract import AbstractInitialiser, nearest, Partition
 from .k_means_plus_plus import KMeansPlusPlus
 from .scaling import as_scaling, Scaling, ScalingMatrix
-from .seeding import Centres, Mass, Point, Points, squared_distances
+from .seeding import Centres, Mass, Points, squared_distances
 
 
 MAX_STEPS = 100
@@ -87,41 +87,31 @@ def _moved(points: Points, weights: Mass, centres: Centres) -> Centres:
 
     def of_chunk(total, chunk):
         points, weights = chunk
-        resp = weights[None] * nearest(squared_distances(points, centres))
+        distances = squared_distances(points, centres)
+        resp = weights[None] * nearest(distances)
         count = jnp.sum(resp, axis=1, keepdims=True)
         first = linalg.matmul(resp, points.T)
-        return (total[0] + count, total[1] + first), None
+        return (total[0] + count, total[1] + first), jnp.min(distances, axis=0)
 
     zeros = (jnp.zeros_like(centres[:, :1]), jnp.zeros_like(centres))
-    (count, first), _ = jax.lax.scan(of_chunk, zeros, (points, weights))
+    (count, first), errors = jax.lax.scan(of_chunk, zeros, (points, weights))
     moved = jnp.where(count > 0, linalg.safe_divide(first, count), centres)
     # One at a time: two centres on the same sample would be one too many.
     empty = (count[:, 0] == 0) & jnp.isfinite(centres[:, 0])
     is_first_empty = empty & (jnp.cumsum(empty) == 1)
 
     def fill(carry):
-        # Tied to the carry: XLA would compute the sample before the loop.
-        (moved, _), args = jax.lax.optimization_barrier(
-            (carry, (points, weights, centres))
-        )
-        worst = _worst(*args)
-        return jnp.where(is_first_empty[:, None], worst[None], moved), jnp.array(False)
+        # Tied to the carry: XLA would look for the sample before the loop.
+        (moved, _), by_distance = jax.lax.optimization_barrier((carry, errors))
+        # The sample that fits worst, for a centre that has none.
+        worst = linalg.index_of_max((weights * by_distance).ravel(), 0)
+        size = jnp.asarray(weights.shape[1], worst.dtype)
+        sample = points[jax.lax.div(worst, size), :, jax.lax.rem(worst, size)]
+        filled = jnp.where(is_first_empty[:, None], sample[None], moved)
+        return filled, jnp.array(False)
 
     # A loop that runs once or not at all stands for a condition: under `vmap` a
     # condition computes both of its branches for every lane, and few have an empty one.
     carry = moved, jnp.any(empty)
     moved, _ = jax.lax.while_loop(lambda carry: carry[1], fill, carry)
     return moved
-
-
-def _worst(points: Points, weights: Mass, centres: Centres) -> Point:
-    """The sample that is farthest from its centre, for a centre that has none."""
-
-    def of_chunk(chunk):
-        points, weights = chunk
-        error = weights * jnp.min(squared_distances(points, centres), axis=0)
-        worst = linalg.index_of_max(error, 0)
-        return error[worst], points[:, worst]
-
-    errors, samples = jax.lax.map(of_chunk, (points, weights))
-    return samples[linalg.index_of_max(errors, 0)]
