@@ -1,14 +1,17 @@
 """Moments against NumPy, and rounding errors in float32 against float64."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 import sklearn.exceptions
 import sklearn.mixture
 
 import gmmx_eqx as gx
 from gmmx_eqx._em import Complete
+from gmmx_eqx._em.complete import responsibilities as responsibilities_of
 from gmmx_eqx._em.guard import Amplification
 
 from .helpers import every_family, leaves, make_data, make_mixture
@@ -279,3 +282,31 @@ def test_lanes_of_which_each_needs_something_else(dtype):
         for a, b in zip(leaves(together[i]), leaves(one), strict=True):
             np.testing.assert_allclose(a, b, tol, tol * np.abs(b).max())
         np.testing.assert_allclose(infos.log_likelihood[i], info.log_likelihood, 1e-5)
+
+
+def test_two_components_share_an_exponential():
+    """Against SciPy: equal densities, some far apart, and components that a sample is
+    known not to belong to."""
+    joint = np.array(
+        [
+            [0.0, 3.0, -800.0, -np.inf, 5.0, -1e4],
+            [0.0, 2.5, -2.0, 1.5, -np.inf, 1.0 - 1e4],
+        ]
+    )
+    weights = np.array([1.0, 2.0, 0.5, 1.0, 1.0, 0.0])
+
+    def log_likelihood(joint):
+        resp, value = responsibilities_of(joint, jnp.asarray(weights))
+        return value, resp
+
+    weights = weights.astype(jnp.zeros(()).dtype)
+    given = jnp.asarray(joint, weights.dtype)
+    gradient, resp = jax.grad(log_likelihood, has_aux=True)(given)
+    value, _ = log_likelihood(given)
+    # An exponential, a quotient, a logarithm and a sum of six, each to a few roundings.
+    rtol = 16 * float(np.finfo(weights.dtype).eps)
+    expected = weights * scipy.special.softmax(joint, axis=0)
+    np.testing.assert_allclose(resp, expected, rtol, atol=1e-38)
+    np.testing.assert_allclose(gradient, expected, rtol, atol=1e-38)
+    exact = np.sum(weights * scipy.special.logsumexp(joint, axis=0))
+    np.testing.assert_allclose(value, exact, rtol)

@@ -14,6 +14,7 @@ import sklearn.datasets
 import sklearn.metrics
 
 import gmmx_eqx as gx
+from gmmx_eqx._initialisers.k_means import lloyd
 
 from .helpers import (
     every_family,
@@ -316,3 +317,17 @@ def test_mixed_starts_find_what_k_means_does_not(getkey):
     run = ft.partial(gx.fit_restarts, x, 2, n_restarts=16, key=getkey())
     best = float(run().best.log_likelihood)
     np.testing.assert_allclose(best, truth.log_likelihood, atol=0.1)
+
+
+@pytest.mark.x64
+def test_a_centre_without_samples_takes_the_worst():
+    """By hand, in chunks, beside a lane in which no centre is empty. A sample of weight
+    zero is not the worst."""
+    points = jnp.array([[[0.0, 1.0, 2.0, 500.0]], [[10.0, 11.0, 30.0, 7.0]]])
+    weights = jnp.array([[1.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0]])
+    centres = jnp.array([[[1.0], [1000.0]], [[1.0], [20.0]]])
+    run = lambda centres, steps: lloyd(points, weights, centres, steps, 1e-4)
+    once = jax.vmap(run, (0, None))(centres, 1)
+    np.testing.assert_allclose(once[:, :, 0], [[9.0, 30.0], [3.25, 20.5]])
+    end = jax.vmap(run, (0, None))(centres, 100)
+    np.testing.assert_allclose(end[:, :, 0], [[4.8, 30.0], [4.8, 30.0]])

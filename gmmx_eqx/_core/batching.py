@@ -37,7 +37,12 @@ def _(axis_size, in_batched, shared, rows):
     shared_batched, rows_batched = in_batched
     if shared_batched or not rows_batched:
         in_axes = tuple(0 if batched else None for batched in in_batched)
-        plain = lambda a, b: linalg.matmul(a, b.T)
+        # The transpose of small matrices takes half of the time in float64, and up to
+        # twice the time in float32.
+        if shared.dtype == jnp.float64:
+            plain = lambda a, b: linalg.matmul(b, a.T).T
+        else:
+            plain = lambda a, b: linalg.matmul(a, b.T)
         return jax.vmap(plain, in_axes, axis_size=axis_size)(shared, rows), True
     together = _product(shared, rows.reshape(-1, rows.shape[-1]))
     lanes = together.reshape(shared.shape[0], axis_size, -1)

@@ -1,14 +1,15 @@
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from .._core import chunks, linalg
 from .._core.aliases import (
     ColumnLabels,
+    Columns,
     ColumnWeights,
     Count,
     PerComponentFlag,
@@ -39,6 +40,7 @@ from .packings import (
 
 _Carry = TypeVar("_Carry", bound=PyTree)
 _Tree = TypeVar("_Tree", bound=PyTree)
+Row: TypeAlias = Float[Array, "one=1 batch"]
 
 # How many components are taken by residuals at a time: as many as have so many means in
 # all their features, and this many at least. A CPU takes twice as long for one alone.
@@ -249,26 +251,28 @@ class Near(eqx.Module):
         log_weights = 2 * mixture.log_weights - n_features * linalg.LOG_2PI
         constants = 0.5 * (log_weights - self.whitening.log_det)
 
-        def put(some: _Part, block: _Part, joint: Rows) -> Rows:
-            columns = block.take(chunk.columns, 1)[None, None]
+        def put(some: _Part, block: _Part, joint: Rows, columns: Columns) -> Rows:
+            columns = block.take(columns, 1)[None, None]
             residuals = linalg.residuals(columns, some.of(mixture.means))
             whitened = some.of(self.whitening).whiten(residuals)
             distance = jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
             rows = (some.of(constants) - 0.5 * distance)[0, :, 0]
             return jax.lax.dynamic_update_slice(joint, rows, (some.start, block.start))
 
-        return self._for_each(put, joint, chunk)
+        return self._for_each(put, joint, chunk.columns)
 
     def moments(self, chunk: Chunk, resp: Rows) -> Moments:
         """Moments of near components about their pivots; zero of the others."""
         mixture = self.mixture
 
-        def add(some: _Part, block: _Part, total: Moments) -> Moments:
+        def add(
+            some: _Part, block: _Part, total: Moments, columns: Columns, resp: Rows
+        ) -> Moments:
             share = block.take(some.take(resp, 0), 1)
             is_new = some.is_new[:, None] & block.is_new[None]
             more = moments_about(
                 some.of(mixture.covariances),
-                block.take(chunk.columns, 1),
+                block.take(columns, 1),
                 some.of(self.pivot),
                 jnp.where(is_new, share, 0),
             )
@@ -278,19 +282,16 @@ class Near(eqx.Module):
             mixture.covariances.moments, mixture.means, mixture.weights
         )
         zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        return self._for_each(add, zero, chunk)
+        return self._for_each(add, zero, chunk.columns, resp)
 
     def _for_each(
-        self,
-        fn: Callable[["_Part", "_Part", _Carry], _Carry],
-        init: _Carry,
-        chunk: Chunk,
+        self, fn: Callable[..., _Carry], init: _Carry, columns: Columns, *rows: Rows
     ) -> _Carry:
-        """`fn` of some of the near components and a block of samples, one pair after
-        the other."""
-        n_features, n_samples = chunk.columns.shape
+        """`fn(some, block, carry, columns, *rows)` of some of the near components and a
+        block of samples, one pair after the other."""
+        n_features, n_samples = columns.shape
         n_components = self.mixture.n_components
-        itemsize = chunk.columns.dtype.itemsize
+        itemsize = columns.dtype.itemsize
         some = _group_size(n_components, n_features)
         size = chunks.length(some * n_features * itemsize, _BLOCK_BYTES, _SMALLEST)
         size = n_samples if n_samples <= 2 * size else size
@@ -303,7 +304,12 @@ class Near(eqx.Module):
             group = jax.lax.dynamic_index_in_dim(
                 self.order, jax.lax.div(i, n), keepdims=False
             )
-            return fn(_Part(group, some, n_components), block, carry)
+            args = carry, columns, *rows
+            if not isinstance(self.number, int):
+                # Tied to the carry: of one group and one block nothing else changes,
+                # and XLA would compute it before the loop, which may run zero times.
+                args = jax.lax.optimization_barrier(args)
+            return fn(_Part(group, some, n_components), block, *args)
 
         return jax.lax.fori_loop(0, self.number * n_blocks, step, init)
 
@@ -362,12 +368,27 @@ def responsibilities(joint: Rows, weights: ColumnWeights) -> tuple[Rows, Scalar]
     - `weights`: of the samples, shape `(batch,)`. A sample of weight zero adds nothing,
         whatever its density.
     """
-    top = jnp.max(joint, axis=0, keepdims=True)
-    unnormalised = jnp.exp(joint - top)
-    total = jnp.sum(unnormalised, axis=0, keepdims=True)
+    shares, top, total = _exponentials(joint)
     weights = weights[None]
     present = weights > 0
-    resp = jnp.where(present, unnormalised * (weights / total), 0)
+    resp = jnp.where(present, shares * (weights / total), 0)
     log_density = top + linalg.fast_log(total)
     log_likelihood = jnp.sum(jnp.where(present, weights * log_density, 0))
     return resp, log_likelihood
+
+
+def _exponentials(joint: Rows) -> tuple[Rows, Row, Row]:
+    """Exponentials over the largest one, the logarithm of that, and their sum."""
+    if joint.shape[0] != 2:
+        top = jnp.max(joint, axis=0, keepdims=True)
+        exponentials = jnp.exp(joint - top)
+        return exponentials, top, jnp.sum(exponentials, axis=0, keepdims=True)
+    # One of the two is one.
+    first, second = joint[:1], joint[1:]
+    is_first = first >= second
+    other = jnp.exp(jnp.where(is_first, second - first, first - second))
+    one = jnp.ones_like(other)
+    exponentials = jnp.concatenate(
+        [jnp.where(is_first, one, other), jnp.where(is_first, other, one)]
+    )
+    return exponentials, jnp.where(is_first, first, second), one + other

@@ -29,6 +29,12 @@ from .sets import as_sets
 from .solution import in_unit, Solution, take_best, with_components
 
 
+# All that is made of half as many data sets fits a core's cache: with 200 samples,
+# 2 features and 2 components in float64, 32 take a quarter less time than 64, and 16 a
+# tenth more than 32. In float32 it is all the same.
+_WIDTH, _WIDTH_ON_CPU = 64, 32
+
+
 @hinted(hints.MANY)
 def fit_batch(
     xs: DataSetsLike,
@@ -48,7 +54,7 @@ def fit_batch(
     prior: Prior | None = None,
     frozen: Frozen | None = None,
     frozen_at: GaussianMixture | None = None,
-    width: int = 64,
+    width: int | None = None,
     throw: bool = False,
     progress: AbstractProgress | bool = False,
 ) -> Solution:
@@ -66,8 +72,9 @@ def fit_batch(
         component a sample is known to belong to, -1 where it is not known, as in
         [`gmmx_eqx.fit_restarts`][].
     - `initialiser`, `reg_covar`, `solver`, `samples_per_chunk`, `resolution`,
-        `equal_weights`, `prior`, `frozen`, `frozen_at`, `width`, `progress`: as in
+        `equal_weights`, `prior`, `frozen`, `frozen_at`, `progress`: as in
         [`gmmx_eqx.fit_restarts`][].
+    - `width`: as there; 32 on a CPU and 64 elsewhere if not given.
     - `throw`: whether to raise if the fit of any data set has not converged.
 
     **Returns:**
@@ -95,6 +102,8 @@ def fit_batch(
     """
     n_components = inputs.check_count(n_components, "n_components")
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
+    if width is None:
+        width = _WIDTH_ON_CPU if jax.default_backend() == "cpu" else _WIDTH
     width = inputs.check_count(width, "width")
     key = as_key(key)
     xs, weights, labels = as_sets(xs, sample_weight, labels, n_components)

@@ -91,17 +91,27 @@ def _moved(points: Points, weights: Mass, centres: Centres) -> Centres:
         resp = weights[None] * nearest(distances)
         count = jnp.sum(resp, axis=1, keepdims=True)
         first = linalg.matmul(resp, points.T)
-        # The sample that fits worst, for a centre that has none.
-        error = weights * jnp.min(distances, axis=0)
-        worst = jnp.argmax(error)
-        total = (total[0] + count, total[1] + first)
-        return total, (error[worst], points[:, worst])
+        return (total[0] + count, total[1] + first), jnp.min(distances, axis=0)
 
     zeros = (jnp.zeros_like(centres[:, :1]), jnp.zeros_like(centres))
-    (count, first), (errors, samples) = jax.lax.scan(of_chunk, zeros, (points, weights))
+    (count, first), errors = jax.lax.scan(of_chunk, zeros, (points, weights))
     moved = jnp.where(count > 0, linalg.safe_divide(first, count), centres)
     # One at a time: two centres on the same sample would be one too many.
     empty = (count[:, 0] == 0) & jnp.isfinite(centres[:, 0])
     is_first_empty = empty & (jnp.cumsum(empty) == 1)
-    worst = samples[jnp.argmax(errors)]
-    return jnp.where(is_first_empty[:, None], worst[None], moved)
+
+    def fill(carry):
+        # Tied to the carry: XLA would look for the sample before the loop.
+        (moved, _), by_distance = jax.lax.optimization_barrier((carry, errors))
+        # The sample that fits worst, for a centre that has none.
+        worst = linalg.index_of_max((weights * by_distance).ravel(), 0)
+        size = jnp.asarray(weights.shape[1], worst.dtype)
+        sample = points[jax.lax.div(worst, size), :, jax.lax.rem(worst, size)]
+        filled = jnp.where(is_first_empty[:, None], sample[None], moved)
+        return filled, jnp.array(False)
+
+    # A loop that runs once or not at all stands for a condition: under `vmap` a
+    # condition computes both of its branches for every lane, and few have an empty one.
+    carry = moved, jnp.any(empty)
+    moved, _ = jax.lax.while_loop(lambda carry: carry[1], fill, carry)
+    return moved
