@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
+from .._core import linalg
 from .._core.aliases import (
     Count,
     Flag,
@@ -309,11 +310,16 @@ class MStep(eqx.Module):
     def log_prior(
         self, mixture: GaussianMixture, whitening: AbstractWhitening
     ) -> Scalar | None:
-        """The log-density of a mixture by the prior, if there is one."""
+        """The log-density of a mixture by the prior, if there is one; beside a
+        background, of its components' shares."""
         if self.prior is None:
             return None
+        weights = mixture.weights
+        if self.counted is not None:
+            total = jnp.sum(weights, axis=Axis.components, keepdims=True)
+            weights = linalg.safe_divide(weights, total)
         return self.prior.log_prob(
-            mixture.weights, mixture.means, mixture.covariances, whitening
+            weights, mixture.means, mixture.covariances, whitening
         )
 
 

@@ -120,8 +120,11 @@ def fit_sets(
     n_sets = len(xs)
     # A set's keys do not depend on how many sets there are.
     keys = jr.split(key, (n_sets, n_restarts))
-    create = lambda *one: _Data.create(fits, *one)
-    data = eqx.filter_vmap(create)(xs, weights, keys[:, 0])
+
+    def create(gathered, *one):
+        return _Data.create(dataclasses.replace(fits, gathered=gathered), *one)
+
+    data = eqx.filter_vmap(create)(fits.gathered, xs, weights, keys[:, 0])
     arrays, static = eqx.partition(data, eqx.is_array)
 
     def of_lane(lane):

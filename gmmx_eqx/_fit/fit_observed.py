@@ -161,14 +161,6 @@ def gather(
     """What users handed in to `fit`, and the unit of the weights."""
     if checkpoint is not None:
         raise ValueError("`checkpoint` is for `gmmx_eqx.blocks`.")
-    if background is not None and options.frozen is not None:
-        raise ValueError(
-            "`background` cannot be given together with `frozen`. Leave one out."
-        )
-    if background is not None and options.prior is not None:
-        raise ValueError(
-            "`background` cannot be given together with `prior`. Leave one out."
-        )
     if isinstance(x, Blocks):
         raise ValueError("`background` is not for `gmmx_eqx.blocks`.")
     if not isinstance(x, Observed):

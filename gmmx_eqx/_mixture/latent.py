@@ -123,13 +123,13 @@ def as_complete(x: Any, sample_weight: Any) -> tuple[Any, Any]:
     check_no_weight(sample_weight)
     n_features = features_of(x)
     check_coverage(x, n_features, 1)
-    return _completed(Latent.of(x, 1, n_features), n_features)
+    return program()(completed)(Latent.of(x, 1, n_features), n_features)
 
 
-@program()
-def _completed(
+def completed(
     latent: Latent, n_features: int
 ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
+    """The same of checked data, inside of a program."""
     observed = latent.observed
     facts = Records.create(observed, latent.layout, n_features)
     variances = jnp.where(facts.variances > 0, facts.variances, 1)

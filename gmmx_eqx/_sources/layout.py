@@ -46,8 +46,15 @@ class Layout(eqx.Module):
         return cls(None, None, _chunk_size(observed, n_components), misses)
 
     @classmethod
-    def of(cls, observed: Observed, n_components: int) -> "Layout":
-        """On the host; without groups where the numbers are not known yet."""
+    def of(
+        cls, observed: Observed, n_components: int, size: int | None = None
+    ) -> "Layout":
+        """On the host; without groups where the numbers are not known yet.
+
+        **Arguments:**
+
+        - `size`: of the blocks of groups, if it is given.
+        """
         in_order = cls.in_order(observed, n_components)
         y = _known(observed.y)
         keys = None if y is None else _keys(observed, np.isnan(y))
@@ -59,7 +66,7 @@ class Layout(eqx.Module):
         _, group, counts = np.unique(keys, return_inverse=True, return_counts=True)
         if len(counts) * _FEWEST_OF_A_GROUP > len(keys):
             return in_order
-        size = _block_size(counts)
+        size = size or _block_size(counts)
         order = np.argsort(group, kind="stable")
         n_blocks = -(-counts // size)
         begin = np.repeat(np.cumsum(n_blocks * size) - n_blocks * size, counts)
@@ -83,6 +90,26 @@ class Layout(eqx.Module):
             size,
             in_order.misses,
         )
+
+    @classmethod
+    def of_sets(cls, sets: list[Observed], n_components: int) -> "Layout | None":
+        """Of many data sets, in blocks of the same size, and as many for each, with a
+        leading axis; `None` if too few samples of a set share all."""
+        each = [cls.of(observed, n_components) for observed in sets]
+        if any(layout.rows is None for layout in each):
+            return None
+        size = max(layout.size for layout in each)
+        each = [cls.of(observed, n_components, size) for observed in sets]
+        misses = any(layout.misses for layout in each)
+        n_blocks = max(len(np.asarray(layout.rows)) for layout in each)
+
+        def stacked(arrays: list[Array | None]) -> Array:
+            padding = lambda rows: [(0, n_blocks - len(rows)), (0, 0)]
+            known = map(np.asarray, arrays)
+            return constant(np.stack([np.pad(rows, padding(rows)) for rows in known]))
+
+        rows, real = ([getattr(one, name) for one in each] for name in ("rows", "real"))
+        return cls(stacked(rows), stacked(real), size, misses)
 
 
 def _known(array: Array | None) -> np.ndarray | None:
