@@ -41,7 +41,7 @@ def log_likelihood(x, rest, weights, means, dense):
     for weight, mean, covariance in zip(weights, means, dense, strict=True):
         normal = scipy.stats.multivariate_normal(mean, covariance)
         rows.append(np.log((1 - rest) * weight) + normal.logpdf(x))
-    return np.sum(scipy.special.logsumexp(rows, axis=0))
+    return np.sum(np.asarray(scipy.special.logsumexp(rows, axis=0)))
 
 
 @pytest.mark.x64

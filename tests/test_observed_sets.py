@@ -36,7 +36,7 @@ def sets(grouped):
 @pytest.mark.parametrize("grouped", [True, False])
 def test_a_batch_is_a_loop_of_fits(grouped):
     data = sets(grouped)
-    gathered, *_ = gather_sets(data, None, 2, None)
+    gathered, *_ = gather_sets(data, None, 2)
     assert (gathered.layout.rows is not None) == grouped
     solutions = gx.fit_batch(data, 2, n_restarts=2, key=jr.key(0), solver=TIGHT)
     start = gx.GaussianMixture.from_squeezed(

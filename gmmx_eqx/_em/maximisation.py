@@ -1,5 +1,6 @@
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from .._core import linalg
 from .._core.aliases import Flag, PerFeature, Pivot, Scalar, Weights
@@ -87,7 +88,7 @@ def _shares(count: Weights, counted: Scalar | None) -> Weights:
     return count / total if counted is None else linalg.safe_divide(count, total)
 
 
-def _sum(count: Weights) -> Weights:
+def _sum(count: Weights) -> Float[Array, "1 1 1 1"]:
     return jnp.sum(count, axis=Axis.components, keepdims=True)
 
 

@@ -166,7 +166,6 @@ def fit(
             background,
             options,
             checkpoint,
-            asks_ridge=reg_covar is not None,
         )
         n_components = constant(mixture.n_components)
         run = ft.partial(fit_observed, mixture, gathered, options, n_components)

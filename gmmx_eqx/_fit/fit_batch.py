@@ -91,7 +91,7 @@ def fit_batch(
     n_restarts = inputs.check_count(n_restarts, "n_restarts")
     width = inputs.check_count(width, "width")
     key = as_key(key)
-    gathered, xs, weights = gather_sets(xs, sample_weight, n_components, reg_covar)
+    gathered, xs, weights = gather_sets(xs, sample_weight, n_components)
     xs, weights = as_sets(xs, weights)
     weights, unit = inputs.balance(weights)
     if xs.shape[1] < n_components:

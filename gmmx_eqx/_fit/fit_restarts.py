@@ -118,7 +118,7 @@ def fit_restarts(
         Comput. Stat. Data Anal. 41(3-4), 561-575. For `keep`.
     """
     n_components = inputs.check_count(n_components, "n_components")
-    gathered, x, sample_weight = gather_many(x, sample_weight, n_components, reg_covar)
+    gathered, x, sample_weight = gather_many(x, sample_weight, n_components)
     weight = None
     if gathered is not None or isinstance(x, Blocks):
         known_labels.check_none(labels)
@@ -186,7 +186,7 @@ def fit_restarts(
         width,
         at,
         gathered=gathered,
-        drawn=None if gathered is not None else drawn,
+        drawn=drawn,
         labels=labels,
     )
     n_active = constant(np.full(n_lanes, n_components))

@@ -13,13 +13,15 @@ from .._core import buckets, inputs
 from .._core.aliases import Data, Weighting
 from .._core.known import constant
 from .._mixture import GaussianMixture
+from .._mixture.latent import as_complete
 from .._sources import Blocks, DRAWN
 from .checkpoint import Checkpoint
 from .driver import Race
 from .fit_many import starts_of_lanes
 from .lanes import Lanes, run_passes
+from .observed_passes import facts_of
 from .pace import Pace
-from .passes import Facts
+from .passes import AnyFacts
 from .population import Population
 from .progress import Ticket
 from .random_starts import RandomStarts
@@ -53,12 +55,15 @@ def fit_restarts_blocks(
 
 def begin_blocks(
     data: Blocks, key: Any, at: GaussianMixture | None, ticket: Ticket | None
-) -> tuple[Facts, Data, Weighting]:
+) -> tuple[AnyFacts, Data, Weighting]:
     """What is known of all samples, and a draw of them for the starts."""
     like = np.zeros(1, data.dtype)
     dtype = data.dtype if at is None else inputs.widest([at.means, like])
     # First, so that a NaN is named by its block.
-    facts = Facts.of(data, jnp.dtype(dtype), Pace.of(data, ticket))
+    facts = facts_of(data, jnp.dtype(dtype), Pace.of(data, ticket))
+    if data.is_observed:
+        x, weight = as_complete(data.draw_observed(DRAWN, key), None)
+        return facts, *inputs.as_data(x, weight, fits=True)
     x, weight = data.draw(DRAWN, key)
     given = None if np.all(weight == 1) else weight
     return facts, *inputs.as_data(x, given, fits=True)

@@ -15,12 +15,12 @@ from .._core.describe import describe
 from .._core.known import constant
 from .._core.programs import program
 from .._mixture.latent import check_no_weight, completed, Latent
-from .._sources import check_coverage, features_of, Layout, Observed
+from .._sources import check_coverage, features_of, Layout, Observed, observed_of
 from .fit_observed import Gathered
 
 
 def gather_sets(
-    xs: Any, sample_weight: Any, n_components: int, reg_covar: Any
+    xs: Any, sample_weight: Any, n_components: int
 ) -> tuple[Gathered | None, Any, Any]:
     """Of a sequence of `Observed`, what is fitted, with a leading axis of data sets,
     and the samples and weights that random starts are made of; of anything else, that.
@@ -39,7 +39,7 @@ def gather_sets(
         return None, xs, sample_weight
     check_no_weight(sample_weight)
     n_features = _check(xs)
-    sets = list(xs)
+    sets: list[Observed] = [*xs]
     n_samples = buckets.size(max(x.n_samples for x in sets), len(sets))
     # More than outputs: variances of each sample are then no square matrix.
     n_samples = max(n_samples, sets[0].n_outputs + 1)
@@ -53,7 +53,7 @@ def gather_sets(
             "`sample_weight` of `gmmx_eqx.Observed` must count samples in many fits; "
             "some weights are too large or too small. Divide them by their mean."
         )
-    gathered = Gathered(observed, layout, None, reg_covar is not None, n_features)
+    gathered = Gathered(observed, layout, None, n_features)
     starts = Latent(observed, Layout.in_order(observed, 1))
     return gathered, *_completed_sets(starts, n_features)
 
@@ -108,9 +108,7 @@ def _stacked(sets: list[Observed], n_samples: int, n_features: int) -> Observed:
         noises = [_square(zero if x.R is None else x.R, m, sets) for x in sets]
         is_own = [x.R is not None and _is_own(x.R, m) for x in sets]
         R = _array(_alike(noises, is_own, sets, n_samples), dtype)
-    own = lambda x: (x.y, x.H, x.R, x.sample_weight)
-    is_none = lambda leaf: leaf is None
-    return eqx.tree_at(own, sets[0], (y, H, R, weight), is_leaf=is_none)
+    return observed_of(y, H, R, weight)
 
 
 def _is_own(R: Any, m: int) -> bool:

@@ -1,7 +1,8 @@
 """Passes over blocks: what EM needs of data as a whole."""
 
 import functools as ft
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,12 +15,15 @@ from .._covariances import AbstractCovariances, AbstractWhitening
 from .._em import (
     AbstractEM,
     AbstractEMState,
+    AbstractEStep,
     Attempt,
     Complete,
     Expectation,
+    Incomplete,
     MStep,
     StepInfo,
 )
+from .._em.incomplete import slack_for
 from .._mixture import GaussianMixture
 from .._sources import (
     AbstractFacts,
@@ -28,6 +32,10 @@ from .._sources import (
     Columns,
     each_block,
     InMemory,
+    Layout,
+    Observed,
+    ObservedFacts,
+    Records,
     size_of_chunks,
     total_of,
 )
@@ -55,7 +63,7 @@ class Facts(AbstractFacts):
             found = jax.tree.map(np.float64, found)
             own, own_mean, own_square, own_low, own_high = found
             if not np.all(np.isfinite(own_square)):
-                data.check_finite(data.load(number))
+                data.load(number).check_finite()
             low, high = np.minimum(low, own_low), np.maximum(high, own_high)
             if own == 0:
                 continue
@@ -105,6 +113,11 @@ def _facts(x: Data, weight: Float[Array, " batch"]) -> PyTree[Float[Array, "..."
     return count, mean, square, low, high
 
 
+# What is known of blocks as a whole, and a block as an E-step takes it.
+AnyFacts: TypeAlias = Facts | ObservedFacts
+Loaded: TypeAlias = Columns | Observed
+
+
 class BlockStep:
     """A step of EM over blocks, on the host: the same as [`gmmx_eqx.extend.EMStep`][]'s
     over data in memory, but for rounding. Sums over blocks are in float64."""
@@ -112,7 +125,7 @@ class BlockStep:
     def __init__(
         self,
         m_step: MStep,
-        facts: Facts,
+        facts: AnyFacts,
         data: Blocks,
         size: int,
         pace: Pace | None = None,
@@ -126,9 +139,12 @@ class BlockStep:
 
     def __call__(self, mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
         m_step = self.m_step
+        if m_step.slack is not None:
+            mixture = _raised(m_step, mixture)
         looked = _look(m_step, mixture, _begin(m_step, mixture))
         while not bool(looked.done):
             args = (mixture, looked.whitening_before, looked.pivot, looked.is_near)
+            args = (*args, m_step.slack)
             expectation = self._expect(*args)
             new = _maximise(m_step, mixture, looked, expectation)
             looked = _look(m_step, mixture, looked.after(expectation, new))
@@ -136,25 +152,51 @@ class BlockStep:
 
     def _expect(self, *args: Any) -> Expectation:
         facts = self._facts
-        load = ft.partial(load_columns, facts.pivot, self._size)
+        load = loader_of(facts, self._size)
         of_block = ft.partial(_expect_block, facts, args)
         total = total_of(self._data, load, of_block, self._pace)
         dtype = facts.pivot.dtype
         return jax.tree.map(lambda leaf: jnp.asarray(leaf.astype(dtype)), total)
 
 
-def load_columns(pivot: PerFeature, size: int, data: Blocks, number: int) -> Columns:
+def loader_of(facts: AnyFacts, size: int) -> Callable[[Blocks, int], Loaded]:
+    """How a block is read for an E-step."""
+    if isinstance(facts, ObservedFacts):
+        return _load_observed
+    return ft.partial(_load_columns, facts.pivot, size)
+
+
+def _load_columns(pivot: PerFeature, size: int, data: Blocks, number: int) -> Columns:
     return data.columns(number, pivot, size)
 
 
-def _expect_block(facts: Facts, args: tuple[Any, ...], block: Columns) -> Expectation:
-    columns, weights = jax.device_put(block)
-    return _expect(facts.source(columns, weights), *args)
+def _load_observed(data: Blocks, number: int) -> Observed:
+    return data.load(number).observed
+
+
+def e_step_of(
+    facts: AnyFacts,
+    block: Loaded,
+    mixture: GaussianMixture,
+    slack: PerFeature | None,
+) -> AbstractEStep:
+    """Of one block; of the mixture only its family and shape count."""
+    if not isinstance(facts, ObservedFacts):
+        arrays: Any = block
+        return Complete.create(facts.source(*arrays), mixture.covariances)
+    assert isinstance(block, Observed)
+    layout = Layout.in_order(block, mixture.n_components, facts.misses)
+    records = Records.create(block, layout, mixture.n_features, facts=facts)
+    return Incomplete(records, slack)
+
+
+def _expect_block(facts: AnyFacts, args: tuple[Any, ...], block: Loaded) -> Expectation:
+    return _expect(jax.device_put(block), facts, *args)
 
 
 def step_over(
     data: Blocks,
-    facts: Facts,
+    facts: AnyFacts,
     mixture: GaussianMixture,
     options: Options,
     pace: Pace | None = None,
@@ -165,17 +207,25 @@ def step_over(
 
 
 def m_step_of(
-    covariances: AbstractCovariances, facts: Facts, options: Options
+    covariances: AbstractCovariances, facts: AnyFacts, options: Options
 ) -> MStep:
     """All of a step but its passes; of `covariances` only the family counts."""
-    prior = options.prior
+    prior, slack, noise = options.prior, None, None
+    if isinstance(facts, ObservedFacts):
+        is_exact = facts.misses or facts.has_own_noise
+        noise = facts.slack
+        slack = options.slack_beside(slack_for(covariances, noise))
+    else:
+        assert isinstance(facts, Facts)
+        is_exact = not _is_packed(covariances, facts)
     return MStep(
         facts,
-        not _is_packed(covariances, facts),
-        options.ridge.resolve(facts.variances),
+        is_exact,
+        options.ridge_beside(facts.variances, noise),
         options.frozen,
         options.equal_weights,
         None if prior is None else prior.resolve(covariances, facts),
+        slack,
     )
 
 
@@ -191,16 +241,28 @@ def _is_packed(covariances: AbstractCovariances, facts: Facts) -> bool:
     return not Complete.create(source, covariances).is_exact
 
 
-@program(lambda source, mixture, *_: mixture.n_components * source.columns.size)
+@program(lambda block, facts, mixture, *_: mixture.n_components * n_numbers(block))
 def _expect(
-    source: InMemory,
+    block: Loaded,
+    facts: AnyFacts,
     mixture: GaussianMixture,
     whitening: AbstractWhitening,
     pivot: Means,
     is_near: PerComponentFlag,
+    slack: PerFeature | None,
 ) -> Expectation:
-    e_step = Complete.create(source, mixture.covariances)
+    e_step = e_step_of(facts, block, mixture, slack)
     return e_step.expect(mixture, whitening, pivot, is_near)
+
+
+def n_numbers(block: Loaded) -> int:
+    """How many numbers a component has in the arrays of a block."""
+    return jax.tree.leaves(block)[0].size
+
+
+@program()
+def _raised(m_step: MStep, mixture: GaussianMixture) -> GaussianMixture:
+    return m_step.raised(mixture)
 
 
 @program()

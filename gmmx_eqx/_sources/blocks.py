@@ -1,20 +1,21 @@
 """Data on the host, or beyond it, read one block at a time."""
 
-import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 
-import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from .._core import inputs
-from .._core.aliases import Data, PerFeature
+from .._core.aliases import PerFeature
 from .._core.describe import as_key
-from .._core.likes import KeyLike, SampleWeightLike
-from .draw import Drawn, numbers_drawn
+from .._core.likes import KeyLike, NoisesLike, SampleWeightLike
+from .block import aligned, Block
+from .block_noise import BlockNoise
+from .draw import Drawn, DrawnWithNoise, numbers_drawn, samples_of
+from .observed import Observed
 from .order import Seed, shuffled
 from .reader import AbstractReader
 from .readers import reader_of
@@ -23,8 +24,6 @@ from .workers import ExecutorLike, Workers
 
 # Of one block. As many samples as make a pass over it long enough to hide its start.
 _BLOCK_BYTES = 32 * 2**20
-# Of memory that JAX can use as it is.
-_ALIGNMENT = 64
 # How many blocks are read ahead.
 _AHEAD = 2
 
@@ -41,29 +40,6 @@ else:
     SourceLike = Annotated[Any, ""]
 
 
-@dataclasses.dataclass(frozen=True)
-class Block:
-    """Some of the samples, padded to the number that every block has.
-
-    **Attributes:**
-
-    - `number`: which block it is.
-    - `x`: shape `(rows, n_features)`; rows that are no samples are zero.
-    - `weight`: shape `(rows,)`; zero for rows that are no samples.
-    - `n_samples`: how many rows are samples, the first ones.
-    """
-
-    number: int
-    x: Float[np.ndarray, "rows features"]
-    weight: Float[np.ndarray, " rows"]
-    n_samples: int
-
-    @property
-    def arrays(self) -> tuple[Data, Float[Array, " rows"]]:
-        """`x` and `weight` as JAX arrays."""
-        return jax.device_put((self.x, self.weight))
-
-
 class Blocks:
     """Data that is read one block at a time, as often as it is needed; made by
     [`gmmx_eqx.blocks`][].
@@ -71,12 +47,15 @@ class Blocks:
     Nothing but a few blocks is held in memory: the one that is computed with and those
     that a thread reads ahead.
 
+    With missing values or noise they stand for [`gmmx_eqx.Observed`][].
+
     **Attributes:**
 
     - `shape`: `(n_samples, n_features)`.
     - `dtype`: the type that blocks are computed in.
     - `rows`: how many samples each block has; the last one may have fewer.
     - `workers`: what computes with the blocks, `None` for this process.
+    - `misses`: whether NaN is a missing value.
 
     A pickle holds no samples but those that are in this process's memory alone, and no
     workers.
@@ -90,12 +69,16 @@ class Blocks:
         *,
         first: int = 0,
         workers: Workers | None = None,
+        noise: BlockNoise | None = None,
+        misses: bool = False,
     ):
         self._reader = reader
         self._weight = weight
         # The sample that the first weight is of.
         self._first = first
         self.workers = workers
+        self._noise = noise
+        self.misses = misses
         self.shape: tuple[int, int] = reader.shape
         self.dtype: np.dtype[Any] = np.dtype(reader.dtype)
         self.rows: int = rows
@@ -121,8 +104,8 @@ class Blocks:
         return -(-self.shape[0] // self.rows)
 
     def __getstate__(self) -> dict[str, Any]:
-        reader = self._reader.part(0, self.shape[0])
-        return {**vars(self), "_reader": reader, "workers": None}
+        whole = self._parts(0, self.shape[0])
+        return {**vars(self), **whole, "workers": None}
 
     def part(self, numbers: range) -> "Blocks":
         """Blocks with the same numbers, of which these alone can be loaded: what is
@@ -137,12 +120,28 @@ class Blocks:
         weight = self._weight
         if weight is not None:
             weight = weight[start - self._first : stop - self._first]
-        return Blocks(self._reader.part(start, stop), self.rows, weight, first=start)
+        reader, noise = self._parts(start, stop).values()
+        own = {"first": start, "noise": noise, "misses": self.misses}
+        return Blocks(reader, self.rows, weight, **own)
+
+    def _parts(self, start: int, stop: int) -> dict[str, Any]:
+        noise = None if self._noise is None else self._noise.part(start, stop)
+        return {"_reader": self._reader.part(start, stop), "_noise": noise}
 
     @property
     def in_order(self) -> bool:
         """Whether it takes long to read blocks in another order."""
         return self._reader.in_order
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether values may be missing, or are noisy."""
+        return self.misses or self._noise is not None
+
+    @property
+    def has_own_noise(self) -> bool:
+        """Whether every sample has noise of its own."""
+        return self._noise is not None and self._noise.shared is None
 
     @property
     def n_present(self) -> int:
@@ -167,14 +166,18 @@ class Blocks:
         """
         read, own = self._read(number)
         n_read = len(read)
-        x = _aligned((self.rows, self.shape[1]), self.dtype)
+        x = aligned((self.rows, self.shape[1]), self.dtype)
         with np.errstate(over="ignore"):
             x[:n_read] = read
         x[n_read:] = 0
-        weight = _aligned((self.rows,), self.dtype)
+        weight = aligned((self.rows,), self.dtype)
         weight[:n_read] = own
         weight[n_read:] = 0
-        return Block(number, x, weight, n_read)
+        noise = None
+        if self._noise is not None:
+            start = number * self.rows
+            noise = self._noise.read(start, start + n_read, self.rows, self.dtype)
+        return Block(number, x, weight, n_read, noise, self.misses)
 
     def columns(
         self, number: int, pivot: PerFeature, size: int, seed: Seed | None = None
@@ -188,8 +191,8 @@ class Blocks:
         n_read, n_features = read.shape
         dtype = np.dtype(pivot.dtype)
         n_chunks = -(-self.rows // size)
-        columns = _aligned((n_chunks, n_features, size), dtype)
-        weights = _aligned((n_chunks, size), dtype)
+        columns = aligned((n_chunks, n_features, size), dtype)
+        weights = aligned((n_chunks, size), dtype)
         flat = weights.reshape(-1)
         flat[:n_read] = own
         flat[n_read:] = 0
@@ -244,19 +247,6 @@ class Blocks:
             return read, 1
         return read, self._weight[start - self._first : stop - self._first]
 
-    def check_finite(self, block: Block) -> None:
-        """Raises a `ValueError` that says where a sample of positive weight holds NaN
-        or infinity."""
-        bad = np.argwhere(~np.isfinite(block.x) & (block.weight > 0)[:, None])
-        if len(bad):
-            row, feature = bad[0].tolist()
-            sample = block.number * self.rows + row
-            raise ValueError(
-                f"Block {block.number} holds NaN or infinity: feature {feature} of its "
-                f"row {row}, which is sample {sample}. Drop or impute such samples, or "
-                "give them a weight of zero."
-            )
-
     def __iter__(self) -> Iterator[Block]:
         return self.ahead(self.load)
 
@@ -286,37 +276,33 @@ class Blocks:
 
         - `key`: a `jax.random` key.
         """
+        x, weight, _ = self._drawn(n_samples, key)
+        return x, weight
+
+    def draw_observed(self, n_samples: int, key: KeyLike) -> Observed:
+        """The same with noise, as [`gmmx_eqx.Observed`][]."""
+        x, weight, noise = self._drawn(n_samples, key)
+        return Observed(x, R=noise, sample_weight=weight)
+
+    def _drawn(self, n_samples: int, key: KeyLike) -> DrawnWithNoise:
         chosen = numbers_drawn(n_samples, self.shape[0], as_key(key))
-        numbers, positions = np.divmod(chosen, self.rows)
-        xs, weights = [], []
-        for number in np.unique(numbers):
-            block = self.load(int(number))
-            own = positions[numbers == number]
-            xs.append(block.x[own])
-            weights.append(block.weight[own])
-        return np.concatenate(xs), np.concatenate(weights)
+        return samples_of(self.load, self.rows, chosen, self.has_own_noise)
 
     def fingerprint(self) -> str:
         """A text that differs for other data, or for other blocks of the same data:
         from the sizes and 256 samples spread over all blocks, not from every number."""
-        digest = hashlib.sha256(repr((self.shape, self.dtype.str, self.rows)).encode())
+        known = (self.shape, self.dtype.str, self.rows, *[True] * self.misses)
+        digest = hashlib.sha256(repr(known).encode())
         n_samples = self.shape[0]
         for start in np.unique(np.linspace(0, max(n_samples - 4, 0), 64).astype(int)):
             read = np.asarray(
                 self._reader.read(int(start), min(int(start) + 4, n_samples))
             )
             digest.update(np.ascontiguousarray(read).tobytes())
-        if self._weight is not None:
-            digest.update(np.ascontiguousarray(self._weight).tobytes())
+        for array in (self._weight, self._noise and self._noise.sampled()):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:32]
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An empty array that JAX takes without a copy on a CPU."""
-    n_bytes = int(np.prod(shape)) * dtype.itemsize
-    buffer = np.empty(n_bytes + _ALIGNMENT, np.uint8)
-    offset = -buffer.ctypes.data % _ALIGNMENT
-    return buffer[offset : offset + n_bytes].view(dtype).reshape(shape)
 
 
 def blocks(
@@ -324,6 +310,8 @@ def blocks(
     rows: int | None = None,
     *,
     sample_weight: SampleWeightLike | None = None,
+    noise: NoisesLike | None = None,
+    missing: bool = False,
     executor: ExecutorLike | None = None,
 ) -> Blocks:
     """Data of any size, of which fits and mixtures read one block at a time.
@@ -340,6 +328,11 @@ def blocks(
     - `rows`: how many samples to take at a time; as many as have 32 MiB if not given.
         Memory is that of about four blocks.
     - `sample_weight`: shape `(n_samples,)`, in memory.
+    - `noise`: the covariance of the noise in `x`, in squared data units, as `R` of
+        [`gmmx_eqx.Observed`][]. That of each sample, shape `(n_samples, n_features)`
+        or `(n_samples, n_features, n_features)`, may be an object with slices, of which
+        each block reads its own.
+    - `missing`: whether NaN is a missing value, rather than a mistake.
     - `executor`: what computes with the blocks, [in other
         processes](../blocks.md#workers-dask-mpi-process-pools), which read them
         themselves: `client.get_executor()` of Dask, an `MPIPoolExecutor` of mpi4py, or
@@ -355,10 +348,10 @@ def blocks(
     **Raises:**
 
     `ValueError` if the data is not of two axes, is empty, can be read only once, or
-    does not know how many samples it has; if the weights do not fit; if there is an
-    executor, but other processes cannot read the data or would be forked. While blocks
-    are read: if one has another shape or type than the others, if a sample of positive
-    weight is not finite, or if the data is not what it was.
+    does not know how many samples it has; if weights or noise do not fit; if there is
+    an executor, but other processes cannot read the data or would be forked. While
+    blocks are read: if one has another shape or type than the others, if a sample of
+    positive weight is not finite, or if the data is not what it was.
 
     **Example:**
 
@@ -392,9 +385,12 @@ def blocks(
             raise ValueError("`sample_weight` must be finite and not negative.")
         if not np.any(weight > 0):
             raise ValueError("`sample_weight` must not be zero for all samples.")
+    own = None if noise is None else BlockNoise.of(noise, n_samples, n_features)
     workers = None
     if executor is not None:
         # Before the first pass, and before there are any workers.
         reader.part(0, rows)
+        if own is not None:
+            own.part(0, rows)
         workers = Workers(executor)
-    return Blocks(reader, rows, weight, workers=workers)
+    return Blocks(reader, rows, weight, workers=workers, noise=own, misses=missing)

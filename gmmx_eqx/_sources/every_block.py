@@ -12,7 +12,8 @@ from jaxtyping import PyTree, Shaped
 
 from .._core.aliases import Data
 from .._core.describe import describe
-from .blocks import Block, Blocks
+from .block import Block
+from .blocks import Blocks
 
 
 _Loaded = TypeVar("_Loaded")
@@ -172,8 +173,9 @@ def map_blocks(
 
     **Arguments:**
 
-    - `fn`: from samples, shape `(rows, n_features)`, to an array with a row for each.
-        It is pickled if the blocks have workers.
+    - `fn`: from samples, shape `(rows, n_features)`, to an array with a row for each;
+        from [`gmmx_eqx.Observed`][] if they may be missing or are noisy. It is pickled
+        if the blocks have workers.
     - `data`: [`gmmx_eqx.blocks`][] of the samples.
     - `out`: what the rows are written to, block by block, as `out[start:stop] = rows`:
         a NumPy array or memory map, a data set of h5py or zarr.
@@ -232,8 +234,8 @@ def _call_method(owner: eqx.Module, name: str, x: Data) -> Any:
     return getattr(owner, name)(x)
 
 
-def _rows_of(fn: Callable[[Data], Any], block: Block) -> Shaped[np.ndarray, "n ..."]:
-    rows = np.asarray(fn(block.arrays[0]))
+def _rows_of(fn: Callable[[Any], Any], block: Block) -> Shaped[np.ndarray, "n ..."]:
+    rows = np.asarray(fn(block.data))
     if rows.ndim == 0 or rows.shape[0] != len(block.x):
         raise ValueError(
             "`fn` must return one row per sample; of samples of shape "

@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Int
 
 from .._core import buckets, chunks
 from .._core.known import constant
+from .._core.spread import Spread, spread_of
 from .observed import Observed
 
 
@@ -31,19 +32,32 @@ class Layout(eqx.Module):
     - `real`: which of these are not padding.
     - `size`: samples of a block.
     - `misses`: whether any value is missing, or not known to be there.
+    - `spread`: how samples are spread over devices, or `None`.
     """
 
     rows: Int[Array, "blocks size"] | None
     real: Bool[Array, "blocks size"] | None
     size: int = eqx.field(static=True)
     misses: bool = eqx.field(static=True)
+    spread: Spread | None = eqx.field(static=True, default=None)
 
     @classmethod
-    def in_order(cls, observed: Observed, n_components: int) -> "Layout":
-        """Without groups."""
-        y = _known(observed.y)
-        misses = y is None or bool(np.isnan(y).any())
-        return cls(None, None, _chunk_size(observed, n_components), misses)
+    def in_order(
+        cls, observed: Observed, n_components: int, misses: bool | None = None
+    ) -> "Layout":
+        """Without groups.
+
+        **Arguments:**
+
+        - `misses`: whether any value may be missing, if that is known.
+        """
+        if misses is None:
+            y = _known(observed.y)
+            misses = y is None or bool(np.isnan(y).any())
+        spread = spread_of(observed.y, "y")
+        n_shards = 1 if spread is None else spread.n_shards
+        size = _chunk_size(observed, n_components, n_shards)
+        return cls(None, None, size, misses, spread)
 
     @classmethod
     def of(
@@ -56,6 +70,8 @@ class Layout(eqx.Module):
         - `size`: of the blocks of groups, if it is given.
         """
         in_order = cls.in_order(observed, n_components)
+        if in_order.spread is not None:
+            return in_order
         y = _known(observed.y)
         keys = None if y is None else _keys(observed, np.isnan(y))
         if keys is None:
@@ -151,8 +167,9 @@ def _block_size(counts: np.ndarray) -> int:
     return max(_SMALLEST, min(size, _LARGEST))
 
 
-def _chunk_size(observed: Observed, n_components: int) -> int:
+def _chunk_size(observed: Observed, n_components: int, n_shards: int) -> int:
     n_samples, m = observed.y.shape[-2:]
+    n_samples = n_samples // n_shards
     bytes_per_sample = n_components * m * (m + 3) * observed.y.dtype.itemsize
     size = chunks.length(
         bytes_per_sample, _CHUNK_BYTES, _SMALLEST_CHUNK, _LARGEST_CHUNK

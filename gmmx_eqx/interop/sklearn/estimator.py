@@ -324,7 +324,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             data = X if is_complete(X, noise) else as_observed(X, noise)
             return np.array(method(self._mixture(dtype), data))
 
-    def _validated(self, X: Any, **options: Any) -> np.ndarray:
+    def _validated(self, X: Any, **options: Any) -> Any:
         """What scikit-learn makes of data, with NaN for missing values if they may
         be."""
         finite: Any = True

@@ -1,0 +1,79 @@
+"""Some of the samples, as they are read."""
+
+import dataclasses
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._core.aliases import Data
+from .observed import Observed, observed_of
+
+
+# Of memory that JAX can use as it is.
+_ALIGNMENT = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Some of the samples, padded to the number that every block has.
+
+    **Attributes:**
+
+    - `number`: which block it is.
+    - `x`: shape `(rows, n_features)`; rows that are no samples are zero.
+    - `weight`: shape `(rows,)`; zero for rows that are no samples.
+    - `n_samples`: how many rows are samples, the first ones.
+    - `noise`: as in [`gmmx_eqx.Observed`][], or `None`.
+    - `misses`: whether NaN is a missing value.
+    """
+
+    number: int
+    x: Float[np.ndarray, "rows features"]
+    weight: Float[np.ndarray, " rows"]
+    n_samples: int
+    noise: Float[np.ndarray, "..."] | None = None
+    misses: bool = False
+
+    @property
+    def arrays(self) -> tuple[Data, Float[Array, " rows"]]:
+        """`x` and `weight` as JAX arrays."""
+        return jax.device_put((self.x, self.weight))
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether values may be missing, or are noisy."""
+        return self.misses or self.noise is not None
+
+    @property
+    def data(self) -> Data | Observed:
+        """The samples, as functions take them."""
+        return jax.device_put(self.observed if self.is_observed else self.x)
+
+    @property
+    def observed(self) -> Observed:
+        """The samples as [`gmmx_eqx.Observed`][], of NumPy arrays."""
+        return observed_of(self.x, None, self.noise, self.weight)
+
+    def check_finite(self) -> None:
+        """Raises a `ValueError` that says where a sample of positive weight holds NaN,
+        unless that is a missing value, or infinity."""
+        sound = np.isfinite(self.x) | (self.misses & np.isnan(self.x))
+        bad = np.argwhere(~sound & (self.weight > 0)[:, None])
+        if len(bad):
+            row, feature = bad[0].tolist()
+            sample = self.number * len(self.x) + row
+            raise ValueError(
+                f"Block {self.number} holds NaN or infinity: feature {feature} of its "
+                f"row {row}, which is sample {sample}. Drop or impute such samples, "
+                "give them a weight of zero, or say that NaN is a missing value: "
+                "`gmmx_eqx.blocks(x, missing=True)`."
+            )
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An empty array that JAX takes without a copy on a CPU."""
+    n_bytes = int(np.prod(shape)) * dtype.itemsize
+    buffer = np.empty(n_bytes + _ALIGNMENT, np.uint8)
+    offset = -buffer.ctypes.data % _ALIGNMENT
+    return buffer[offset : offset + n_bytes].view(dtype).reshape(shape)
