@@ -34,6 +34,8 @@ from .passes import (
     loader_of,
     m_step_of,
     n_numbers,
+    on_device,
+    OnDevice,
     samples_at_once,
 )
 from .progress import Ticket
@@ -218,12 +220,12 @@ def run_passes(
 def _expect_block(
     facts: AnyFacts, requests: Sequence[tuple[Any, ...]], block: Loaded
 ) -> list[Expectation]:
-    block = jax.device_put(block)
-    return [_expect(block, facts, *request) for request in requests]
+    arrays = on_device(block)
+    return [_expect(arrays, facts, *request) for request in requests]
 
 
 def _size(
-    block: Loaded, facts: AnyFacts, rules: _Rules, lanes: _Lane, *rest: Any
+    block: OnDevice, facts: AnyFacts, rules: _Rules, lanes: _Lane, *rest: Any
 ) -> int:
     del facts, rules, rest
     return lanes.mixture.n_components * n_numbers(block)
@@ -231,7 +233,7 @@ def _size(
 
 @program(_size)
 def _expect(
-    block: Loaded,
+    block: OnDevice,
     facts: AnyFacts,
     rules: _Rules,
     lanes: _Lane,

@@ -122,7 +122,7 @@ def _slack(data: Blocks, least: Float[np.ndarray, " d"]) -> Float[np.ndarray, " 
     """Variances of independent noise that is a part of all noise; correlations of it
     take one more pass."""
     least = np.where(np.isfinite(least), least, 0)
-    noise = noise_of(data.load(0).observed)
+    noise = noise_of(jax.device_put(data.load(0).observed))
     assert noise is not None
     if noise.shape[-1] == 1:
         return least

@@ -113,9 +113,13 @@ def _facts(x: Data, weight: Float[Array, " batch"]) -> PyTree[Float[Array, "..."
     return count, mean, square, low, high
 
 
-# What is known of blocks as a whole, and a block as an E-step takes it.
+# What is known of blocks as a whole; and a block as it is read, and as an E-step takes
+# it.
 AnyFacts: TypeAlias = Facts | ObservedFacts
 Loaded: TypeAlias = Columns | Observed
+OnDevice: TypeAlias = (
+    tuple[Float[Array, "chunks features size"], Float[Array, "chunks size"]] | Observed
+)
 
 
 class BlockStep:
@@ -176,14 +180,14 @@ def _load_observed(data: Blocks, number: int) -> Observed:
 
 def e_step_of(
     facts: AnyFacts,
-    block: Loaded,
+    block: OnDevice,
     mixture: GaussianMixture,
     slack: PerFeature | None,
 ) -> AbstractEStep:
     """Of one block; of the mixture only its family and shape count."""
     if not isinstance(facts, ObservedFacts):
-        arrays: Any = block
-        return Complete.create(facts.source(*arrays), mixture.covariances)
+        assert isinstance(block, tuple)
+        return Complete.create(facts.source(*block), mixture.covariances)
     assert isinstance(block, Observed)
     layout = Layout.in_order(block, mixture.n_components, facts.misses)
     records = Records.create(block, layout, mixture.n_features, facts=facts)
@@ -191,7 +195,11 @@ def e_step_of(
 
 
 def _expect_block(facts: AnyFacts, args: tuple[Any, ...], block: Loaded) -> Expectation:
-    return _expect(jax.device_put(block), facts, *args)
+    return _expect(on_device(block), facts, *args)
+
+
+def on_device(block: Loaded) -> OnDevice:
+    return jax.device_put(block)
 
 
 def step_over(
@@ -243,7 +251,7 @@ def _is_packed(covariances: AbstractCovariances, facts: Facts) -> bool:
 
 @program(lambda block, facts, mixture, *_: mixture.n_components * n_numbers(block))
 def _expect(
-    block: Loaded,
+    block: OnDevice,
     facts: AnyFacts,
     mixture: GaussianMixture,
     whitening: AbstractWhitening,
@@ -255,7 +263,7 @@ def _expect(
     return e_step.expect(mixture, whitening, pivot, is_near)
 
 
-def n_numbers(block: Loaded) -> int:
+def n_numbers(block: OnDevice) -> int:
     """How many numbers a component has in the arrays of a block."""
     return jax.tree.leaves(block)[0].size
 

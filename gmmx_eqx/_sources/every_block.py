@@ -14,6 +14,7 @@ from .._core.aliases import Data
 from .._core.describe import describe
 from .block import Block
 from .blocks import Blocks
+from .observed import Observed
 
 
 _Loaded = TypeVar("_Loaded")
@@ -230,7 +231,7 @@ def _rows_by(fn: Callable[[Data], Any]) -> Callable[[Block], Any]:
     return ft.partial(_rows_of, fn)
 
 
-def _call_method(owner: eqx.Module, name: str, x: Data) -> Any:
+def _call_method(owner: eqx.Module, name: str, x: Data | Observed) -> Any:
     return getattr(owner, name)(x)
 
 

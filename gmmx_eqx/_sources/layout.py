@@ -35,8 +35,8 @@ class Layout(eqx.Module):
     - `spread`: how samples are spread over devices, or `None`.
     """
 
-    rows: Int[Array, "blocks size"] | None
-    real: Bool[Array, "blocks size"] | None
+    rows: Int[Array, "*sets blocks size"] | None
+    real: Bool[Array, "*sets blocks size"] | None
     size: int = eqx.field(static=True)
     misses: bool = eqx.field(static=True)
     spread: Spread | None = eqx.field(static=True, default=None)
