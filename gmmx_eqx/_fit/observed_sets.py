@@ -39,7 +39,8 @@ def gather_sets(
         return None, xs, sample_weight
     check_no_weight(sample_weight)
     n_features = _check(xs)
-    sets: list[Observed] = [*xs]
+    given: Any = xs
+    sets: list[Observed] = list(given)
     n_samples = buckets.size(max(x.n_samples for x in sets), len(sets))
     # More than outputs: variances of each sample are then no square matrix.
     n_samples = max(n_samples, sets[0].n_outputs + 1)

@@ -147,7 +147,7 @@ def _spread_observed(x: Observed, spread: Spread) -> Observed:
     n, m = x.y.shape
     padded = -(-n // spread.n_shards) * spread.n_shards
 
-    def put(array: Array, value: float | None = None) -> Array:
+    def put(array: Any, value: float | None = None) -> Array:
         known = np.asarray(array)
         row = known[:1] if value is None else np.full_like(known[:1], value)
         rest = np.broadcast_to(row, (padded - n, *known.shape[1:]))
