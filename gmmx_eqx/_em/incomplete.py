@@ -81,16 +81,6 @@ class Incomplete(AbstractEStep):
     source: Records
     slack: PerFeature | None = None
 
-    @classmethod
-    def create(cls, covariances: AbstractCovariances, source: Records) -> "Incomplete":
-        """With slack, if the family has an M-step with a bound.
-
-        **Arguments:**
-
-        - `covariances`: only their family counts.
-        """
-        return cls(source, slack_for(covariances, source.slack))
-
     @property
     def is_exact(self) -> bool:
         return not self._has_groups

@@ -13,8 +13,10 @@ from .._core.programs import program
 from .._sources import (
     Block,
     Blocks,
+    count_patterns,
     divide_slack,
     each_block,
+    Groups,
     least_noise,
     noise_of,
     Observed,
@@ -38,14 +40,17 @@ def facts_of(data: Blocks, dtype: jnp.dtype, pace: Pace | None = None) -> AnyFac
     count, mean, square = (np.zeros(d) for _ in range(3))
     low, high = np.full(d, np.inf), np.full(d, -np.inf)
     least = None
-    total = counted = 0.0
+    total, counted, n_patterns = 0.0, 0.0, 1
     if pace is not None:
         pace(0)
     for number, found in enumerate(each_block(data, _load_checked, _sums_of)):
         if pace is not None:
             pace(number + 1)
         found = jax.tree.map(np.float64, found)
-        own, own_mean, own_square, own_low, own_high, *weights, own_least = found
+        (own, own_mean, own_square, own_low, own_high, *weights), own_least, own_n = (
+            found
+        )
+        n_patterns = max(n_patterns, int(own_n))
         low, high = np.minimum(low, own_low), np.maximum(high, own_high)
         total, counted = total + weights[0], counted + weights[1]
         # Chan, Golub, LeVeque: about the mean of each, so that no digits cancel.
@@ -75,7 +80,14 @@ def facts_of(data: Blocks, dtype: jnp.dtype, pace: Pace | None = None) -> AnyFac
         slack=None if slack is None else as_feature(slack),
         misses=data.misses,
         has_own_noise=data.has_own_noise,
+        groups=_groups(data, n_patterns),
     )
+
+
+def _groups(data: Blocks, n_patterns: int) -> Groups | None:
+    if data.has_own_noise or not data.misses:
+        return None
+    return Groups.of(data.rows, n_patterns)
 
 
 def _load_checked(data: Blocks, number: int) -> Block:
@@ -94,7 +106,8 @@ def _load_checked(data: Blocks, number: int) -> Block:
 
 
 def _sums_of(block: Block) -> PyTree[Float[Array, "..."]]:
-    return _sums(jax.device_put(block.observed))
+    n_patterns = count_patterns(np.isnan(block.x)) if block.misses else 1
+    return *_sums(jax.device_put(block.observed)), np.asarray(n_patterns)
 
 
 @program()
@@ -115,7 +128,7 @@ def _sums(observed: Observed) -> PyTree[Float[Array, "..."]]:
     least = None
     if noise is not None:
         least = least_noise(present, None, noise, y.shape[1])
-    return count, mean, square, low, high, jnp.sum(weight), counted, least
+    return (count, mean, square, low, high, jnp.sum(weight), counted), least
 
 
 def _slack(data: Blocks, least: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:

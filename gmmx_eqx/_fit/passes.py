@@ -31,6 +31,7 @@ from .._sources import (
     Blocks,
     Columns,
     each_block,
+    Groups,
     InMemory,
     Layout,
     Observed,
@@ -116,9 +117,11 @@ def _facts(x: Data, weight: Float[Array, " batch"]) -> PyTree[Float[Array, "..."
 # What is known of blocks as a whole; and a block as it is read, and as an E-step takes
 # it.
 AnyFacts: TypeAlias = Facts | ObservedFacts
-Loaded: TypeAlias = Columns | Observed
+ObservedBlock: TypeAlias = tuple[Observed, Layout | None]
+Loaded: TypeAlias = Columns | ObservedBlock
 OnDevice: TypeAlias = (
-    tuple[Float[Array, "chunks features size"], Float[Array, "chunks size"]] | Observed
+    tuple[Float[Array, "chunks features size"], Float[Array, "chunks size"]]
+    | ObservedBlock
 )
 
 
@@ -166,7 +169,7 @@ class BlockStep:
 def loader_of(facts: AnyFacts, size: int) -> Callable[[Blocks, int], Loaded]:
     """How a block is read for an E-step."""
     if isinstance(facts, ObservedFacts):
-        return _load_observed
+        return ft.partial(_load_observed, facts.groups)
     return ft.partial(_load_columns, facts.pivot, size)
 
 
@@ -174,8 +177,11 @@ def _load_columns(pivot: PerFeature, size: int, data: Blocks, number: int) -> Co
     return data.columns(number, pivot, size)
 
 
-def _load_observed(data: Blocks, number: int) -> Observed:
-    return data.load(number).observed
+def _load_observed(groups: Groups | None, data: Blocks, number: int) -> ObservedBlock:
+    block = data.load(number)
+    if groups is None:
+        return block.observed, None
+    return block.observed, Layout.of_gaps(np.isnan(block.x), groups)
 
 
 def e_step_of(
@@ -185,12 +191,13 @@ def e_step_of(
     slack: PerFeature | None,
 ) -> AbstractEStep:
     """Of one block; of the mixture only its family and shape count."""
+    arrays: Any = block
     if not isinstance(facts, ObservedFacts):
-        assert isinstance(block, tuple)
-        return Complete.create(facts.source(*block), mixture.covariances)
-    assert isinstance(block, Observed)
-    layout = Layout.in_order(block, mixture.n_components, facts.misses)
-    records = Records.create(block, layout, mixture.n_features, facts=facts)
+        return Complete.create(facts.source(*arrays), mixture.covariances)
+    observed, layout = arrays
+    if layout is None:
+        layout = Layout.in_order(observed, mixture.n_components, facts.misses)
+    records = Records.create(observed, layout, mixture.n_features, facts=facts)
     return Incomplete(records, slack)
 
 
@@ -220,7 +227,7 @@ def m_step_of(
     """All of a step but its passes; of `covariances` only the family counts."""
     prior, slack, noise = options.prior, None, None
     if isinstance(facts, ObservedFacts):
-        is_exact = facts.misses or facts.has_own_noise
+        is_exact = facts.is_exact
         noise = facts.slack
         slack = options.slack_beside(slack_for(covariances, noise))
     else:

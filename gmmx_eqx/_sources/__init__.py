@@ -21,7 +21,11 @@ from .every_block import (
     map_blocks as map_blocks,
     total_of as total_of,
 )
-from .layout import Layout as Layout
+from .layout import (
+    count_patterns as count_patterns,
+    Groups as Groups,
+    Layout as Layout,
+)
 from .memory import (
     chunk_size as chunk_size,
     InMemory as InMemory,

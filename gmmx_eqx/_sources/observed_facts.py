@@ -9,6 +9,7 @@ from .._core import linalg
 from .._core.aliases import PerFeature, Scalar
 from .._core.cholesky import inverse_cholesky
 from .abstract import AbstractFacts
+from .layout import Groups
 
 
 class ObservedFacts(AbstractFacts):
@@ -23,6 +24,7 @@ class ObservedFacts(AbstractFacts):
         `(1, 1, features, 1)`; zero without such a part, and `None` without noise.
     - `misses`: whether any value may be missing.
     - `has_own_noise`: whether every sample has noise of its own.
+    - `groups`: of samples that share all but their values, if these are few.
     """
 
     pivot: PerFeature
@@ -33,6 +35,12 @@ class ObservedFacts(AbstractFacts):
     slack: PerFeature | None
     misses: bool = eqx.field(static=True, default=True)
     has_own_noise: bool = eqx.field(static=True, default=True)
+    groups: Groups | None = eqx.field(static=True, default=None)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether samples are taken one by one, without packed features."""
+        return self.has_own_noise or (self.misses and self.groups is None)
 
 
 def centre(
