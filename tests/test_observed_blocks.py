@@ -1,6 +1,8 @@
 """Blocks of samples with gaps and noise: the fit to the same data in memory, from any
 source, and what is refused."""
 
+import pickle
+
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -66,6 +68,31 @@ def test_a_fit_is_that_of_data_in_memory(name, tmp_path):
         np.testing.assert_allclose(got, want, rtol=1e-11)
     rows = gx.map_blocks(mixture.log_prob, data)
     np.testing.assert_allclose(rows, mixture.log_prob(observed), 1e-10, 1e-14)
+
+
+@pytest.mark.x64
+@pytest.mark.parametrize("name", ["matrices", "shared"])
+def test_a_pickle_reads_the_same(name, tmp_path):
+    data, _ = blocks_and_observed(name, tmp_path)
+    same = pickle.loads(pickle.dumps(data))
+    for one, other in zip(data, same, strict=True):
+        np.testing.assert_array_equal(one.x, other.x)
+        np.testing.assert_array_equal(one.noise, other.noise)
+    assert same.fingerprint() == data.fingerprint()
+    part = data.part(range(2, 4))
+    np.testing.assert_array_equal(part.load(3).noise, data.load(3).noise)
+
+
+@pytest.mark.x64
+def test_float32_data_is_computed_in_the_type_of_the_mixture():
+    y = np.float32(faithful_with_gaps())
+    few = {"solver": gx.EM(tol=0.0, max_steps=3), "throw": False}
+    data = gx.blocks(y, 50, noise=np.full(y.shape, 0.01, np.float32), missing=True)
+    found = gx.fit(faithful_start(), data, **few)
+    expected = gx.fit(faithful_start(), gx.Observed(np.float64(y), R=0.01), **few)
+    assert found.mixture.means.dtype == np.float64
+    # The noise is that of float32.
+    np.testing.assert_allclose(found.log_likelihood, expected.log_likelihood, rtol=1e-7)
 
 
 @pytest.mark.x64

@@ -105,7 +105,7 @@ def _load_checked(data: Blocks, number: int) -> Block:
     return block
 
 
-def _sums_of(block: Block) -> PyTree[Float[Array, "..."]]:
+def _sums_of(block: Block) -> PyTree:
     n_patterns = count_patterns(np.isnan(block.x)) if block.misses else 1
     return *_sums(jax.device_put(block.observed)), np.asarray(n_patterns)
 

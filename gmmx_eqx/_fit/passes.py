@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from .._core import inputs
 from .._core.aliases import Data, Means, PerComponentFlag, PerFeature, Scalar
 from .._core.programs import program
 from .._covariances import AbstractCovariances, AbstractWhitening
@@ -195,6 +196,7 @@ def e_step_of(
     if not isinstance(facts, ObservedFacts):
         return Complete.create(facts.source(*arrays), mixture.covariances)
     observed, layout = arrays
+    facts, observed = inputs.common_dtype(facts, observed)
     if layout is None:
         layout = Layout.in_order(observed, mixture.n_components, facts.misses)
     records = Records.create(observed, layout, mixture.n_features, facts=facts)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._core import inputs
 from .._core.aliases import Data, Scalar
 from .._core.known import constant
 from .._core.programs import program
@@ -107,6 +108,8 @@ def _completed_observed(
     gathered = Gathered(
         observed, Layout.in_order(observed, 1), None, observed.y.shape[1]
     )
+
+    mixtures, gathered = inputs.common_dtype(mixtures, gathered)
 
     def of_cell(mixture: GaussianMixture) -> Scalar:
         return gathered.weighted_sum(mixture, log_prob_completed)[0]

@@ -385,6 +385,8 @@ def blocks(
             raise ValueError("`sample_weight` must be finite and not negative.")
         if not np.any(weight > 0):
             raise ValueError("`sample_weight` must not be zero for all samples.")
+    if not isinstance(missing, bool):
+        raise ValueError(f"`missing` must be `True` or `False`; got {missing!r}.")
     own = None if noise is None else BlockNoise.of(noise, n_samples, n_features)
     workers = None
     if executor is not None:
