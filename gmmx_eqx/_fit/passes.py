@@ -217,10 +217,10 @@ def e_step_of(
     if not isinstance(facts, ObservedFacts):
         return Complete.create(facts.source(*arrays), mixture.covariances)
     observed, layout = arrays
-    facts, observed = inputs.common_dtype(facts, observed)
+    known, observed = inputs.common_dtype(facts, observed)
     if layout is None:
         layout = Layout.in_order(observed, mixture.n_components, facts.misses)
-    records = Records.create(observed, layout, mixture.n_features, facts=facts)
+    records = Records.create(observed, layout, mixture.n_features, facts=known)
     return Incomplete(records, slack)
 
 
