@@ -20,13 +20,17 @@ def faithful_start() -> gx.GaussianMixture:
     )
 
 
-def faithful_with_noise() -> gx.Observed:
-    """Old Faithful, with correlated noise of its own for every eruption."""
+def faithful_noise() -> np.ndarray:
+    """A covariance for every eruption, with a correlation of .3."""
     i = np.arange(272)
     deviations = np.stack([0.05 + 0.002 * (i % 50), 1 + 0.05 * (i % 40)], 1)
     correlation = np.array([[1.0, 0.3], [0.3, 1.0]])
-    noise = deviations[:, :, None] * deviations[:, None] * correlation
-    return gx.Observed(old_faithful(), R=noise)
+    return deviations[:, :, None] * deviations[:, None] * correlation
+
+
+def faithful_with_noise() -> gx.Observed:
+    """Old Faithful, with noise of its own for every eruption."""
+    return gx.Observed(old_faithful(), R=faithful_noise())
 
 
 def faithful_with_gaps() -> np.ndarray:

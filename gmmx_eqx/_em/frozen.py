@@ -90,26 +90,31 @@ class Frozen(eqx.Module):
         )
 
     def pin(
-        self, mixture: GaussianMixture, at: GaussianMixture, *, shares: bool = True
+        self, mixture: GaussianMixture, at: GaussianMixture, *, is_whole: bool = True
     ) -> GaussianMixture:
         """The mixture with the frozen parameters of `at`, and with the other weights in
-        the same proportions as before; the same as before unless they share what the
-        frozen ones leave.
+        the same proportions as before.
 
         In a loss it freezes what gradients would change:
         `frozen.pin(mixture, at).score(x)`.
+
+        **Arguments:**
+
+        - `is_whole`: whether weights sum to one. If not, the rest is a background's,
+            and frozen weights are shares of their sum.
         """
-        held = column(self.weights)
+        held, weights = column(self.weights), at.weights
+        if not is_whole:
+            sum_of = lambda m: jnp.sum(m.weights, axis=Axis.components, keepdims=True)
+            weights = weights * linalg.safe_divide(sum_of(mixture), sum_of(at))
         new, old = as_plain(mixture.covariances), as_plain(at.covariances)
         # Added up rather than one minus the rest: that would cancel.
-        left = jnp.sum(jnp.where(held, 0, at.weights), Axis.components, keepdims=True)
+        left = jnp.sum(jnp.where(held, 0, weights), Axis.components, keepdims=True)
         free = jnp.where(held, 0, mixture.weights)
         total = jnp.sum(free, axis=Axis.components, keepdims=True)
-        if shares:
-            free = free * linalg.safe_divide(left, total)
-        share = jnp.where(held, at.weights, free)
+        share = free * linalg.safe_divide(left, total)
         return GaussianMixture(
-            weights=share,
+            weights=jnp.where(held, weights, share),
             means=jnp.where(column(self.means), at.means, mixture.means),
             covariances=where_components(column(self.covariances), old, new),
         )

@@ -23,7 +23,7 @@ def advance(
     """A step of EM and the log-likelihood before it, by residuals alone:
     other than `step` it can be differentiated in reverse. Parameters that are held are
     those of `start`."""
-    mixture = held.pin(mixture, start, shares=step.e_step.counted is None)
+    mixture = held.pin(mixture, start, is_whole=step.e_step.counted is None)
     pivot = jax.lax.stop_gradient(mixture.means)
     whitening = mixture.covariances.whitening(mixture.n_features)
     expectation = step.e_step.expect(mixture, whitening, pivot)

@@ -81,22 +81,6 @@ class Incomplete(AbstractEStep):
     source: Records
     slack: PerFeature | None = None
 
-    @classmethod
-    def create(cls, covariances: AbstractCovariances, source: Records) -> "Incomplete":
-        """With slack, if the family has an M-step with a bound.
-
-        **Arguments:**
-
-        - `covariances`: only their family counts.
-        """
-        slack = source.slack
-        if slack is None or not allows(covariances):
-            return cls(source)
-        if has_features_alike(covariances):
-            least = jnp.min(slack, axis=Axis.features, keepdims=True)
-            slack = jnp.broadcast_to(least, slack.shape)
-        return cls(source, slack)
-
     @property
     def is_exact(self) -> bool:
         return not self._has_groups
@@ -109,22 +93,6 @@ class Incomplete(AbstractEStep):
     @property
     def _has_groups(self) -> bool:
         return self.source.is_grouped
-
-    def with_slack(self, mixture: GaussianMixture) -> GaussianMixture:
-        """The mixture of $z$, from that of $x$."""
-        if self.slack is None:
-            return mixture
-        covariances = add_noise(mixture.covariances, self.slack)
-        return GaussianMixture(mixture.weights, mixture.means, covariances)
-
-    def without_slack(self, mixture: GaussianMixture) -> tuple[GaussianMixture, Flag]:
-        """The mixture of $x$, from that of $z$, and whether a covariance of it is
-        singular."""
-        if self.slack is None:
-            return mixture, jnp.array(False)
-        covariances, singular = without(mixture.covariances, self.slack)
-        found = GaussianMixture(mixture.weights, mixture.means, covariances)
-        return found, jnp.any(singular & (mixture.weights > 0))
 
     def expect(
         self,
@@ -154,6 +122,44 @@ class Incomplete(AbstractEStep):
             second=statistic_of(mixture.covariances, found.second),
         )
         return Expectation(moments, found.log_likelihood)
+
+
+def slack_for(
+    covariances: AbstractCovariances, slack: PerFeature | None
+) -> PerFeature | None:
+    """The slack that a family has an M-step with, or `None`.
+
+    **Arguments:**
+
+    - `covariances`: only their family counts.
+    - `slack`: of the data.
+    """
+    if slack is None or not allows(covariances):
+        return None
+    if not has_features_alike(covariances):
+        return slack
+    least = jnp.min(slack, axis=Axis.features, keepdims=True)
+    return jnp.broadcast_to(least, slack.shape)
+
+
+def with_slack(mixture: GaussianMixture, slack: PerFeature | None) -> GaussianMixture:
+    """The mixture of $z$, from that of $x$."""
+    if slack is None:
+        return mixture
+    covariances = add_noise(mixture.covariances, slack)
+    return GaussianMixture(mixture.weights, mixture.means, covariances)
+
+
+def without_slack(
+    mixture: GaussianMixture, slack: PerFeature | None
+) -> tuple[GaussianMixture, Flag]:
+    """The mixture of $x$, from that of $z$, and whether a covariance of it is
+    singular."""
+    if slack is None:
+        return mixture, jnp.array(False)
+    covariances, singular = without(mixture.covariances, slack)
+    found = GaussianMixture(mixture.weights, mixture.means, covariances)
+    return found, jnp.any(singular & (mixture.weights > 0))
 
 
 def _with_background(

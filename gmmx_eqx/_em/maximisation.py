@@ -1,6 +1,8 @@
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
+from .._core import linalg
 from .._core.aliases import Flag, PerFeature, Pivot, Scalar, Weights
 from .._core.axes import Axis
 from .._covariances import AbstractWhitening, at_least, where_components
@@ -36,7 +38,9 @@ def maximise(
     - `equal_weights`: whether all components that samples belong to get the same
         weight.
     - `prior`: of components that have a weight in `previous`.
-    - `counted`: the weight of all samples, where some belong to no component.
+    - `counted`: the weight of all samples, where some belong to no component. What
+        weights leave is theirs; a prior, and what is frozen, is of the shares of the
+        others.
     - `slack`: variances that covariances are at least, without their ridge.
     """
     count, active = moments.count, previous.weights > 0
@@ -67,21 +71,25 @@ def maximise(
         covariances=covariances,
     )
     if frozen is not None:
-        # Of a background, weights leave what they leave.
-        mixture = frozen.pin(mixture, previous, shares=counted is None)
-    if not equal_weights:
-        return mixture
-    equal = with_equal_weights(mixture)
+        mixture = frozen.pin(mixture, previous, is_whole=counted is None)
+    if equal_weights:
+        mixture = with_equal_weights(mixture)
     if counted is None:
-        return equal
-    weights = equal.weights * jnp.sum(mixture.weights)
-    return GaussianMixture(weights, equal.means, equal.covariances)
+        return mixture
+    # The likelihood is a product of one factor of the background's weight and one of
+    # the shares of the components, so each has its own maximum.
+    weights = mixture.weights * (_sum(count) / counted)
+    return GaussianMixture(weights, mixture.means, mixture.covariances)
 
 
 def _shares(count: Weights, counted: Scalar | None) -> Weights:
-    if counted is not None:
-        return count / counted
-    return count / jnp.sum(count, axis=Axis.components, keepdims=True)
+    total = _sum(count)
+    # All samples may belong to a background.
+    return count / total if counted is None else linalg.safe_divide(count, total)
+
+
+def _sum(count: Weights) -> Float[Array, "1 1 1 1"]:
+    return jnp.sum(count, axis=Axis.components, keepdims=True)
 
 
 def with_equal_weights(mixture: GaussianMixture) -> GaussianMixture:

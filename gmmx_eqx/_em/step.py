@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
+from .._core import linalg
 from .._core.aliases import (
     Count,
     Flag,
@@ -142,11 +143,8 @@ class EMStep(eqx.Module):
         not be small, which is known of the mixture before the step, and again of the
         one after it.
         """
-        if self.e_step.slack is not None:
-            # Solvers may go below.
-            covariances = at_least(mixture.covariances, self.e_step.slack)
-            mixture = eqx.tree_at(lambda m: m.covariances, mixture, covariances)
         m_step = self.m_step
+        mixture = m_step.raised(mixture)
         end = accurate(self.e_step, m_step, m_step.maximise, mixture)
         return end.mixture, m_step.info(mixture, end)
 
@@ -217,6 +215,13 @@ class MStep(eqx.Module):
     prior: LogPrior | None
     slack: PerFeature | None = None
     counted: Scalar | None = None
+
+    def raised(self, mixture: GaussianMixture) -> GaussianMixture:
+        """The mixture with covariances of at least the slack: solvers may go below."""
+        if self.slack is None:
+            return mixture
+        covariances = at_least(mixture.covariances, self.slack)
+        return eqx.tree_at(lambda m: m.covariances, mixture, covariances)
 
     def begin(self, mixture: GaussianMixture) -> "Attempt":
         """Before the first attempt of a step from `mixture`."""
@@ -309,11 +314,16 @@ class MStep(eqx.Module):
     def log_prior(
         self, mixture: GaussianMixture, whitening: AbstractWhitening
     ) -> Scalar | None:
-        """The log-density of a mixture by the prior, if there is one."""
+        """The log-density of a mixture by the prior, if there is one; beside a
+        background, of its components' shares."""
         if self.prior is None:
             return None
+        weights = mixture.weights
+        if self.counted is not None:
+            total = jnp.sum(weights, axis=Axis.components, keepdims=True)
+            weights = linalg.safe_divide(weights, total)
         return self.prior.log_prob(
-            mixture.weights, mixture.means, mixture.covariances, whitening
+            weights, mixture.means, mixture.covariances, whitening
         )
 
 

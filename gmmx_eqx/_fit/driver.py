@@ -55,7 +55,8 @@ def pinned(step: EMStep, at: GaussianMixture | None) -> Step:
     frozen = step.frozen
     if frozen is None or at is None:
         return step
-    return lambda mixture: step(frozen.pin(mixture, at))
+    is_whole = step.e_step.counted is None
+    return lambda mixture: step(frozen.pin(mixture, at, is_whole=is_whole))
 
 
 def begin(solver: AbstractEM, start: GaussianMixture) -> AbstractEMState:

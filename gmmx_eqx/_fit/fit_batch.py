@@ -1,4 +1,5 @@
 import functools as ft
+from collections.abc import Sequence
 
 import jax
 
@@ -19,9 +20,11 @@ from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture, padding
 from .._priors import Prior, RidgeLike
+from .._sources import Observed
 from . import hints
 from .error import raise_unless_all_successful
 from .fit_many import fit_sets, numbers_of_lanes
+from .observed_sets import gather_sets
 from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to
 from .random_starts import check_frozen_at, RandomStarts
@@ -37,7 +40,7 @@ _WIDTH, _WIDTH_ON_CPU = 64, 32
 
 @hinted(hints.MANY)
 def fit_batch(
-    xs: DataSetsLike,
+    xs: DataSetsLike | Sequence[Observed],
     n_components: int,
     covariance_type: FamilyLike = CovarianceType.full,
     n_restarts: int = 1,
@@ -63,7 +66,8 @@ def fit_batch(
     **Arguments:**
 
     - `xs`: the data sets: an array of shape `(n_sets, n_samples, n_features)`, or a
-        sequence of arrays of shapes `(n_samples, n_features)` of different lengths.
+        sequence of arrays of shapes `(n_samples, n_features)` of different lengths, or
+        of [`gmmx_eqx.Observed`][], which hold their own weights.
     - `n_components`, `covariance_type`: what to fit to each.
     - `n_restarts`: how many starts for each data set, of which the best is returned.
     - `key`: a `jax.random` key.
@@ -106,7 +110,11 @@ def fit_batch(
         width = _WIDTH_ON_CPU if jax.default_backend() == "cpu" else _WIDTH
     width = inputs.check_count(width, "width")
     key = as_key(key)
-    xs, weights, labels = as_sets(xs, sample_weight, labels, n_components)
+    gathered, xs, weights = gather_sets(xs, sample_weight, n_components)
+    if gathered is not None:
+        known_labels.check_none(labels)
+        labels = None
+    xs, weights, labels = as_sets(xs, weights, labels, n_components)
     weights, unit = inputs.balance(weights)
     if xs.shape[1] < n_components:
         raise ValueError(
@@ -131,6 +139,7 @@ def fit_batch(
     )
     if labels is not None:
         labels = known_labels.fill_sets(labels, *xs.shape[:2])
+    gathered = jax.tree.map(lambda leaf: buckets.fill_rows(leaf, len(xs)), gathered)
     width = min(width, xs.shape[0] * n_restarts)
     n_padded = n_components
     if frozen is None and not is_inside_program():
@@ -144,6 +153,7 @@ def fit_batch(
         options,
         width=width,
         frozen_at=at,
+        gathered=gathered,
     )
     counts = constant(n_components), constant(n_sets * n_restarts)
     args = xs, weights, key, n_restarts, *counts

@@ -10,15 +10,17 @@ from .._core import inputs, labels as known_labels
 from .._core.aliases import Weights
 from .._core.programs import program
 from .._em import AbstractEM, AbstractEMState, MStep
+from .._em.incomplete import with_slack, without_slack
 from .._mixture import GaussianMixture
 from .._sources import Blocks
 from .checkpoint import Checkpoint
 from .driver import begin
+from .observed_passes import facts_of
 from .options import Options
 from .pace import Pace
-from .passes import Facts, step_over, turn
+from .passes import AnyFacts, step_over, turn
 from .progress import Ticket
-from .solution import ending, moved, Solution
+from .solution import ending, moved, or_singular, Solution
 
 
 def fit_blocks(
@@ -27,7 +29,7 @@ def fit_blocks(
     options: Options,
     folder: str | Path | None,
     ticket: Ticket | None,
-    facts: Facts | None = None,
+    facts: AnyFacts | None = None,
 ) -> Solution:
     """A fit from a start, by a pass over the data for each step.
 
@@ -41,10 +43,12 @@ def fit_blocks(
         checkpoint = Checkpoint(Path(folder), mixture, data, options)
     pace = Pace.of(data, ticket)
     if facts is None:
-        facts = Facts.of(data, mixture.means.dtype, pace)
+        facts = facts_of(data, mixture.means.dtype, pace)
     frozen, solver = options.frozen, options.solver
     start = moved(mixture, -facts.pivot)
     step = step_over(data, facts, start, options, pace)
+    if step.m_step.slack is not None:
+        start = _with_slack(start, step.m_step)
     carry = start, _first_state(solver, start)
     if checkpoint is not None:
         carry = checkpoint.load(carry)
@@ -66,6 +70,11 @@ def _first_state(solver: AbstractEM, start: GaussianMixture) -> AbstractEMState:
 
 
 @program()
+def _with_slack(start: GaussianMixture, m_step: MStep) -> GaussianMixture:
+    return with_slack(start, m_step.slack)
+
+
+@program()
 def _solution(
     start: GaussianMixture,
     end: GaussianMixture,
@@ -76,6 +85,8 @@ def _solution(
     count = jnp.asarray(start.n_components)
     resolved = options.is_resolved(end)
     result = ending(state, step.facts, None, count, resolved)
+    end, is_singular = without_slack(end, step.slack)
+    result = or_singular(result, is_singular)
     solution = Solution.from_state(end, state, step, result)
     return solution.pinned(options.frozen, start)
 

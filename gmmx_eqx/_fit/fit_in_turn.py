@@ -64,6 +64,11 @@ def fit_blocks_in_turn(
     ticket: Ticket | None,
 ) -> Solution:
     """Of blocks. Each solver has its own checkpoint, in a folder with its number."""
+    if data.is_observed:
+        raise ValueError(
+            "Blocks with missing values or noise are for `gmmx_eqx.EM` and "
+            "`gmmx_eqx.SQUAREM`. Choose one of them as `solver`."
+        )
     mixture = in_type(mixture, data)
     facts = Facts.of(data, mixture.means.dtype, Pace.of(data, ticket))
     own = lambda number: None if folder is None else Path(folder) / str(number)

@@ -19,6 +19,7 @@ from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture
 from .._sources import AbstractFacts, InMemory
 from .driver import drive, drive_lanes, map_groups, pinned, Race
+from .fit_observed import Gathered
 from .progress import Ticket
 from .random_starts import RandomStarts
 from .solution import ending, Solution
@@ -123,10 +124,12 @@ def fit_sets(
     # A set's keys do not depend on how many sets there are.
     keys = jr.split(key, (n_sets, n_restarts))
 
-    def create(own: Labels | None, *one: Any) -> _Data:
-        return _Data.create(dataclasses.replace(fits, labels=own), *one)
+    def create(own: Labels | None, gathered: Gathered | None, *one: Any) -> _Data:
+        known = dataclasses.replace(fits, labels=own, gathered=gathered)
+        return _Data.create(known, *one)
 
-    data = eqx.filter_vmap(create)(labels, xs, weights, keys[:, 0])
+    args = labels, fits.gathered, xs, weights, keys[:, 0]
+    data = eqx.filter_vmap(create)(*args)
     arrays, static = eqx.partition(data, eqx.is_array)
 
     def of_lane(lane):

@@ -1,7 +1,6 @@
 """Fits to samples of which parts are missing, noisy, or seen through a matrix; and
 beside a background."""
 
-import functools as ft
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +14,12 @@ from .._core import inputs
 from .._core.aliases import Count, PerDatum, Scalar
 from .._core.describe import describe
 from .._core.programs import program
-from .._core.results import is_any, RESULTS
+from .._core.results import RESULTS
 from .._core.weights import Unit
 from .._covariances import AbstractCovariances
 from .._em import AbstractEMState, EMStep, Incomplete
 from .._em.implicit import with_derivatives
+from .._em.incomplete import slack_for, with_slack, without_slack
 from .._mixture import GaussianMixture
 from .._mixture.latent import as_complete, check_no_weight, Latent
 from .._sources import (
@@ -35,7 +35,14 @@ from .._sources import (
 from .driver import drive, pinned
 from .options import Options
 from .progress import Ticket
-from .solution import ending, log_prior_of, moved, Solution, without
+from .solution import (
+    ending,
+    log_prior_of,
+    moved,
+    or_singular,
+    Solution,
+    without,
+)
 
 
 class Gathered(eqx.Module):
@@ -45,14 +52,12 @@ class Gathered(eqx.Module):
 
     - `log_background`: the log-density of the background at every sample, in nats, or
         `None`.
-    - `asks_ridge`: whether a ridge was asked for.
     - `n_features`: of the mixture.
     """
 
     observed: Observed
     layout: Layout
     log_background: Float[Array, " n"] | None
-    asks_ridge: bool = eqx.field(static=True)
     n_features: int = eqx.field(static=True)
 
     @classmethod
@@ -62,7 +67,6 @@ class Gathered(eqx.Module):
         n_features: int,
         n_components: int,
         background: Callable[..., Any] | None = None,
-        asks_ridge: bool = True,
     ) -> "Gathered":
         """**Raises:**
 
@@ -72,30 +76,25 @@ class Gathered(eqx.Module):
         check_coverage(observed, n_features, n_components)
         layout = Layout.of(observed, n_components)
         if background is None:
-            return cls(observed, layout, None, asks_ridge, n_features)
+            return cls(observed, layout, None, n_features)
         row = _log_background(observed, background)
-        return cls(observed, layout, row, asks_ridge, n_features)
+        return cls(observed, layout, row, n_features)
 
     def step(self, options: Options, covariances: AbstractCovariances) -> EMStep:
         """A step of EM; of `covariances` only the family and the type count."""
         source = Records.create(
             self.observed, self.layout, self.n_features, self.log_background
         )
-        ridge = options.ridge.resolve(source.variances)
-        if not self.asks_ridge and source.slack is not None:
-            # With noise in everything, the likelihood has a bound without a ridge.
-            ridge = jnp.where(jnp.all(source.slack > 0), 0, ridge)
+        ridge = options.ridge_beside(source.variances, source.slack)
         prior = options.prior
         own = None if prior is None else prior.resolve(covariances, source)
-        # A prior is of covariances, not of those with slack.
-        plain = prior is not None and prior.components is not None
-        create = Incomplete if plain else ft.partial(Incomplete.create, covariances)
-        e_step = create(source)
+        slack = options.slack_beside(slack_for(covariances, source.slack))
+        e_step = Incomplete(source, slack)
         return EMStep(e_step, ridge, options.frozen, options.equal_weights, own)
 
     def start(self, step: EMStep, mixture: GaussianMixture) -> GaussianMixture:
         """What the step iterates, from a start in the units of the data."""
-        start = _e_step(step).with_slack(moved(mixture, -step.source.pivot))
+        start = with_slack(moved(mixture, -step.source.pivot), step.e_step.slack)
         if self.log_background is None:
             return start
         share = mixture.n_components / (mixture.n_components + 1)
@@ -116,12 +115,12 @@ class Gathered(eqx.Module):
 
         - `log_likelihood`: with derivatives, if it has them.
         """
-        source = _e_step(step).source
-        mixture, is_singular = _e_step(step).without_slack(end)
+        source = step.source
+        assert isinstance(source, Records)
+        mixture, is_singular = without_slack(end, step.e_step.slack)
         weight = source.blocks.weights.reshape(-1)
         result = ending(state, source, weight, n_active, options.is_resolved(end))
-        singular = is_singular & is_any(result, RESULTS.successful)
-        result = RESULTS.where(singular, RESULTS.singular, result)
+        result = or_singular(result, is_singular)
         solution = Solution.from_state(
             mixture, state, step.m_step, result, log_likelihood
         )
@@ -144,11 +143,6 @@ class Gathered(eqx.Module):
         return jnp.sum(jnp.where(weight > 0, weight * values, 0)), jnp.sum(weight)
 
 
-def _e_step(step: EMStep) -> Incomplete:
-    assert isinstance(step.e_step, Incomplete)
-    return step.e_step
-
-
 def gather(
     x: Any,
     sample_weight: Any,
@@ -156,19 +150,10 @@ def gather(
     background: Callable[..., Any] | None,
     options: Options,
     checkpoint: Any,
-    asks_ridge: bool,
 ) -> tuple[Gathered, Unit]:
     """What users handed in to `fit`, and the unit of the weights."""
     if checkpoint is not None:
         raise ValueError("`checkpoint` is for `gmmx_eqx.blocks`.")
-    if background is not None and options.frozen is not None:
-        raise ValueError(
-            "`background` cannot be given together with `frozen`. Leave one out."
-        )
-    if background is not None and options.prior is not None:
-        raise ValueError(
-            "`background` cannot be given together with `prior`. Leave one out."
-        )
     if isinstance(x, Blocks):
         raise ValueError("`background` is not for `gmmx_eqx.blocks`.")
     if not isinstance(x, Observed):
@@ -183,11 +168,11 @@ def gather(
     own = lambda o: o.sample_weight
     x = x if weight is None else eqx.tree_at(own, x, weight)
     n_features, n_components = mixture.n_features, mixture.n_components
-    return Gathered.of(x, n_features, n_components, background, asks_ridge), unit
+    return Gathered.of(x, n_features, n_components, background), unit
 
 
 def gather_many(
-    x: Any, sample_weight: Any, n_components: int, reg_covar: Any
+    x: Any, sample_weight: Any, n_components: int
 ) -> tuple[Gathered | None, Any, Any]:
     """Of `Observed`, what is fitted, and the samples and weights that random starts are
     made of; of anything else, that."""
@@ -200,9 +185,7 @@ def gather_many(
             "`sample_weight` of `gmmx_eqx.Observed` must count samples in many fits; "
             "some weights are too large or too small. Divide them by their mean."
         )
-    gathered = Gathered.of(
-        x, n_features, n_components, asks_ridge=reg_covar is not None
-    )
+    gathered = Gathered.of(x, n_features, n_components)
     return gathered, *as_complete(x, sample_weight)
 
 

@@ -117,7 +117,7 @@ def fit_restarts(
         Comput. Stat. Data Anal. 41(3-4), 561-575. For `keep`.
     """
     n_components = inputs.check_count(n_components, "n_components")
-    gathered, x, sample_weight = gather_many(x, sample_weight, n_components, reg_covar)
+    gathered, x, sample_weight = gather_many(x, sample_weight, n_components)
     weight = None
     if gathered is not None:
         known_labels.check_none(labels)
@@ -181,7 +181,7 @@ def fit_restarts(
         width,
         at,
         gathered=gathered,
-        drawn=None if gathered is not None else drawn,
+        drawn=drawn,
         labels=labels,
         drawn_labels=options.draw_labels(labels, key),
     )

@@ -13,13 +13,15 @@ from .._core import buckets, inputs, labels as known_labels
 from .._core.aliases import Data, Labels, Weighting
 from .._core.known import constant
 from .._mixture import GaussianMixture
+from .._mixture.latent import as_complete
 from .._sources import Blocks, DRAWN, labels_drawn
 from .checkpoint import Checkpoint
 from .driver import Race
 from .fit_many import starts_of_lanes
 from .lanes import Lanes, run_passes
+from .observed_passes import facts_of
 from .pace import Pace
-from .passes import Facts
+from .passes import AnyFacts
 from .population import Population
 from .progress import Ticket
 from .random_starts import RandomStarts
@@ -55,13 +57,16 @@ def fit_restarts_blocks(
 
 def begin_blocks(
     data: Blocks, key: Any, at: GaussianMixture | None, ticket: Ticket | None
-) -> tuple[Facts, Data, Weighting, Labels | None]:
+) -> tuple[AnyFacts, Data, Weighting, Labels | None]:
     """What is known of all samples, and a draw of them for the starts: samples, weights
     and labels."""
     like = np.zeros(1, data.dtype)
     dtype = data.dtype if at is None else inputs.widest([at.means, like])
     # First, so that a NaN is named by its block.
-    facts = Facts.of(data, jnp.dtype(dtype), Pace.of(data, ticket))
+    facts = facts_of(data, jnp.dtype(dtype), Pace.of(data, ticket))
+    if data.is_observed:
+        x, weight = as_complete(data.draw_observed(DRAWN, key), None)
+        return facts, *inputs.as_data(x, weight, fits=True), None
     x, weight = data.draw(DRAWN, key)
     given = None if np.all(weight == 1) else weight
     labels = None if data.labels is None else labels_drawn(data.labels, key)

@@ -17,19 +17,29 @@ from .._core.trees import where
 from .._em import (
     AbstractEMState,
     Attempt,
-    Complete,
     Expectation,
     MStep,
 )
+from .._em.incomplete import with_slack, without_slack
 from .._mixture import GaussianMixture
-from .._sources import Blocks, Columns, InMemory, total_of
+from .._sources import Blocks, total_of
 from .checkpoint import Checkpoint
 from .driver import begin, best_running, Race
 from .options import Options
 from .pace import Pace
-from .passes import Facts, load_columns, m_step_of, samples_at_once
+from .passes import (
+    AnyFacts,
+    e_step_of,
+    Loaded,
+    loader_of,
+    m_step_of,
+    n_numbers,
+    on_device,
+    OnDevice,
+    samples_at_once,
+)
 from .progress import Ticket
-from .solution import ending, moved, Solution
+from .solution import ending, moved, or_singular, Solution
 
 
 _Tree = TypeVar("_Tree", bound=PyTree)
@@ -61,11 +71,16 @@ class _Rules(eqx.Module):
     at: GaussianMixture | None
     race: Race | None
 
+    def about(self, mixture: GaussianMixture) -> GaussianMixture:
+        """What is iterated, from a mixture in the units of the data."""
+        moved_there = moved(mixture, -self.m_step.facts.pivot)
+        return with_slack(moved_there, self.m_step.slack)
+
     def pin(self, mixture: GaussianMixture) -> GaussianMixture:
         frozen = self.options.frozen
-        if frozen is None or self.at is None:
-            return mixture
-        return frozen.pin(mixture, self.at)
+        if frozen is not None and self.at is not None:
+            mixture = frozen.pin(mixture, self.at)
+        return self.m_step.raised(mixture)
 
     def ask(self, mixture: GaussianMixture) -> Attempt:
         """A step from `mixture`, before its first pass."""
@@ -110,13 +125,14 @@ class Lanes:
         starts: GaussianMixture,
         n_active: Int[Array, " lanes"],
         n_used: int,
-        facts: Facts,
+        facts: AnyFacts,
         options: Options,
         at: GaussianMixture | None = None,
         race: Race | None = None,
     ):
-        about = None if at is None else moved(at, -facts.pivot)
         m_step = m_step_of(starts.covariances, facts, options)
+        rules = _Rules(m_step, options, None, race)
+        about = None if at is None else _about(rules, at)
         self._rules = _Rules(m_step, options, about, race)
         self._facts, self._at, self._n_active = facts, at, n_active
         self.starts = starts
@@ -169,7 +185,7 @@ class Lanes:
 
 def run_passes(
     data: Blocks,
-    facts: Facts,
+    facts: AnyFacts,
     families: Sequence[Lanes],
     options: Options,
     checkpoint: Checkpoint | None,
@@ -183,7 +199,7 @@ def run_passes(
         for family, state in zip(families, states, strict=True):
             family.state = state
     size = samples_at_once(data, options)
-    load = ft.partial(load_columns, facts.pivot, size)
+    load = loader_of(facts, size)
     n_passes = int(n_passes)
     pace = Pace.of(data, ticket)
     while running := [family for family in families if family.is_running()]:
@@ -202,24 +218,23 @@ def run_passes(
 
 
 def _expect_block(
-    facts: Facts, requests: Sequence[tuple[Any, ...]], block: Columns
+    facts: AnyFacts, requests: Sequence[tuple[Any, ...]], block: Loaded
 ) -> list[Expectation]:
-    columns, weights, labels = jax.device_put(block)
-    source = facts.source(columns, weights)
-    return [_expect(source, labels, *request) for request in requests]
+    arrays = on_device(block)
+    return [_expect(arrays, facts, *request) for request in requests]
 
 
-def _n_numbers(
-    source: InMemory, labels: Any, rules: _Rules, lanes: _Lane, *rest: Any
+def _size(
+    block: OnDevice, facts: AnyFacts, rules: _Rules, lanes: _Lane, *rest: Any
 ) -> int:
-    del labels, rules, rest
-    return lanes.mixture.n_components * source.columns.size
+    del facts, rules, rest
+    return lanes.mixture.n_components * n_numbers(block)
 
 
-@program(_n_numbers)
+@program(_size)
 def _expect(
-    source: InMemory,
-    labels: Int[Array, "chunks batch"] | None,
+    block: OnDevice,
+    facts: AnyFacts,
     rules: _Rules,
     lanes: _Lane,
     order: Int[Array, " lanes"],
@@ -233,7 +248,7 @@ def _expect(
 
     def expect(lane: _Lane) -> Expectation:
         asked = lane.attempt
-        e_step = Complete.create(source, lane.mixture.covariances, labels)
+        e_step = e_step_of(facts, block, lane.mixture, rules.m_step.slack)
         return e_step.expect(
             rules.pin(lane.mixture),
             asked.whitening_before,
@@ -253,9 +268,13 @@ def _expect(
 
 
 @program()
+def _about(rules: _Rules, at: GaussianMixture) -> GaussianMixture:
+    return rules.about(at)
+
+
+@program()
 def _begin(rules: _Rules, starts: GaussianMixture, n_used: Count) -> _State:
-    about = lambda start: moved(start, -rules.m_step.facts.pivot)
-    lanes = jax.vmap(lambda start: rules.first(about(start)))(starts)
+    lanes = jax.vmap(lambda start: rules.first(rules.about(start)))(starts)
     chosen = jnp.array(False)
     running = jax.vmap(rules.running, in_axes=(0, None))(lanes, chosen)
     return _State(lanes, running & (jnp.arange(running.size) < n_used), chosen)
@@ -298,7 +317,9 @@ def _solutions(
         final = eqx.tree_at(lambda s: s.record.result, lane.state, result)
         resolved = options.is_resolved(lane.mixture)
         result = ending(final, rules.m_step.facts, None, n_active, resolved)
-        solution = Solution.from_state(lane.mixture, final, rules.m_step, result)
+        mixture, is_singular = without_slack(lane.mixture, rules.m_step.slack)
+        result = or_singular(result, is_singular)
+        solution = Solution.from_state(mixture, final, rules.m_step, result)
         return solution.pinned(options.frozen, at)
 
     return jax.vmap(one)(state.lanes, n_active, jnp.arange(n_active.size))

@@ -9,7 +9,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._core import inputs
-from .._core.aliases import Data, Flag, Labels, SampleWeight, Weighting
+from .._core.aliases import (
+    Data,
+    Flag,
+    Labels,
+    PerFeature,
+    SampleWeight,
+    Weighting,
+)
 from .._core.describe import check_instance, describe
 from .._core.known import is_known
 from .._core.likes import AmountLike
@@ -51,6 +58,7 @@ class Options(eqx.Module):
     - `prior`: of the parameters, or `None`.
     - `start_ridge`: that of random starts, where it is another one.
     - `spread`: how samples are spread over devices, or `None`.
+    - `asks_ridge`: whether a ridge was asked for.
     """
 
     ridge: AbstractRidge
@@ -62,6 +70,7 @@ class Options(eqx.Module):
     prior: Prior | None = None
     start_ridge: AbstractRidge | None = None
     spread: Spread | None = eqx.field(static=True, default=None)
+    asks_ridge: bool = eqx.field(static=True, default=True)
 
     # Public functions have these names, annotations and defaults, which a test holds.
     @classmethod
@@ -115,7 +124,29 @@ class Options(eqx.Module):
             frozen,
             prior,
             start_ridge,
+            asks_ridge=reg_covar is not None,
         )
+
+    def slack_beside(self, slack: PerFeature | None) -> PerFeature | None:
+        """The slack of a fit, if any: a prior is of covariances, not of those with
+        slack."""
+        prior = self.prior
+        return None if prior is not None and prior.components is not None else slack
+
+    def ridge_beside(
+        self, variances: PerFeature, slack: PerFeature | None
+    ) -> PerFeature:
+        """The ridge of an M-step, shape `(1, 1, features, 1)`.
+
+        **Arguments:**
+
+        - `slack`: of the data, if there is noise.
+        """
+        ridge = self.ridge.resolve(variances)
+        if self.asks_ridge or slack is None:
+            return ridge
+        # With noise in everything, the likelihood has a bound without a ridge.
+        return jnp.where(jnp.all(slack > 0), 0, ridge)
 
     def check_unit(self, unit: Unit) -> None:
         """Raises a `ValueError` if weights are in such a unit that they cannot be told

@@ -1,25 +1,30 @@
 """Passes over blocks: what EM needs of data as a whole."""
 
 import functools as ft
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
+from .._core import inputs
 from .._core.aliases import Data, Means, PerComponentFlag, PerFeature, Scalar
 from .._core.programs import program
 from .._covariances import AbstractCovariances, AbstractWhitening
 from .._em import (
     AbstractEM,
     AbstractEMState,
+    AbstractEStep,
     Attempt,
     Complete,
     Expectation,
+    Incomplete,
     MStep,
     StepInfo,
 )
+from .._em.incomplete import slack_for
 from .._mixture import GaussianMixture
 from .._sources import (
     AbstractFacts,
@@ -27,7 +32,12 @@ from .._sources import (
     Blocks,
     Columns,
     each_block,
+    Groups,
     InMemory,
+    Layout,
+    Observed,
+    ObservedFacts,
+    Records,
     size_of_chunks,
     total_of,
 )
@@ -58,7 +68,7 @@ class Facts(AbstractFacts):
                 pace(number + 1)
             counts, means, squares, lows, highs = jax.tree.map(np.float64, found)
             if not np.all(np.isfinite(squares)):
-                data.check_finite(data.load(number))
+                data.load(number).check_finite()
             low = np.minimum(low, lows.min(axis=0))
             high = np.maximum(high, highs.max(axis=0))
             own = counts.sum()
@@ -126,6 +136,21 @@ def _facts_of_chunk(
     return count, mean, square, low, high
 
 
+# What is known of blocks as a whole; and a block as it is read, and as an E-step takes
+# it.
+AnyFacts: TypeAlias = Facts | ObservedFacts
+ObservedBlock: TypeAlias = tuple[Observed, Layout | None]
+Loaded: TypeAlias = Columns | ObservedBlock
+OnDevice: TypeAlias = (
+    tuple[
+        Float[Array, "chunks features size"],
+        Float[Array, "chunks size"],
+        Int[Array, "chunks size"] | None,
+    ]
+    | ObservedBlock
+)
+
+
 class BlockStep:
     """A step of EM over blocks, on the host: the same as [`gmmx_eqx.extend.EMStep`][]'s
     over data in memory, but for rounding. Sums over blocks are in float64."""
@@ -133,7 +158,7 @@ class BlockStep:
     def __init__(
         self,
         m_step: MStep,
-        facts: Facts,
+        facts: AnyFacts,
         data: Blocks,
         size: int,
         pace: Pace | None = None,
@@ -147,9 +172,12 @@ class BlockStep:
 
     def __call__(self, mixture: GaussianMixture) -> tuple[GaussianMixture, StepInfo]:
         m_step = self.m_step
+        if m_step.slack is not None:
+            mixture = _raised(m_step, mixture)
         looked = _look(m_step, mixture, _begin(m_step, mixture))
         while not bool(looked.done):
             args = (mixture, looked.whitening_before, looked.pivot, looked.is_near)
+            args = (*args, m_step.slack)
             expectation = self._expect(*args)
             new = _maximise(m_step, mixture, looked, expectation)
             looked = _look(m_step, mixture, looked.after(expectation, new))
@@ -157,25 +185,62 @@ class BlockStep:
 
     def _expect(self, *args: Any) -> Expectation:
         facts = self._facts
-        load = ft.partial(load_columns, facts.pivot, self._size)
+        load = loader_of(facts, self._size)
         of_block = ft.partial(_expect_block, facts, args)
         total = total_of(self._data, load, of_block, self._pace)
         dtype = facts.pivot.dtype
         return jax.tree.map(lambda leaf: jnp.asarray(leaf.astype(dtype)), total)
 
 
-def load_columns(pivot: PerFeature, size: int, data: Blocks, number: int) -> Columns:
+def loader_of(facts: AnyFacts, size: int) -> Callable[[Blocks, int], Loaded]:
+    """How a block is read for an E-step."""
+    if isinstance(facts, ObservedFacts):
+        return ft.partial(_load_observed, facts.groups)
+    return ft.partial(_load_columns, facts.pivot, size)
+
+
+def _load_columns(pivot: PerFeature, size: int, data: Blocks, number: int) -> Columns:
     return data.columns(number, pivot, size)
 
 
-def _expect_block(facts: Facts, args: tuple[Any, ...], block: Columns) -> Expectation:
-    columns, weights, labels = jax.device_put(block)
-    return _expect(facts.source(columns, weights), labels, *args)
+def _load_observed(groups: Groups | None, data: Blocks, number: int) -> ObservedBlock:
+    block = data.load(number)
+    if groups is None:
+        return block.observed, None
+    return block.observed, Layout.of_gaps(np.isnan(block.x), groups)
+
+
+def e_step_of(
+    facts: AnyFacts,
+    block: OnDevice,
+    mixture: GaussianMixture,
+    slack: PerFeature | None,
+) -> AbstractEStep:
+    """Of one block; of the mixture only its family and shape count."""
+    arrays: Any = block
+    if not isinstance(facts, ObservedFacts):
+        columns, weights, labels = arrays
+        source = facts.source(columns, weights)
+        return Complete.create(source, mixture.covariances, labels)
+    observed, layout = arrays
+    known, observed = inputs.common_dtype(facts, observed)
+    if layout is None:
+        layout = Layout.in_order(observed, mixture.n_components, facts.misses)
+    records = Records.create(observed, layout, mixture.n_features, facts=known)
+    return Incomplete(records, slack)
+
+
+def _expect_block(facts: AnyFacts, args: tuple[Any, ...], block: Loaded) -> Expectation:
+    return _expect(on_device(block), facts, *args)
+
+
+def on_device(block: Loaded) -> OnDevice:
+    return jax.device_put(block)
 
 
 def step_over(
     data: Blocks,
-    facts: Facts,
+    facts: AnyFacts,
     mixture: GaussianMixture,
     options: Options,
     pace: Pace | None = None,
@@ -186,17 +251,25 @@ def step_over(
 
 
 def m_step_of(
-    covariances: AbstractCovariances, facts: Facts, options: Options
+    covariances: AbstractCovariances, facts: AnyFacts, options: Options
 ) -> MStep:
     """All of a step but its passes; of `covariances` only the family counts."""
-    prior = options.prior
+    prior, slack, noise = options.prior, None, None
+    if isinstance(facts, ObservedFacts):
+        is_exact = facts.is_exact
+        noise = facts.slack
+        slack = options.slack_beside(slack_for(covariances, noise))
+    else:
+        assert isinstance(facts, Facts)
+        is_exact = not _is_packed(covariances, facts)
     return MStep(
         facts,
-        not _is_packed(covariances, facts),
-        options.ridge.resolve(facts.variances),
+        is_exact,
+        options.ridge_beside(facts.variances, noise),
         options.frozen,
         options.equal_weights,
         None if prior is None else prior.resolve(covariances, facts),
+        slack,
     )
 
 
@@ -212,17 +285,28 @@ def _is_packed(covariances: AbstractCovariances, facts: Facts) -> bool:
     return not Complete.create(source, covariances).is_exact
 
 
-@program(lambda source, _, mixture, *rest: mixture.n_components * source.columns.size)
+@program(lambda block, facts, mixture, *_: mixture.n_components * n_numbers(block))
 def _expect(
-    source: InMemory,
-    labels: Int[Array, "chunks batch"] | None,
+    block: OnDevice,
+    facts: AnyFacts,
     mixture: GaussianMixture,
     whitening: AbstractWhitening,
     pivot: Means,
     is_near: PerComponentFlag,
+    slack: PerFeature | None,
 ) -> Expectation:
-    e_step = Complete.create(source, mixture.covariances, labels)
+    e_step = e_step_of(facts, block, mixture, slack)
     return e_step.expect(mixture, whitening, pivot, is_near)
+
+
+def n_numbers(block: OnDevice) -> int:
+    """How many numbers a component has in the arrays of a block."""
+    return jax.tree.leaves(block)[0].size
+
+
+@program()
+def _raised(m_step: MStep, mixture: GaussianMixture) -> GaussianMixture:
+    return m_step.raised(mixture)
 
 
 @program()

@@ -126,7 +126,7 @@ def select(
     """
     numbers = _as_tuple(n_components, "n_components", "range(1, 10)")
     counts = tuple(inputs.check_count(n, "n_components") for n in numbers)
-    given = gather_many(x, sample_weight, max(counts), reg_covar)
+    given = gather_many(x, sample_weight, max(counts))
     gathered, x, sample_weight = given
     weight = known = None
     if gathered is not None:

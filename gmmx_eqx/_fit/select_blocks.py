@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from .._core import inputs
 from .._core.aliases import Data, Labels, Scalar
 from .._core.known import constant
 from .._core.programs import program
@@ -18,7 +19,8 @@ from .._initialisers import AbstractInitialiser
 from .._mixture import GaussianMixture
 from .._mixture.abstract import weighted_sum
 from .._mixture.densities import log_prob_completed
-from .._sources import Block, Blocks, total_of
+from .._sources import Block, Blocks, Layout, Observed, total_of
+from .fit_observed import Gathered
 from .fit_restarts_blocks import begin_blocks, checkpoint_of, make_starts
 from .lanes import Lanes, run_passes
 from .options import Options
@@ -93,8 +95,27 @@ def _best(lanes: Solution, n_cells: int) -> tuple[Solution, Int[Array, " cells"]
 
 
 def _completed_of_block(mixtures: list[GaussianMixture], block: Block) -> list[Array]:
+    if block.is_observed:
+        observed = jax.device_put(block.observed)
+        return [_completed_observed(mixture, observed) for mixture in mixtures]
     rows = () if block.labels is None else (jax.device_put(block.labels),)
     return [_completed(mixture, *block.arrays, *rows) for mixture in mixtures]
+
+
+@program()
+def _completed_observed(
+    mixtures: GaussianMixture, observed: Observed
+) -> Float[Array, " cells"]:
+    gathered = Gathered(
+        observed, Layout.in_order(observed, 1), None, observed.y.shape[1]
+    )
+
+    mixtures, gathered = inputs.common_dtype(mixtures, gathered)
+
+    def of_cell(mixture: GaussianMixture) -> Scalar:
+        return gathered.weighted_sum(mixture, log_prob_completed)[0]
+
+    return jax.lax.map(of_cell, mixtures)
 
 
 @program()

@@ -288,6 +288,12 @@ def ending(
     return RESULTS.where(few, RESULTS.too_few_samples, result)
 
 
+def or_singular(result: RESULTS, is_singular: Flag) -> RESULTS:
+    """`singular`, if a fit was successful and a covariance is."""
+    right = is_singular & is_any(result, RESULTS.successful)
+    return RESULTS.where(right, RESULTS.singular, result)
+
+
 def in_unit(solution: Solution, unit: Unit) -> Solution:
     """With log-likelihoods in the unit that `inputs.balance` took out."""
     own = lambda s: (s.log_likelihood, s.objectives)

@@ -330,7 +330,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         total, n_samples = total_of(data, Blocks.load, of_block)
         if not np.isfinite(total):
             for block in data:
-                data.check_finite(block)
+                block.check_finite()
         dtype = self.means.dtype
         return jnp.asarray(total, dtype), jnp.asarray(n_samples, dtype)
 
@@ -345,6 +345,9 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
 def _sum_of_block(
     mixture: AbstractGaussianMixture, fn: Callable[..., PerDatum], block: Block
 ) -> tuple[Scalar, Scalar]:
+    if block.is_observed:
+        observed = jax.device_put(block.observed)
+        return total_of_observed(mixture, observed, None, fn)[:2]
     x, weight = block.arrays
     return weighted_sum(mixture, x, weight, fn)
 

@@ -109,7 +109,10 @@ def from_initialiser(
     check_instance(initialiser, AbstractInitialiser, "initialiser", "KMeans()")
     if isinstance(x, Blocks):
         check_blocks(x, x.shape[1], sample_weight)
-        x, sample_weight = x.draw(DRAWN, key)
+        if x.is_observed:
+            x = x.draw_observed(DRAWN, key)
+        else:
+            x, sample_weight = x.draw(DRAWN, key)
     x, sample_weight = as_complete(x, sample_weight)
     x, weight = inputs.as_data(x, sample_weight, fits=True)
     n_components = inputs.check_count(n_components, "n_components")

@@ -98,11 +98,12 @@ def of_observed(mixture: Any, observed: Observed, fn: Callable[..., Any]) -> Any
 def total_of_observed(
     mixture: Any, observed: Observed, sample_weight: Any, fn: Callable[..., Any]
 ) -> tuple[Scalar, Scalar, Unit]:
-    """The sums of `fn` and of the weights, and the weights' unit."""
+    """The sums of `fn` over the samples of which anything was seen, and of the weights
+    of all; and the weights' unit."""
     check_no_weight(sample_weight)
     weight, unit = inputs.balance(observed.sample_weight)
     values = of_observed(mixture, observed, fn)
-    return *_sum(values, weight), unit
+    return *_sum(values, weight, observed.y), unit
 
 
 def check_no_weight(sample_weight: Any) -> None:
@@ -123,13 +124,13 @@ def as_complete(x: Any, sample_weight: Any) -> tuple[Any, Any]:
     check_no_weight(sample_weight)
     n_features = features_of(x)
     check_coverage(x, n_features, 1)
-    return _completed(Latent.of(x, 1, n_features), n_features)
+    return program()(completed)(Latent.of(x, 1, n_features), n_features)
 
 
-@program()
-def _completed(
+def completed(
     latent: Latent, n_features: int
 ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
+    """The same of checked data, inside of a program."""
     observed = latent.observed
     facts = Records.create(observed, latent.layout, n_features)
     variances = jnp.where(facts.variances > 0, facts.variances, 1)
@@ -149,8 +150,11 @@ def _per_sample(mixture: Any, latent: Latent, fn: Callable[..., Any]) -> Any:
 
 @program()
 def _sum(
-    values: Float[Array, " n"], weight: Float[Array, " n"] | None
+    values: Float[Array, " n"],
+    weight: Float[Array, " n"] | None,
+    y: Float[Array, "n m"],
 ) -> tuple[Scalar, Scalar]:
+    values = jnp.where(jnp.all(jnp.isnan(y), axis=1), 0, values)
     if weight is None:
         return jnp.sum(values), jnp.asarray(values.size, values.dtype)
     weight = weight.astype(values.dtype)

@@ -21,16 +21,34 @@ from .every_block import (
     map_blocks as map_blocks,
     total_of as total_of,
 )
-from .layout import Layout as Layout
+from .layout import (
+    count_patterns as count_patterns,
+    Groups as Groups,
+    Layout as Layout,
+)
 from .memory import (
     chunk_size as chunk_size,
     InMemory as InMemory,
     reduce_parts as reduce_parts,
     size_of_chunks as size_of_chunks,
 )
-from .observed import as_choice as as_choice, Observed as Observed
+from .observed import (
+    as_choice as as_choice,
+    Observed as Observed,
+    observed_of as observed_of,
+)
+from .observed_facts import (
+    divide_slack as divide_slack,
+    least_noise as least_noise,
+    ObservedFacts as ObservedFacts,
+    worst_share as worst_share,
+)
 from .order import random_order as random_order
-from .records import Record as Record, Records as Records
+from .records import (
+    noise_of as noise_of,
+    Record as Record,
+    Records as Records,
+)
 from .shard import shard as shard
 from .sharded import Sharded as Sharded, source_of as source_of
 from .uniform import Uniform as Uniform

@@ -11,9 +11,11 @@ from jaxtyping import Float, Int
 from .._core import inputs, labels as known_labels
 from .._core.aliases import PerFeature
 from .._core.describe import as_key
-from .._core.likes import KeyLike, LabelsLike, SampleWeightLike
+from .._core.likes import KeyLike, LabelsLike, NoisesLike, SampleWeightLike
 from .block import aligned, Block, Columns
-from .draw import Drawn, numbers_drawn
+from .block_noise import BlockNoise
+from .draw import Drawn, DrawnWithNoise, numbers_drawn, samples_of
+from .observed import Observed
 from .order import Seed, shuffled
 from .reader import AbstractReader
 from .readers import reader_of
@@ -42,6 +44,8 @@ class Blocks:
     Nothing but a few blocks is held in memory: the one that is computed with and those
     that a thread reads ahead.
 
+    With missing values or noise they stand for [`gmmx_eqx.Observed`][].
+
     **Attributes:**
 
     - `shape`: `(n_samples, n_features)`.
@@ -50,6 +54,7 @@ class Blocks:
     - `labels`: which component each sample is known to belong to, -1 where it is not
         known, shape `(n_samples,)`; `None` if there are none.
     - `workers`: what computes with the blocks, `None` for this process.
+    - `misses`: whether NaN is a missing value.
 
     A pickle holds no samples but those that are in this process's memory alone, and no
     workers.
@@ -64,6 +69,8 @@ class Blocks:
         labels: Labels | None = None,
         first: int = 0,
         workers: Workers | None = None,
+        noise: BlockNoise | None = None,
+        misses: bool = False,
     ):
         self._reader = reader
         self._weight = weight
@@ -71,6 +78,8 @@ class Blocks:
         # The sample that the first weight and the first label are of.
         self._first = first
         self.workers = workers
+        self._noise = noise
+        self.misses = misses
         self.shape: tuple[int, int] = reader.shape
         self.dtype: np.dtype[Any] = np.dtype(reader.dtype)
         self.rows: int = rows
@@ -96,8 +105,8 @@ class Blocks:
         return -(-self.shape[0] // self.rows)
 
     def __getstate__(self) -> dict[str, Any]:
-        reader = self._reader.part(0, self.shape[0])
-        return {**vars(self), "_reader": reader, "workers": None}
+        whole = self._parts(0, self.shape[0])
+        return {**vars(self), **whole, "workers": None}
 
     def part(self, numbers: range) -> "Blocks":
         """Blocks with the same numbers, of which these alone can be loaded: what is
@@ -109,11 +118,16 @@ class Blocks:
         """
         start = numbers.start * self.rows
         stop = min(numbers.stop * self.rows, self.shape[0])
-        own = slice(start - self._first, stop - self._first)
-        weight = None if self._weight is None else self._weight[own]
-        labels = None if self.labels is None else self.labels[own]
-        reader = self._reader.part(start, stop)
-        return Blocks(reader, self.rows, weight, labels=labels, first=start)
+        part = slice(start - self._first, stop - self._first)
+        weight = None if self._weight is None else self._weight[part]
+        labels = None if self.labels is None else self.labels[part]
+        reader, noise = self._parts(start, stop).values()
+        own = {"first": start, "noise": noise, "misses": self.misses}
+        return Blocks(reader, self.rows, weight, labels=labels, **own)
+
+    def _parts(self, start: int, stop: int) -> dict[str, Any]:
+        noise = None if self._noise is None else self._noise.part(start, stop)
+        return {"_reader": self._reader.part(start, stop), "_noise": noise}
 
     @property
     def in_order(self) -> bool:
@@ -124,6 +138,16 @@ class Blocks:
     def sample_weight(self) -> Weights | None:
         """The weight of each sample; `None` if all have a weight of one."""
         return self._weight
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether values may be missing, or are noisy."""
+        return self.misses or self._noise is not None
+
+    @property
+    def has_own_noise(self) -> bool:
+        """Whether every sample has noise of its own."""
+        return self._noise is not None and self._noise.shared is None
 
     @property
     def n_present(self) -> int:
@@ -155,7 +179,12 @@ class Blocks:
         weight = aligned((self.rows,), self.dtype)
         weight[:n_read] = own
         weight[n_read:] = 0
-        return Block(number, x, weight, n_read, self._labels_of(number, self.rows))
+        labels = self._labels_of(number, self.rows)
+        noise = None
+        if self._noise is not None:
+            start = number * self.rows
+            noise = self._noise.read(start, start + n_read, self.rows, self.dtype)
+        return Block(number, x, weight, n_read, labels, noise, self.misses)
 
     def columns(
         self, number: int, pivot: PerFeature, size: int, seed: Seed | None = None
@@ -235,19 +264,6 @@ class Blocks:
             return read, 1
         return read, self._weight[start - self._first : stop - self._first]
 
-    def check_finite(self, block: Block) -> None:
-        """Raises a `ValueError` that says where a sample of positive weight holds NaN
-        or infinity."""
-        bad = np.argwhere(~np.isfinite(block.x) & (block.weight > 0)[:, None])
-        if len(bad):
-            row, feature = bad[0].tolist()
-            sample = block.number * self.rows + row
-            raise ValueError(
-                f"Block {block.number} holds NaN or infinity: feature {feature} of its "
-                f"row {row}, which is sample {sample}. Drop or impute such samples, or "
-                "give them a weight of zero."
-            )
-
     def __iter__(self) -> Iterator[Block]:
         return self.ahead(self.load)
 
@@ -279,29 +295,36 @@ class Blocks:
 
         - `key`: a `jax.random` key.
         """
+        x, weight, _ = self._drawn(n_samples, key)
+        return x, weight
+
+    def draw_observed(self, n_samples: int, key: KeyLike) -> Observed:
+        """The same with noise, as [`gmmx_eqx.Observed`][]."""
+        x, weight, noise = self._drawn(n_samples, key)
+        return Observed(x, R=noise, sample_weight=weight)
+
+    def _drawn(self, n_samples: int, key: KeyLike) -> DrawnWithNoise:
         chosen = numbers_drawn(n_samples, self.shape[0], as_key(key))
-        numbers, positions = np.divmod(chosen, self.rows)
-        xs, weights = [], []
-        for number in np.unique(numbers):
-            block = self.load(int(number))
-            own = positions[numbers == number]
-            xs.append(block.x[own])
-            weights.append(block.weight[own])
-        return np.concatenate(xs), np.concatenate(weights)
+        return samples_of(self.load, self.rows, chosen, self.has_own_noise)
 
     def fingerprint(self) -> str:
         """A text that differs for other data, or for other blocks of the same data:
         from the sizes and 256 samples spread over all blocks, not from every number."""
-        digest = hashlib.sha256(repr((self.shape, self.dtype.str, self.rows)).encode())
+        known = (self.shape, self.dtype.str, self.rows, *[True] * self.misses)
+        digest = hashlib.sha256(repr(known).encode())
         n_samples = self.shape[0]
         for start in np.unique(np.linspace(0, max(n_samples - 4, 0), 64).astype(int)):
             read = np.asarray(
                 self._reader.read(int(start), min(int(start) + 4, n_samples))
             )
             digest.update(np.ascontiguousarray(read).tobytes())
-        for rows in (self._weight, self.labels):
-            if rows is not None:
-                digest.update(np.ascontiguousarray(rows).tobytes())
+        for array in (
+            self._weight,
+            self.labels,
+            self._noise and self._noise.sampled(),
+        ):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()[:32]
 
 
@@ -311,6 +334,8 @@ def blocks(
     *,
     sample_weight: SampleWeightLike | None = None,
     labels: LabelsLike | None = None,
+    noise: NoisesLike | None = None,
+    missing: bool = False,
     executor: ExecutorLike | None = None,
 ) -> Blocks:
     """Data of any size, of which fits and mixtures read one block at a time.
@@ -329,7 +354,13 @@ def blocks(
     - `sample_weight`: shape `(n_samples,)`, in memory.
     - `labels`: integers, shape `(n_samples,)`, in memory: which component a sample is
         known to belong to, -1 where it is not known, for [`gmmx_eqx.fit`][],
-        `fit_restarts` and `select`. Nothing else sees them.
+        `fit_restarts` and `select`. Nothing else sees them. Not together with `noise`
+        or `missing`.
+    - `noise`: the covariance of the noise in `x`, in squared data units, as `R` of
+        [`gmmx_eqx.Observed`][]. That of each sample, shape `(n_samples, n_features)`
+        or `(n_samples, n_features, n_features)`, may be an object with slices, of which
+        each block reads its own.
+    - `missing`: whether NaN is a missing value, rather than a mistake.
     - `executor`: what computes with the blocks, [in other
         processes](../blocks.md#workers-dask-mpi-process-pools), which read them
         themselves: `client.get_executor()` of Dask, an `MPIPoolExecutor` of mpi4py, or
@@ -345,10 +376,10 @@ def blocks(
     **Raises:**
 
     `ValueError` if the data is not of two axes, is empty, can be read only once, or
-    does not know how many samples it has; if the weights do not fit; if there is an
-    executor, but other processes cannot read the data or would be forked. While blocks
-    are read: if one has another shape or type than the others, if a sample of positive
-    weight is not finite, or if the data is not what it was.
+    does not know how many samples it has; if weights or noise do not fit; if there is
+    an executor, but other processes cannot read the data or would be forked. While
+    blocks are read: if one has another shape or type than the others, if a sample of
+    positive weight is not finite, or if the data is not what it was.
 
     **Example:**
 
@@ -382,13 +413,31 @@ def blocks(
             raise ValueError("`sample_weight` must be finite and not negative.")
         if not np.any(weight > 0):
             raise ValueError("`sample_weight` must not be zero for all samples.")
+    if not isinstance(missing, bool):
+        raise ValueError(f"`missing` must be `True` or `False`; got {missing!r}.")
+    if labels is not None and (missing or noise is not None):
+        raise ValueError(
+            "`labels` are for samples that are known exactly: leave out `labels`, or "
+            "`noise` and `missing`."
+        )
     known = None if labels is None else _as_labels(labels, n_samples)
+    own = None if noise is None else BlockNoise.of(noise, n_samples, n_features)
     workers = None
     if executor is not None:
         # Before the first pass, and before there are any workers.
         reader.part(0, rows)
+        if own is not None:
+            own.part(0, rows)
         workers = Workers(executor)
-    return Blocks(reader, rows, weight, labels=known, workers=workers)
+    return Blocks(
+        reader,
+        rows,
+        weight,
+        labels=known,
+        workers=workers,
+        noise=own,
+        misses=missing,
+    )
 
 
 def _as_labels(labels: LabelsLike, n_samples: int) -> Labels:

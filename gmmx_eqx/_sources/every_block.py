@@ -17,6 +17,7 @@ from .._core.describe import describe
 from .._core.threads import as_here, n_cores
 from .block import Block
 from .blocks import Blocks
+from .observed import Observed
 
 
 _Loaded = TypeVar("_Loaded")
@@ -192,8 +193,9 @@ def map_blocks(
 
     **Arguments:**
 
-    - `fn`: from samples, shape `(rows, n_features)`, to an array with a row for each.
-        It is pickled if the blocks have workers.
+    - `fn`: from samples, shape `(rows, n_features)`, to an array with a row for each;
+        from [`gmmx_eqx.Observed`][] if they may be missing or are noisy. It is pickled
+        if the blocks have workers.
     - `data`: [`gmmx_eqx.blocks`][] of the samples.
     - `out`: what the rows are written to, block by block, as `out[start:stop] = rows`:
         a NumPy array or memory map, a data set of h5py or zarr.
@@ -248,12 +250,12 @@ def _rows_by(fn: Callable[[Data], Any]) -> Callable[[Block], Any]:
     return ft.partial(_rows_of, fn)
 
 
-def _call_method(owner: eqx.Module, name: str, x: Data) -> Any:
+def _call_method(owner: eqx.Module, name: str, x: Data | Observed) -> Any:
     return getattr(owner, name)(x)
 
 
-def _rows_of(fn: Callable[[Data], Any], block: Block) -> Shaped[np.ndarray, "n ..."]:
-    rows = np.asarray(fn(block.arrays[0]))
+def _rows_of(fn: Callable[[Any], Any], block: Block) -> Shaped[np.ndarray, "n ..."]:
+    rows = np.asarray(fn(block.data))
     if rows.ndim == 0 or rows.shape[0] != len(block.x):
         raise ValueError(
             "`fn` must return one row per sample; of samples of shape "

@@ -132,6 +132,14 @@ class Observed(Pickled, eqx.Module):
         return self.H is not None and jnp.issubdtype(self.H.dtype, jnp.integer)
 
 
+def observed_of(y: Any, H: Any, R: Any, sample_weight: Any) -> Observed:
+    """From arrays that are known to be right; they may have leading axes of sets."""
+    own = lambda o: (o.y, o.H, o.R, o.sample_weight)
+    is_none = lambda leaf: leaf is None
+    some = Observed(np.zeros((1, 1)))
+    return eqx.tree_at(own, some, (y, H, R, sample_weight), is_leaf=is_none)
+
+
 # `singledispatch`, for what chooses features and is in a package above this one.
 @ft.singledispatch
 def as_choice(H: Any) -> Any:

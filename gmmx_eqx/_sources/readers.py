@@ -26,9 +26,10 @@ from .unchanged import File
 class _Slices(AbstractReader):
     """An object with `shape`, `dtype` and slices."""
 
-    def __init__(self, x: Any):
+    def __init__(self, x: Any, shape: tuple[int, int] | None = None):
         self._x = x
-        self.shape = _checked_shape(x.shape)
+        # Of matrices as rows.
+        self.shape = _checked_shape(x.shape) if shape is None else shape
         self.stored = np.dtype(x.dtype)
         self.dtype = float_of(x.dtype)
         self.file = File.of(x)
@@ -37,8 +38,8 @@ class _Slices(AbstractReader):
         return np.asanyarray(self._x[start:stop])
 
     def check_unchanged(self) -> None:
-        shape = _checked_shape(self._x.shape)
-        if shape != self.shape:
+        shape = tuple(map(int, self._x.shape))
+        if shape[0] != self.shape[0] or np.prod(shape[1:]) != self.shape[1]:
             raise ValueError(_changed(self.shape, shape))
         if self.file is not None:
             self.file.check()
@@ -292,6 +293,15 @@ def reader_of(x: Any) -> AbstractReader:
     raise ValueError(_EXPECTED.format(describe(x)))
 
 
+def noise_reader_of(noise: Any) -> AbstractReader:
+    """A way to read the covariances of the noise of samples: of matrices, shape
+    `(n_samples, n_features, n_features)`, as rows."""
+    if len(noise.shape) == 2:
+        return reader_of(noise)
+    n_samples, *shape = map(int, noise.shape)
+    return _Slices(noise, (n_samples, int(np.prod(shape))))
+
+
 def _as_frame(x: Any) -> Any:
     if not (hasattr(x, "columns") and hasattr(x, "shape")):
         return None
@@ -313,7 +323,7 @@ def _checked_shape(shape: Any) -> tuple[int, int]:
     return int(shape[0]), int(shape[1])
 
 
-def _changed(before: tuple[int, int], now: tuple[int, int]) -> str:
+def _changed(before: tuple[int, int], now: tuple[int, ...]) -> str:
     return (
         f"The data has changed: its shape was {before}, and is {now} now. Make new "
         "blocks."

@@ -1,13 +1,13 @@
 """Data on several devices, in one process or several."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple, TYPE_CHECKING, TypeAlias
+from typing import Annotated, Any, NamedTuple, overload, TYPE_CHECKING, TypeAlias
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
-from jaxtyping import Float, Real
+from jaxtyping import Array, Float, Real
 
 from .._core import inputs
 from .._core.aliases import Data, SampleWeight
@@ -15,6 +15,7 @@ from .._core.describe import describe
 from .._core.dtypes import check_range
 from .._core.likes import DataLike, SampleWeightLike
 from .._core.spread import Spread
+from .observed import Observed, observed_of
 
 
 # Checked by hand: see `likes`.
@@ -34,6 +35,18 @@ class _Given(NamedTuple):
     dtype: np.dtype
 
 
+@overload
+def shard(
+    x: Observed,
+    mesh: MeshLike | None = None,
+    *,
+    axis: AxisLike | None = None,
+    sample_weight: None = None,
+    per_process: bool = False,
+) -> Observed: ...
+
+
+@overload
 def shard(
     x: DataLike,
     mesh: MeshLike | None = None,
@@ -41,7 +54,17 @@ def shard(
     axis: AxisLike | None = None,
     sample_weight: SampleWeightLike | None = None,
     per_process: bool = False,
-) -> tuple[Data, SampleWeight]:
+) -> tuple[Data, SampleWeight]: ...
+
+
+def shard(
+    x: DataLike | Observed,
+    mesh: MeshLike | None = None,
+    *,
+    axis: AxisLike | None = None,
+    sample_weight: SampleWeightLike | None = None,
+    per_process: bool = False,
+) -> tuple[Data, SampleWeight] | Observed:
     """Data and weights spread over devices, in shards of equal size.
 
     Fits and mixtures take them as any other arrays, and leave them where they are; so
@@ -55,7 +78,8 @@ def shard(
     **Arguments:**
 
     - `x`: the data, shape `(n_samples, n_features)`; the same in every process unless
-        `per_process`.
+        `per_process`. In a program of one process it may be [`gmmx_eqx.Observed`][],
+        which holds its own weights.
     - `mesh`: a `jax.sharding.Mesh`; all devices of all processes if not given.
     - `axis`: the axis of the mesh, or several, that samples are spread over; all if not
         given. Along the others, devices hold the same samples.
@@ -67,7 +91,7 @@ def shard(
 
     `x` and `sample_weight`, shapes `(n_padded, n_features)` and `(n_padded,)`. Padding
     is zero in both, and at the end; of several processes, at the end of the samples of
-    each.
+    each. Of [`gmmx_eqx.Observed`][], another one.
 
     **Raises:**
 
@@ -91,6 +115,13 @@ def shard(
     spread = _spread(mesh, axis)
     devices = spread.mesh.devices.flat
     n_processes = len({device.process_index for device in devices})
+    if isinstance(x, Observed):
+        if n_processes > 1 or sample_weight is not None:
+            raise ValueError(
+                "`gmmx_eqx.Observed` is spread over the devices of one process, and "
+                "holds its own `sample_weight`."
+            )
+        return _spread_observed(x, spread)
     starts = spread.sharding.addressable_devices_indices_map((spread.n_shards,))
     own = sorted({index[0].start or 0 for index in starts.values() if index})
     try:
@@ -110,6 +141,26 @@ def shard(
     }
     put = lambda array: _put(array, given.dtype, spread, n_rows, place)
     return inputs.as_data(put(given.x), put(given.weight))  # pyright: ignore
+
+
+def _spread_observed(x: Observed, spread: Spread) -> Observed:
+    n, m = x.y.shape
+    padded = -(-n // spread.n_shards) * spread.n_shards
+
+    def put(array: Any, value: float | None = None) -> Array:
+        known = np.asarray(array)
+        row = known[:1] if value is None else np.full_like(known[:1], value)
+        rest = np.broadcast_to(row, (padded - n, *known.shape[1:]))
+        return jax.device_put(np.concatenate([known, rest]), spread.sharding)
+
+    H, R = x.H, x.R
+    H = put(H) if H is not None and H.ndim == 3 else H
+    if R is not None and R.shape not in ((), (m,), (m, m)):
+        # As many variances as outputs would be taken for one matrix.
+        is_square = R.ndim == 2 and padded == m
+        R = put(R[..., None] * np.eye(m, dtype=R.dtype) if is_square else R)
+    weight = np.ones(n, x.y.dtype) if x.sample_weight is None else x.sample_weight
+    return observed_of(put(x.y, 0.0), H, R, put(weight, 0.0))
 
 
 def _spread(mesh: Any, axis: Any) -> Spread:

@@ -12,6 +12,7 @@ from ..._covariances import covariance_class
 from ..._mixture import GaussianMixture as Mixture
 from .arrays import as_mixture, attributes, fields
 from .checks import check_parameters, check_unmasked
+from .observed import as_observed, as_plain, is_complete
 from .parameters import FLOATS, Integer, Number, Ridge, Start, Switch, Text
 from .precision import precision
 from .sampling import draw
@@ -26,6 +27,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     float64 data is computed in float64 and float32 data in float32, whether JAX's x64
     mode is on or off.
+
+    With `missing_values="fit"`, NaN, `NA` and masked entries are missing values, in
+    everything that takes data but `partial_fit`; and data may have `noise`. Fits and
+    densities are then those of [`gmmx_eqx.Observed`][].
 
     **Attributes:**
 
@@ -88,6 +93,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         warm_start: Switch = False,
         verbose: Integer = 0,
         verbose_interval: Integer = 10,
+        missing_values: Text = "error",
     ):
         """**Arguments:**
 
@@ -109,6 +115,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         - `warm_start`: whether `fit` goes on from what the last one found.
         - `verbose`: 1 prints how fits went, when they have ended; 2 prints more.
         - `verbose_interval`: every how many steps.
+        - `missing_values`: `"error"` to refuse them, as scikit-learn does, or `"fit"`
+            to fit to what is there.
         """
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -124,8 +132,21 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.missing_values = missing_values
 
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    def __sklearn_tags__(self) -> Any:
+        tags = DensityMixin.__sklearn_tags__(self)
+        tags.input_tags.allow_nan = self.missing_values == "fit"
+        return tags
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        noise: Any = None,
+    ) -> Any:
         """Fits the mixture to data; returns the estimator.
 
         **Arguments:**
@@ -133,6 +154,10 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         - `X`: the data, shape `(n_samples, n_features)`.
         - `y`: ignored.
         - `sample_weight`: shape `(n_samples,)`. Zero removes a sample, two doubles it.
+        - `noise`: the covariance of the noise in `X`, in squared data units: a number;
+            shape `(n_features,)` or `(n_features, n_features)`; or `(n_samples,
+            n_features)` or `(n_samples, n_features, n_features)` for one of each
+            sample. The mixture is that of the data without it.
 
         **Raises:**
 
@@ -141,10 +166,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """
         del y
         check_parameters(self)
-        check_unmasked(X)
-        X = validate_data(self, X, dtype=FLOATS, ensure_min_samples=2)
+        X = self._validated(X, ensure_min_samples=2)
         with precision(X.dtype):
-            solution = train(self, X, sample_weight, self._last(X))
+            solution = train(self, X, sample_weight, self._last(X), noise)
             parameters = attributes(solution.mixture)
             self._fields = fields(solution.mixture.covariances)
         self._state = None
@@ -177,8 +201,9 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
         **Arguments:**
 
-        - `X`: the batch, shape `(n_samples, n_features)`; the first one needs at least
-            as many samples as components, better many times more.
+        - `X`: the batch, shape `(n_samples, n_features)`, without missing values; the
+            first one needs at least as many samples as components, better many times
+            more.
         - `y`: ignored.
         - `sample_weight`: shape `(n_samples,)`.
 
@@ -218,36 +243,40 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         self.lower_bound_ = bound
         return self
 
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    def fit_predict(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, noise: Any = None
+    ) -> Any:
         """`fit`, then `predict` for the same data."""
-        return self.fit(X, y, sample_weight).predict(X)
+        return self.fit(X, y, sample_weight, noise=noise).predict(X, noise=noise)
 
-    def predict(self, X: Any) -> np.ndarray:
-        """The most probable component of every sample, shape `(n_samples,)`."""
-        return self._evaluate(Mixture.predict, X).astype(np.intp)
+    def predict(self, X: Any, *, noise: Any = None) -> np.ndarray:
+        """The most probable component of every sample, shape `(n_samples,)`. `noise`,
+        here and below, is that of `X`; see `fit`."""
+        return self._evaluate(Mixture.predict, X, noise).astype(np.intp)
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any, *, noise: Any = None) -> np.ndarray:
         """The probability of every component, shape `(n_samples, n_components)`."""
-        return self._evaluate(Mixture.predict_proba, X)
+        return self._evaluate(Mixture.predict_proba, X, noise)
 
-    def score_samples(self, X: Any) -> np.ndarray:
-        """The log-density of every sample, shape `(n_samples,)`, in nats."""
-        return self._evaluate(Mixture.log_prob, X)
+    def score_samples(self, X: Any, *, noise: Any = None) -> np.ndarray:
+        """The log-density of every sample, shape `(n_samples,)`, in nats; of what is
+        there, if values are missing."""
+        return self._evaluate(Mixture.log_prob, X, noise)
 
-    def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]  # the base returns nothing
+    def score(self, X: Any, y: Any = None, *, noise: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]  # the base returns nothing
         """The mean log-density, in nats per sample."""
         del y
-        return float(np.mean(self.score_samples(X)))
+        return float(np.mean(self.score_samples(X, noise=noise)))
 
-    def aic(self, X: Any) -> float:
+    def aic(self, X: Any, *, noise: Any = None) -> float:
         r"""Akaike's information criterion, $-2 \log L + 2 p$; lower is better."""
-        log_density = np.asarray(self.score_samples(X), np.float64)
+        log_density = np.asarray(self.score_samples(X, noise=noise), np.float64)
         return float(-2 * log_density.sum() + 2 * self._n_parameters())
 
-    def bic(self, X: Any) -> float:
+    def bic(self, X: Any, *, noise: Any = None) -> float:
         r"""The Bayesian information criterion, $-2 \log L + p \log n$; lower is
         better."""
-        log_density = np.asarray(self.score_samples(X), np.float64)
+        log_density = np.asarray(self.score_samples(X, noise=noise), np.float64)
         penalty = self._n_parameters() * np.log(log_density.size)
         return float(-2 * log_density.sum() + penalty)
 
@@ -286,14 +315,24 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         parameters = self.weights_, self.means_, self.covariances_
         return as_mixture(family, *parameters, self._fields, dtype)
 
-    def _evaluate(self, method: Any, X: Any) -> np.ndarray:
+    def _evaluate(self, method: Any, X: Any, noise: Any) -> np.ndarray:
         check_is_fitted(self)
-        check_unmasked(X)
-        X = validate_data(self, X, dtype=FLOATS, reset=False)
+        X = self._validated(X, reset=False)
         # As there, the wider of two types: nothing is narrowed unasked.
         dtype = np.result_type(X, self.means_)
         with precision(dtype):
-            return np.array(method(self._mixture(dtype), X))
+            data = X if is_complete(X, noise) else as_observed(X, noise)
+            return np.array(method(self._mixture(dtype), data))
+
+    def _validated(self, X: Any, **options: Any) -> Any:
+        """What scikit-learn makes of data, with NaN for missing values if they may
+        be."""
+        finite: Any = True
+        if self.missing_values == "fit":
+            X, finite = as_plain(X), "allow-nan"
+        check_unmasked(X)
+        options = {"dtype": FLOATS, "ensure_all_finite": finite, **options}
+        return validate_data(self, X, **options)
 
     def _last(self, X: np.ndarray) -> tuple[Mixture, float] | None:
         """Where a warm start goes on."""

@@ -26,10 +26,11 @@ def fit_from(
     weight: SampleWeight | None,
 ) -> Solution:
     """From one mixture."""
+    gathered = settings.gathered
     return fit(
         mixture,
-        x,
-        sample_weight=weight,
+        x if gathered is None else gathered.observed,
+        sample_weight=weight if gathered is None else None,
         reg_covar=settings.options.ridge,
         solver=settings.options.solver,
         throw=False,

@@ -18,11 +18,12 @@ def as_theirs(estimator: Any) -> Any:
             f"scikit-learn has no covariance type {estimator.covariance_type!r}, only "
             f"{', '.join(map(repr, TYPES))}."
         )
-    # What scikit-learn's `fit` would refuse is left at its default.
+    # What scikit-learn does not have, or its `fit` would refuse, is left out.
     arguments = {
         name: value
         for name, value in estimator.get_params(deep=False).items()
-        if not isinstance(value, AbstractInitialiser | AbstractRidge)
+        if name != "missing_values"
+        and not isinstance(value, AbstractInitialiser | AbstractRidge)
     }
     theirs: Any = getattr(sklearn.mixture, type(estimator).__name__)(**arguments)
     for name, value in vars(estimator).items():

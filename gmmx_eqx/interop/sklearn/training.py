@@ -12,11 +12,14 @@ from ..._core.aliases import Data, SampleWeight
 from ..._core.results import is_any, RESULTS
 from ..._covariances import covariance_class
 from ..._fit import Solution
+from ..._fit.fit_observed import Gathered
 from ..._fit.options import Options
 from ..._fit.random_starts import RandomStarts
 from ..._mixture import GaussianMixture
+from ..._mixture.latent import as_complete
 from .checks import as_initialiser, check_starts
 from .fitting import fit_from, fit_starts
+from .observed import as_observed, in_words, is_complete
 from .solver import CountedEM
 from .verbose import report
 
@@ -30,18 +33,20 @@ def train(
     x: np.ndarray,
     sample_weight: Any,
     last: tuple[GaussianMixture, float] | None,
+    noise: Any,
 ) -> Solution:
     """The best solution, to be called where `x` keeps its precision.
 
     **Arguments:**
 
     - `last`: the mixture to go on from and its lower bound, or `None` to start afresh.
+    - `noise`: see [`gmmx_eqx.Observed`][], or `None`.
 
     **Raises:**
 
     `ValueError` if a parameter cannot be right, or if all fits fail.
     """
-    data, weight = as_batch(x, sample_weight, estimator.n_components)
+    gathered, data, weight = _gathered(x, sample_weight, noise, estimator.n_components)
     start, previous = (None, -np.inf) if last is None else last
     solver = CountedEM(estimator.tol, estimator.max_iter, previous)
     family = covariance_class(estimator.covariance_type)
@@ -57,6 +62,7 @@ def train(
         # As in scikit-learn, every component's covariance is that of its own samples,
         # unless it has too few of them for that not to be singular.
         pools_few_only=True,
+        gathered=gathered,
     )
     start = settings.given.complete() if start is None else start
     began = time.perf_counter()
@@ -82,6 +88,20 @@ def train(
     return solution
 
 
+def _gathered(
+    x: np.ndarray, sample_weight: Any, noise: Any, n_components: int
+) -> tuple[Gathered | None, Data, SampleWeight | None]:
+    """What is fitted, if values are missing or there is noise; and the samples and
+    weights that starts are made of."""
+    if is_complete(x, noise):
+        return None, *as_batch(x, sample_weight, n_components)
+    _, weight = as_batch(np.nan_to_num(x), sample_weight, n_components)
+    observed = as_observed(x, noise, weight)
+    with in_words():
+        gathered = Gathered.of(observed, x.shape[1], n_components)
+    return gathered, *as_complete(observed, None)
+
+
 def as_batch(
     x: np.ndarray, sample_weight: Any, n_components: int
 ) -> tuple[Data, SampleWeight | None]:
@@ -104,6 +124,12 @@ def as_batch(
 
 
 def _check_success(solution: Solution) -> None:
+    if is_any(solution.result, RESULTS.singular):
+        raise ValueError(
+            "With this noise the most likely covariance is singular, and has no "
+            "precisions. Increase `reg_covar`, or use `gmmx_eqx.fit`, which returns "
+            "singular covariances."
+        )
     if is_any(solution.result, RESULTS.component_collapsed, RESULTS.nonfinite):
         raise_failed(solution.mixture.means.dtype)
 
