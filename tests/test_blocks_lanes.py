@@ -168,6 +168,31 @@ def test_interrupted_and_resumed(x, tmp_path):
         gx.select(x, [1], checkpoint=tmp_path, key=KEY)
 
 
+@pytest.mark.x32
+def test_a_selection_goes_on(x, tmp_path):
+    data = gx.blocks(x, rows=ROWS)
+    arguments = [1, 2], ["tied", "spherical"], 2
+    options = {"key": KEY, "solver": gx.EM(tol=0.0, max_steps=6)}
+    whole = Told()
+    expected = gx.select(data, *arguments, progress=whole, **options)
+
+    class Stopped(Told):
+        def update_pass(self, n_read, n_samples, seconds):
+            super().update_pass(n_read, n_samples, seconds)
+            if len(self.passes) == 4 * 4 + 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        options_of_first = {**options, "progress": Stopped(), "checkpoint": tmp_path}
+        gx.select(data, *arguments, **options_of_first)
+    told = Told()
+    got = gx.select(data, *arguments, progress=told, checkpoint=tmp_path, **options)
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_array_equal(one, other)
+    # Three steps were made, by passes of four blocks.
+    assert len(told.passes) == len(whole.passes) - 4 * 3
+
+
 class Told(gx.extend.AbstractBlockProgress):
     def __init__(self):
         self.passes, self.updates = [], []

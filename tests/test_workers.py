@@ -40,7 +40,7 @@ def spawned():
 @pytest.fixture(scope="module")
 def client():
     distributed = pytest.importorskip("distributed")
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0"}
     with (
         distributed.LocalCluster(**options, processes=True) as cluster,
         distributed.Client(cluster) as client,
@@ -96,6 +96,18 @@ def test_more_blocks_than_tasks(spawned, file):
     np.testing.assert_array_equal(found, file[:, 0])
     mixture = start(np.asarray(file))
     np.testing.assert_allclose(mixture.score(data), mixture.score(file), rtol=1e-12)
+
+
+@pytest.mark.x64
+def test_restarts_and_a_selection_by_workers(spawned, file):
+    own = gx.blocks(file, rows=ROWS)
+    theirs = gx.blocks(file, rows=ROWS, executor=spawned)
+    options = {"key": jax.random.key(0), "solver": gx.EM(tol=0.0, max_steps=3)}
+    for call in (
+        lambda data: gx.fit_restarts(data, 2, n_restarts=2, **options),
+        lambda data: gx.select(data, [1, 2], ["diag"], 2, criterion="icl", **options),
+    ):
+        leaves_equal(call(theirs), call(own))
 
 
 def first_feature(x):

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 import jax.core
 import jax.numpy as jnp
@@ -79,6 +80,30 @@ class Spread:
         flat = lambda *shard: ravel_pytree(fn(*shard))[0]
         terms = self._spread(jax.vmap(flat)(*parts))
         return unravel(self.on_all(by(terms, axis=0)))
+
+    def reduce_module(self, fn: Callable[..., _Tree], *trees: Any) -> _Tree:
+        """As `reduce`, for an `fn` that is a module and closes over nothing else.
+
+        Each device gets a program for its own samples alone. With an axis of shards,
+        products have a batch axis of size one, which takes a CPU a third longer.
+        """
+        arrays, static = eqx.partition(fn, eqx.is_array)
+
+        def of_device(arrays: Any, trees: Any) -> _Tree:
+            found = eqx.combine(arrays, static)(*trees)
+            # As one array: devices exchange one message, not one for each leaf.
+            flat, unravel = ravel_pytree(found)
+            return unravel(jax.lax.psum(flat, self.axes))
+
+        everywhere, spread = PartitionSpec(), PartitionSpec(self.axes)
+        return jax.shard_map(
+            of_device,
+            mesh=self.mesh,
+            in_specs=(everywhere, spread),
+            out_specs=everywhere,
+            # It does not know that loops over chunks begin with the same zeros.
+            check_vma=False,
+        )(arrays, trees)
 
     def on_all(self, tree: _Tree) -> _Tree:
         """Arrays that every device has the whole of."""

@@ -3,6 +3,8 @@ the settings that it is done under."""
 
 import concurrent.futures
 import contextlib
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
@@ -49,11 +51,23 @@ def map_in_threads(
     thread itself if there is to be one."""
     if n_threads == 1:
         return [fn(item) for item in items]
+    with concurrent.futures.ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(as_here(fn), items))
+
+
+def as_here(fn: Callable[..., _Found]) -> Callable[..., _Found]:
+    """`fn` for another thread, under the settings of the calling one."""
     values = _values(_SETTINGS)
 
-    def run(item: _Item) -> _Found:
+    def call(*args: Any) -> _Found:
         with under(values):
-            return fn(item)
+            return fn(*args)
 
-    with concurrent.futures.ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(run, items))
+    return call
+
+
+def n_cores() -> int:
+    """How many cores this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

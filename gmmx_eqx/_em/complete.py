@@ -1,4 +1,3 @@
-import functools as ft
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias, TypeVar
 
@@ -29,7 +28,14 @@ from .._mixture import GaussianMixture
 from .._moments import Moments
 from .._sources import AbstractSource, Chunk
 from .e_step import AbstractEStep, Expectation
-from .packings import AbstractPacking, moments, packing, parameters
+from .packings import (
+    AbstractPacking,
+    moments,
+    packing,
+    Parameters,
+    parameters,
+    Statistics,
+)
 
 
 _Carry = TypeVar("_Carry", bound=PyTree)
@@ -117,7 +123,7 @@ class Complete(AbstractEStep):
         extras = () if self.labels is None else (self.labels,)
         if rule is None or is_near is None:
             near = Near.of(mixture, whitening, pivot)
-            return self.source.reduce(ft.partial(_expect_near, near), *extras)
+            return self.source.reduce(eqx.Partial(_expect_near, near), *extras)
         if mixture.n_components > _FEW:
             order = jnp.argsort(~is_near[0, :, 0, 0])
             given = (mixture, whitening, pivot, is_near)
@@ -125,26 +131,35 @@ class Complete(AbstractEStep):
         near = Near.of(mixture, whitening, pivot, is_near)
         theta = parameters(rule, mixture, whitening)
 
-        def expect_chunk(chunk: Chunk, *labels: ColumnLabels):
-            # Without the barrier XLA may compute the features again inside each
-            # product.
-            features = jax.lax.optimization_barrier(rule.features(chunk.columns))
-            shared = rule.shared(whitening, chunk.columns)
-            # Of all components, since it takes longer to put parts together than to do
-            # some work in vain.
-            joint = near.joint(linalg.matmul(theta, features) + shared, chunk)
-            joint = _of_known(joint, order, *labels)
-            resp, log_likelihood = responsibilities(joint, chunk.weights)
-            # This order is up to 1.7 times faster on a CPU than its transpose.
-            statistics = rows_product(features, resp)
-            return statistics, near.moments(chunk, resp), log_likelihood
-
-        statistics, found, log_likelihood = self.source.reduce(expect_chunk, *extras)
+        expect = eqx.Partial(_expect_packed, rule, near, whitening, theta, order)
+        statistics, found, log_likelihood = self.source.reduce(expect, *extras)
         far = moments(rule, statistics, mixture.n_features)
         chosen = choose(is_near, far, found)
         if order is not None:
             chosen = _reorder(chosen, jnp.argsort(order))
         return Expectation(chosen, log_likelihood)
+
+
+def _expect_packed(
+    rule: AbstractPacking,
+    near: "Near",
+    whitening: AbstractWhitening,
+    theta: Parameters,
+    order: Int[Array, " components"] | None,
+    chunk: Chunk,
+    *labels: ColumnLabels,
+) -> tuple[Statistics, Moments, Scalar]:
+    # Without the barrier XLA may compute the features again inside each product.
+    features = jax.lax.optimization_barrier(rule.features(chunk.columns))
+    shared = rule.shared(whitening, chunk.columns)
+    # Of all components, since it takes longer to put parts together than to do some
+    # work in vain.
+    joint = near.joint(linalg.matmul(theta, features) + shared, chunk)
+    joint = _of_known(joint, order, *labels)
+    resp, log_likelihood = responsibilities(joint, chunk.weights)
+    # This order is up to 1.7 times faster on a CPU than its transpose.
+    statistics = rows_product(features, resp)
+    return statistics, near.moments(chunk, resp), log_likelihood
 
 
 def _expect_near(near: "Near", chunk: Chunk, *labels: ColumnLabels) -> Expectation:

@@ -159,12 +159,15 @@ def take_passes_over_blocks(
             pace(0)
         for n_before, (which, block) in enumerate(data.ahead(load)):
             columns, weights = jax.device_put(block)
+            del block
             block_number = jnp.asarray(which)
             args = (columns, weights, facts, m_step, n_parts, n_chunks)
-            state = _visit_block(solver, state, block_number, *args)
+            # Blocks would pile up if they were read faster than they are computed with.
+            state = jax.block_until_ready(
+                _visit_block(solver, state, block_number, *args)
+            )
+            del args, columns, weights
             if pace is not None:
-                # Not before it is computed, as in any other pass.
-                jax.block_until_ready(solver.running(state).log_likelihood)
                 pace(n_before + 1)
         state, value = _finish(solver, state, m_step)
         values = values.at[number].set(value)

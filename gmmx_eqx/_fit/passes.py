@@ -35,6 +35,10 @@ from .options import Options
 from .pace import Pace
 
 
+# How many samples to look at once to know what they are like.
+_AT_ONCE = 2**12
+
+
 class Facts(AbstractFacts):
     """What is known of blocks as a whole. The samples are elsewhere."""
 
@@ -52,14 +56,17 @@ class Facts(AbstractFacts):
         for number, found in enumerate(each_block(data, Blocks.load, _facts_of)):
             if pace is not None:
                 pace(number + 1)
-            found = jax.tree.map(np.float64, found)
-            own, own_mean, own_square, own_low, own_high = found
-            if not np.all(np.isfinite(own_square)):
+            counts, means, squares, lows, highs = jax.tree.map(np.float64, found)
+            if not np.all(np.isfinite(squares)):
                 data.check_finite(data.load(number))
-            low, high = np.minimum(low, own_low), np.maximum(high, own_high)
+            low = np.minimum(low, lows.min(axis=0))
+            high = np.maximum(high, highs.max(axis=0))
+            own = counts.sum()
             if own == 0:
                 continue
             # Chan, Golub, LeVeque: about the mean of each, so that no digits cancel.
+            own_mean = counts @ means / own
+            own_square = squares.sum(axis=0) + counts @ (means - own_mean) ** 2
             total = count + own
             gap = own_mean - mean
             square = square + own_square + gap**2 * (count * own / total)
@@ -89,12 +96,26 @@ def _facts_of(block: Block) -> PyTree[Float[Array, "..."]]:
 
 @program()
 def _facts(x: Data, weight: Float[Array, " batch"]) -> PyTree[Float[Array, "..."]]:
-    """Weight, mean, sum of squares about it, least and largest of one block."""
+    """Weight, mean, sum of squares about it, least and largest of some samples of one
+    block at a time, so that nothing of the size of the block is made of it."""
+    n_samples, n_features = x.shape
+    n_chunks = -(-n_samples // _AT_ONCE)
+    size = -(-n_samples // n_chunks)
+    padding = n_chunks * size - n_samples
+    x = jnp.pad(x, ((0, padding), (0, 0))).reshape(n_chunks, size, n_features)
+    weight = jnp.pad(weight, (0, padding)).reshape(n_chunks, size)
+    return jax.lax.map(lambda own: _facts_of_chunk(*own), (x, weight))
+
+
+def _facts_of_chunk(
+    x: Data, weight: Float[Array, " batch"]
+) -> PyTree[Float[Array, "..."]]:
     column = weight[:, None]
     present = column > 0
     count = jnp.sum(weight)
     divisor = jnp.where(count > 0, count, 1)
-    anchor = x[jnp.argmax(weight > 0)][None]
+    # A sample without weight may be NaN.
+    anchor = jnp.where(count > 0, x[jnp.argmax(present[:, 0])], 0)[None]
     mean = (
         anchor[0]
         + jnp.sum(jnp.where(present, column * (x - anchor), 0), axis=0) / divisor

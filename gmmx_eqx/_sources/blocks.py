@@ -26,7 +26,7 @@ _BLOCK_BYTES = 32 * 2**20
 # Of memory that JAX can use as it is.
 _ALIGNMENT = 64
 # How many blocks are read ahead.
-_AHEAD = 2
+_AHEAD = 1
 
 _Loaded = TypeVar("_Loaded")
 # Samples and weights of a block.
@@ -274,9 +274,11 @@ class Blocks:
         with ThreadPoolExecutor(1, "gmmx_eqx-blocks") as pool:
             waiting = [pool.submit(load, number) for number in numbers[:depth]]
             for i in range(len(numbers)):
+                block = waiting.pop(0).result() if waiting else load(numbers[i])
                 if i + depth < len(numbers):
                     waiting.append(pool.submit(load, numbers[i + depth]))
-                yield waiting.pop(0).result() if waiting else load(numbers[i])
+                yield block
+                del block
 
     def draw(self, n_samples: int, key: KeyLike) -> Drawn:
         """Random samples without replacement, in the order of the data, and their

@@ -1,7 +1,9 @@
 """What is done with every block: sums, and rows for each sample."""
 
+import concurrent.futures
 import contextlib
 import functools as ft
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, TYPE_CHECKING, TypeAlias, TypeVar
 
@@ -12,6 +14,7 @@ from jaxtyping import PyTree, Shaped
 
 from .._core.aliases import Data
 from .._core.describe import describe
+from .._core.threads import as_here, n_cores
 from .blocks import Block, Blocks
 
 
@@ -19,6 +22,8 @@ _Loaded = TypeVar("_Loaded")
 # How many tasks of a pass there are for workers, at most: enough for many of them, and
 # few enough to be sent at once. And of how many tasks rows may wait.
 _N_TASKS, _N_TASKS_OF_ROWS = 256, 32
+# How many blocks are computed with at once, at most: each takes memory.
+_N_BLOCKS = 2
 
 # What is taken for blocks. Checked by hand: see `likes`.
 if TYPE_CHECKING:
@@ -49,7 +54,7 @@ def each_block(
     - `ahead`: of how many tasks results may wait, of all if not given.
     """
     if data.workers is None:
-        yield from _in_order(data, load, fn, range(len(data)))
+        yield from _in_order(data, load, fn, range(len(data)), _n_threads())
         return
     task = lambda own: ft.partial(_found_in, data.part(own), load, fn, own)
     for found in data.workers.run(task, _divided(len(data), n_tasks), ahead):
@@ -71,13 +76,17 @@ def total_of(
     if report is not None:
         report(0)
     if data.workers is None:
-        terms = _in_order(data, load, fn, range(len(data)))
+        terms = _in_order(data, load, fn, range(len(data)), _n_threads())
         return _added(_reported(terms, report, range(1, len(data) + 1)))
     task = lambda own: ft.partial(_total_in, data.part(own), load, fn, own)
     # In order, so that the sum does not depend on who is first.
     tasks = _divided(len(data), _N_TASKS)
     terms = data.workers.run(task, tasks)
     return _added(_reported(terms, report, [own.stop for own in tasks]))
+
+
+def _n_threads() -> int:
+    return min(n_cores(), _N_BLOCKS)
 
 
 def _reported(
@@ -106,7 +115,7 @@ def _found_in(
     fn: Callable[[_Loaded], Any],
     numbers: range,
 ) -> list[Any]:
-    return list(_in_order(data, load, fn, numbers))
+    return list(_in_order(data, load, fn, numbers, 1))
 
 
 def _total_in(
@@ -115,7 +124,7 @@ def _total_in(
     fn: Callable[[_Loaded], Any],
     numbers: range,
 ) -> PyTree:
-    return _added(_in_order(data, load, fn, numbers))
+    return _added(_in_order(data, load, fn, numbers, 1))
 
 
 def _in_order(
@@ -123,25 +132,35 @@ def _in_order(
     load: Callable[[Blocks, int], _Loaded],
     fn: Callable[[_Loaded], Any],
     numbers: range,
+    n_threads: int,
 ) -> Iterator[Any]:
-    """The results of some of the blocks, computed in this process."""
+    """The results of some of the blocks, computed in this process.
+
+    **Arguments:**
+
+    - `n_threads`: how many blocks to compute with at once. One program keeps two cores
+        less busy than two programs do.
+    """
 
     def read(number: int) -> _Loaded:
         with _named(data, number):
             return load(data, number)
 
-    def take(number: int, found: Any) -> Any:
+    def compute(number: int, block: _Loaded) -> Any:
         with _named(data, number):
-            return jax.tree.map(np.asarray, found)
+            return jax.tree.map(np.asarray, fn(block))
 
-    waiting: list[tuple[int, Any]] = []
-    for number, block in zip(numbers, data.ahead(read, numbers=numbers), strict=True):
-        # The next block is computed while the last result is taken.
-        with _named(data, number):
-            waiting.append((number, fn(block)))
-        if len(waiting) > 1:
-            yield take(*waiting.pop(0))
-    yield take(*waiting.pop())
+    compute = as_here(compute)
+    waiting: deque[concurrent.futures.Future[Any]] = deque()
+    blocks = data.ahead(read, numbers=numbers)
+    with concurrent.futures.ThreadPoolExecutor(n_threads, "gmmx_eqx-compute") as pool:
+        for number in numbers:
+            waiting.append(pool.submit(compute, number, next(blocks)))
+            # The first block compiles, which two threads would do twice.
+            if len(waiting) == n_threads or number == numbers[0]:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 @contextlib.contextmanager

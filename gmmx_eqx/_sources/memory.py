@@ -165,12 +165,13 @@ def reduce_chunks(
     if columns.shape[0] == 1:
         return fn(*chunks)
     shapes = jax.eval_shape(fn, *chunks)
-    # Without `checkpoint`, reverse mode would keep every chunk's residuals.
-    fn = jax.checkpoint(fn)
+    # Without `checkpoint`, reverse mode would keep every chunk's residuals. A module of
+    # arrays has no hash, which that needs.
+    of_chunk = jax.checkpoint(lambda *chunks: fn(*chunks))
 
     def add(total, chunk):
         columns, weights, *rest = chunk
-        return total.add(fn(Chunk(columns, weights), *rest)), None
+        return total.add(of_chunk(Chunk(columns, weights), *rest)), None
 
     zero = sums.Total.zero(shapes, n_terms=columns.shape[0])
     total, _ = jax.lax.scan(add, zero, (columns, weights, *extras))

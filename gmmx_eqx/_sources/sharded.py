@@ -1,3 +1,4 @@
+import functools as ft
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -91,10 +92,10 @@ class Sharded(AbstractSource):
         return self.spread.map(lambda rows: split(rows, size), x)
 
     def reduce(self, fn: Callable[..., _Monoid], *extras: Any) -> _Monoid:
-        def of_shard(columns: Array, weights: Array, *extras: Any) -> _Monoid:
-            return reduce_chunks(fn, columns, weights, *extras)
-
-        return self.spread.reduce(of_shard, self.columns, self.weights, *extras)
+        own = self.columns, self.weights, *extras
+        if isinstance(fn, eqx.Module):
+            return self.spread.reduce_module(eqx.Partial(reduce_chunks, fn), *own)
+        return self.spread.reduce(ft.partial(reduce_chunks, fn), *own)
 
 
 def _some_sample(
