@@ -4,7 +4,8 @@ from .abstract import (
     Chunk as Chunk,
 )
 from .block import Block as Block, Columns as Columns
-from .blocks import Blocks as Blocks, blocks as blocks
+from .blocked import Blocks as Blocks
+from .blocks import blocks as blocks
 from .coverage import (
     check_coverage as check_coverage,
     check_features as check_features,

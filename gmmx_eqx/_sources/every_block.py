@@ -16,7 +16,7 @@ from .._core.aliases import Data
 from .._core.describe import describe
 from .._core.threads import as_here, n_cores
 from .block import Block
-from .blocks import Blocks
+from .blocked import Blocks
 from .observed import Observed
 
 
