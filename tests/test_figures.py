@@ -116,9 +116,24 @@ def _check_retrieval(rows: list[dict[str, str]], results: dict) -> None:
             _check(row[f"held out{owner}"], cell["held_out"])
 
 
+def _check_fits_of_blocks(rows: list[dict[str, str]], results: dict) -> None:
+    for row in rows:
+        result = results[row["ended by"]]
+        _check(row["seconds"], result["seconds"])
+        _check(row["of the CPU"], result["cpu_seconds"])
+        # One more for what is known of all samples.
+        assert int(row["passes"]) == result["n_steps"] + 1
+        _check(row["memory, MiB"], result["mib_above"])
+
+
 @pytest.mark.parametrize(
     ("page", "n_tables"),
-    [("README.md", 1), ("docs/speed.md", 7), ("docs/priors.md", 1)],
+    [
+        ("README.md", 1),
+        ("docs/speed.md", 7),
+        ("docs/priors.md", 1),
+        ("docs/blocks.md", 1),
+    ],
 )
 def test_tables(page, n_tables):
     tables = _tables(page)
@@ -131,6 +146,8 @@ def test_tables(page, n_tables):
             _check_first_results(rows, results["records"])
         elif name == "retrieval":
             _check_retrieval(rows, results["records"])
+        elif name == "fit_blocks":
+            _check_fits_of_blocks(rows, results["records"])
         else:
             for row in rows:
                 _check_step(row, results["records"])

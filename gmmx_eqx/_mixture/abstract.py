@@ -365,8 +365,7 @@ def _per_datum(
     whitening = mixture.covariances.whitening(mixture.n_features, tolerant=True)
 
     def of_chunk(chunk, *rows):
-        samples = inputs.as_samples(chunk)
-        density = log_density(whitening, mixture.means, samples)
+        density = log_density(whitening, mixture.means, inputs.as_samples(chunk))
         return fn(density, mixture.weights, *rows)
 
     n_components = mixture.n_components

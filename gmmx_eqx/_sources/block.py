@@ -82,9 +82,19 @@ class Block:
             )
 
 
-def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An empty array that JAX takes without a copy on a CPU."""
-    n_bytes = int(np.prod(shape)) * dtype.itemsize
-    buffer = np.empty(n_bytes + _ALIGNMENT, np.uint8)
-    offset = -buffer.ctypes.data % _ALIGNMENT
-    return buffer[offset : offset + n_bytes].view(dtype).reshape(shape)
+def aligned(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """Empty arrays that JAX takes without a copy on a CPU.
+
+    As one piece of memory, which is given back as a whole: of large and small pieces by
+    several threads, the system keeps up to twice as much.
+    """
+    sizes = [int(np.prod(shape)) * dtype.itemsize for shape in shapes]
+    starts = [0]
+    for size in sizes:
+        starts.append(starts[-1] + size + -size % _ALIGNMENT)
+    buffer = np.empty(starts[-1] + _ALIGNMENT, np.uint8)
+    buffer = buffer[-buffer.ctypes.data % _ALIGNMENT :]
+    return [
+        buffer[start : start + size].view(dtype).reshape(shape)
+        for start, size, shape in zip(starts, sizes, shapes, strict=False)
+    ]

@@ -61,7 +61,7 @@ class BlockNoise:
         # Square numbers of rows would be taken for one matrix.
         if len(self.shape) == 1 and rows == d:
             read = read[..., None] * np.eye(d, dtype=read.dtype)
-        noise = aligned((rows, *read.shape[1:]), dtype)
+        (noise,) = aligned(dtype, (rows, *read.shape[1:]))
         noise[: len(read)] = read
         noise[len(read) :] = noise[:1]
         return noise

@@ -164,11 +164,10 @@ class Blocks:
         """
         read, own = self._read(number)
         n_read = len(read)
-        x = aligned((self.rows, self.shape[1]), self.dtype)
+        x, weight = aligned(self.dtype, (self.rows, self.shape[1]), (self.rows,))
         with np.errstate(over="ignore"):
             x[:n_read] = read
         x[n_read:] = 0
-        weight = aligned((self.rows,), self.dtype)
         weight[:n_read] = own
         weight[n_read:] = 0
         labels = self._labels_of(number, self.rows)
@@ -190,8 +189,8 @@ class Blocks:
         n_read, n_features = read.shape
         dtype = np.dtype(pivot.dtype)
         n_chunks = -(-self.rows // size)
-        columns = aligned((n_chunks, n_features, size), dtype)
-        weights = aligned((n_chunks, size), dtype)
+        shapes = (n_chunks, n_features, size), (n_chunks, size)
+        columns, weights = aligned(dtype, *shapes)
         flat = weights.reshape(-1)
         flat[:n_read] = own
         flat[n_read:] = 0
