@@ -101,7 +101,7 @@ class Spread:
             mesh=self.mesh,
             in_specs=(everywhere, spread),
             out_specs=everywhere,
-            # It does not know that loops over chunks begin with the same zeros.
+            # JAX does not know that loops over chunks begin with the same zeros.
             check_vma=False,
         )(arrays, trees)
 

@@ -38,9 +38,9 @@ def maximise(
     - `equal_weights`: whether all components that samples belong to get the same
         weight.
     - `prior`: of components that have a weight in `previous`.
-    - `counted`: the weight of all samples, where some belong to no component. What
-        weights leave is theirs; a prior, and what is frozen, is of the shares of the
-        others.
+    - `counted`: the weight of all samples, where some belong to a background. What
+        the weights of components leave is its weight; a prior and frozen weights are of
+        the components' shares.
     - `slack`: variances that covariances are at least, without their ridge.
     """
     count, active = moments.count, previous.weights > 0
@@ -76,8 +76,8 @@ def maximise(
         mixture = with_equal_weights(mixture)
     if counted is None:
         return mixture
-    # The likelihood is a product of one factor of the background's weight and one of
-    # the shares of the components, so each has its own maximum.
+    # The complete-data likelihood is a product of a factor with the background's weight
+    # and one with the shares of the components, so each has its own maximum.
     weights = mixture.weights * (_sum(count) / counted)
     return GaussianMixture(weights, mixture.means, mixture.covariances)
 

@@ -98,8 +98,8 @@ def fit(
         such as a [`gmmx_eqx.Uniform`][]; or a function from samples, shape
         `(n_samples, n_outputs)`, to log-densities in nats, shape `(n_samples,)`. Its
         weight is fitted, from a share of 1 / (components + 1) on, and reported as
-        `background_weight`; the weights of the mixture sum to one, and those that are
-        frozen or have a prior are these.
+        `background_weight`; the weights of the mixture sum to one, and `frozen` and
+        `prior` are of these.
     - `throw`: whether to raise if the fit does not converge. If not, look at `result`.
         Must be `False` under `vmap`, where one lane's end is not the other lanes'.
     - `progress`: whether to show a bar, which needs the extra `progress`, or a

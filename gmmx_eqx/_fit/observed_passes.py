@@ -132,8 +132,8 @@ def _sums(observed: Observed) -> PyTree[Float[Array, "..."]]:
 
 
 def _slack(data: Blocks, least: Float[np.ndarray, " d"]) -> Float[np.ndarray, " d"]:
-    """Variances of independent noise that is a part of all noise; correlations of it
-    take one more pass."""
+    """Variances of independent noise that is a part of all noise; noise with
+    correlations takes one more pass."""
     least = np.where(np.isfinite(least), least, 0)
     noise = noise_of(jax.device_put(data.load(0).observed))
     assert noise is not None

@@ -300,7 +300,7 @@ def _expect(
 
 
 def n_numbers(block: OnDevice) -> int:
-    """How many numbers a component has in the arrays of a block."""
+    """How many numbers the samples of a block hold."""
     return jax.tree.leaves(block)[0].size
 
 

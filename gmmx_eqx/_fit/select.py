@@ -94,7 +94,7 @@ def select(
     - `initialiser`, `sample_weight`, `labels`, `reg_covar`, `solver`,
         `samples_per_chunk`, `resolution`, `equal_weights`, `prior`, `width`,
         `progress`, `checkpoint`: as in [`gmmx_eqx.fit_restarts`][]. Every number of
-        components must be one that all labels are of. Criteria do not count equal
+        components must be greater than every label. Criteria do not count equal
         weights as parameters. With a prior the best restart is that of the highest
         objective, and criteria are of its log-likelihood alone. There is no `frozen`,
         whose masks and values are for one number of components of one family.

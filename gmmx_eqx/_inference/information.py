@@ -28,7 +28,7 @@ _ROUNDINGS = 32
 
 class Information(NamedTuple):
     r"""Sums over samples, with their weights $w_n$ and the log-densities $\ell_n$; with
-    a prior, its log-density is a part $\frac{w_n}{\sum w}$ of every $w_n \ell_n$.
+    a prior, $\frac{w_n}{\sum w}$ times its log-density is a part of $w_n \ell_n$.
 
     - `observed`: $-\sum_n w_n \nabla^2 \ell_n$.
     - `outer`: $\sum_n w_n \nabla \ell_n \nabla \ell_n^T$.

@@ -43,7 +43,7 @@ class LeaveOneOut(Pickled, eqx.Module):
         mixture would be for new data.
     - `shifts`: by how much leaving out a sample moves each free parameter to first
         order, in coordinates without units, shape `(n_samples, parameters)`.
-    - `coordinates`: whose mixtures those of the shifts are.
+    - `coordinates`: those that `shifts` are in.
     - `improved`: which samples have a mixture that a step of EM has improved, those of
         the largest leverages first, shape `(improved,)`.
     - `improved_mixtures`: these mixtures, an ensemble.
@@ -86,15 +86,16 @@ def leave_one_out(
 
     What is missing is of second order in the leverage. So from where the sample's
     absence has moved the parameters, one step of EM without it is taken: for all
-    samples of some thousands, and for those of the largest leverages of more, as
-    `improved` says. A step is a pass over the samples, and all of them together are
-    at most about $2^{32}$ multiplications, a second or two.
+    samples if there are some thousands, and if there are more for those of the largest
+    leverages, as `improved` says. A step is a pass over the samples, and all steps
+    together are at most about $2^{32}$ multiplications, a second or two.
 
     **Arguments:**
 
     - `solution`: of one fit, which has converged.
     - `x`, `sample_weight`, `equal_weights`, `prior`, `frozen`: as they were given to
-        the fit. Of a sample of weight two one is left out, of one of a half the whole.
+        the fit. Of a sample of weight two, a weight of one is left out; a sample of
+        weight a half is left out as a whole.
 
     **Returns:**
 
@@ -131,7 +132,7 @@ def leave_one_out(
     """
     fitted = check_fitted(solution, x, sample_weight, equal_weights, frozen, prior)
     coordinates, data, weight, n_samples, options = fitted
-    # As many of the samples that pad the data, so that it is the same program.
+    # The samples that pad the data count, so that it is the same program.
     n_improved = min(len(data), max(_PRODUCTS // _products(coordinates, data), 1))
     args = data, weight, options, solution.converged, n_improved
     found = _leave_one_out(coordinates, *args)

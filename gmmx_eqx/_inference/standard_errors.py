@@ -135,8 +135,8 @@ def standard_errors(
 
     `ValueError` for a fit that has not converged, that is on a boundary of the
     parameters, which says whose, or not at a maximum; for fewer samples than free
-    parameters, unless a prior of the components makes up for them; for no more, if
-    these are to `adjust`; and where the samples do not determine a component.
+    parameters, unless a prior of the components makes up for them; with `adjust`, for
+    no more samples than that; and where the samples do not determine a component.
 
     **Example:**
 

@@ -101,7 +101,7 @@ def _moved(points: Points, weights: Mass, centres: Centres) -> Centres:
     is_first_empty = empty & (jnp.cumsum(empty) == 1)
 
     def fill(carry):
-        # Tied to the carry: XLA would look for the sample before the loop.
+        # Tied to the carry: otherwise XLA would look for the sample before the loop.
         (moved, _), by_distance = jax.lax.optimization_barrier((carry, errors))
         # The sample that fits worst, for a centre that has none.
         worst = linalg.index_of_max((weights * by_distance).ravel(), 0)
@@ -111,7 +111,7 @@ def _moved(points: Points, weights: Mass, centres: Centres) -> Centres:
         return filled, jnp.array(False)
 
     # A loop that runs once or not at all stands for a condition: under `vmap` a
-    # condition computes both of its branches for every lane, and few have an empty one.
+    # condition computes both branches for every lane, and few have an empty centre.
     carry = moved, jnp.any(empty)
     moved, _ = jax.lax.while_loop(lambda carry: carry[1], fill, carry)
     return moved

@@ -58,7 +58,7 @@ class BlockNoise:
         self.reader.check_unchanged()
         read = self.reader.read(start, stop).reshape(-1, *self.shape)
         d = self.shape[0]
-        # Square numbers of rows would be taken for one matrix.
+        # Variances of as many rows as features would be taken for one matrix.
         if len(self.shape) == 1 and rows == d:
             read = read[..., None] * np.eye(d, dtype=read.dtype)
         (noise,) = aligned(dtype, (rows, *read.shape[1:]))

@@ -33,8 +33,8 @@ class Blocks:
     """Data that is read one block at a time, as often as it is needed; made by
     [`gmmx_eqx.blocks`][].
 
-    Nothing but a few blocks is held in memory: the one that is computed with and those
-    that a thread reads ahead.
+    Nothing but a few blocks is held in memory: one or two that are computed with, and
+    the one that a thread reads ahead.
 
     With missing values or noise they stand for [`gmmx_eqx.Observed`][].
 
@@ -181,9 +181,11 @@ class Blocks:
         self, number: int, pivot: PerFeature, size: int, seed: Seed | None = None
     ) -> Columns:
         """One block in the layout of [`gmmx_eqx.extend.InMemory`][]: NumPy arrays of
-        shapes `(chunks, features, size)`, about `pivot` and in its type, `(chunks,
-        size)`, and the same of labels, in the order of the data.
-        On a CPU, XLA takes three times as long. A `seed` orders samples at random.
+        samples, shape `(chunks, features, size)`, about `pivot` and in its type; of
+        weights, `(chunks, size)`; and of labels, `(chunks, size)`, or `None`.
+
+        On a CPU, XLA takes three times as long. A `seed` orders samples and weights at
+        random; labels stay in the order of the data.
         """
         read, own = shuffled(*self._read(number), seed)
         n_read, n_features = read.shape

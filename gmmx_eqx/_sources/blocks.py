@@ -68,10 +68,10 @@ def blocks(
     **Raises:**
 
     `ValueError` if the data is not of two axes, is empty, can be read only once, or
-    does not know how many samples it has; if weights or noise do not fit; if there is
-    an executor, but other processes cannot read the data or would be forked. While
-    blocks are read: if one has another shape or type than the others, if a sample of
-    positive weight is not finite, or if the data is not what it was.
+    does not know how many samples it has; if weights, labels or noise do not fit; if
+    there is an executor, but other processes cannot read the data or would be forked.
+    While blocks are read: if one has another shape or type than the others, if a sample
+    of positive weight is not finite, or if the data is not what it was.
 
     **Example:**
 

@@ -194,8 +194,8 @@ def map_blocks(
     **Arguments:**
 
     - `fn`: from samples, shape `(rows, n_features)`, to an array with a row for each;
-        from [`gmmx_eqx.Observed`][] if they may be missing or are noisy. It is pickled
-        if the blocks have workers.
+        from [`gmmx_eqx.Observed`][] if values may be missing or are noisy. It is
+        pickled if the blocks have workers.
     - `data`: [`gmmx_eqx.blocks`][] of the samples.
     - `out`: what the rows are written to, block by block, as `out[start:stop] = rows`:
         a NumPy array or memory map, a data set of h5py or zarr.

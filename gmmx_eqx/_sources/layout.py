@@ -109,8 +109,9 @@ class Layout(eqx.Module):
 
     @classmethod
     def of_gaps(cls, missing: Bool[np.ndarray, "n m"], groups: Groups) -> "Layout":
-        """Of samples that share all but which values are missing; NumPy arrays, for
-        which no other number of samples or of patterns is another program."""
+        """Of samples that share all but which values are missing; NumPy arrays of the
+        same shapes for any number of samples and patterns that there is room for, so
+        that all are one program."""
         keys = _gaps(missing)
         _, group, counts = np.unique(keys, return_inverse=True, return_counts=True)
         arrays = _in_blocks(group, counts, groups.size)

@@ -165,8 +165,8 @@ def reduce_chunks(
     if columns.shape[0] == 1:
         return fn(*chunks)
     shapes = jax.eval_shape(fn, *chunks)
-    # Without `checkpoint`, reverse mode would keep every chunk's residuals. A module of
-    # arrays has no hash, which that needs.
+    # Without `checkpoint`, reverse mode would keep every chunk's residuals. It needs a
+    # hash, which a module of arrays has not.
     of_chunk = jax.checkpoint(lambda *chunks: fn(*chunks))
 
     def add(total, chunk):

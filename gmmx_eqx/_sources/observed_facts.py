@@ -24,7 +24,8 @@ class ObservedFacts(AbstractFacts):
         `(1, 1, features, 1)`; zero without such a part, and `None` without noise.
     - `misses`: whether any value may be missing.
     - `has_own_noise`: whether every sample has noise of its own.
-    - `groups`: of samples that share all but their values, if these are few.
+    - `groups`: the room for groups of samples that share all but their values; `None`
+        where samples of blocks are not grouped.
     """
 
     pivot: PerFeature
@@ -49,8 +50,8 @@ def centre(
     operator: Float[Array, "..."] | None,
     n_features: int,
 ) -> tuple[Float[Array, " d"], Float[Array, " d"], Float[Array, " d"]]:
-    """About the mean of what was seen, by least squares where that is not the features
-    themselves; variances about it; and the size of the largest numbers."""
+    """A point near the mean of what was seen, by least squares where that is not the
+    features themselves; variances about it; and the size of the largest numbers."""
     y, weighted, operator = jax.lax.stop_gradient((y, weighted, operator))
     n, m = y.shape
     if operator is None:
@@ -110,7 +111,7 @@ def worst_share(
     least: Float[Array, " d"],
 ) -> Scalar:
     r"""$\max_n \operatorname{tr}(R_n^{-1} H \operatorname{diag}(c) H^T)$ for
-    variances $c$, which are divided by it in `slack_of`.
+    variances $c$, which are divided by it in `divide_slack`.
 
     **Arguments:**
 

@@ -58,7 +58,7 @@ class Records(AbstractFacts):
     - `blocks`: what each block has of its own, with a leading axis of blocks.
     - `shared`: what all samples share.
     - `pivot`, `variances`, `resolution`, `total`, `counted`, `slack`: what is known of
-        them as a whole; see [`ObservedFacts`].
+        them as a whole; see `ObservedFacts`.
     - `spread`: how blocks are spread over devices, or `None`.
     """
 

@@ -91,7 +91,7 @@ def shard(
 
     `x` and `sample_weight`, shapes `(n_padded, n_features)` and `(n_padded,)`. Padding
     is zero in both, and at the end; of several processes, at the end of the samples of
-    each. Of [`gmmx_eqx.Observed`][], another one.
+    each. For [`gmmx_eqx.Observed`][], another one, spread and padded in the same way.
 
     **Raises:**
 

@@ -53,7 +53,8 @@ class Ascent(eqx.Module):
 
     - `family`: the covariance family.
     - `mean`, `shrinkage`, `degrees`, `root`: the normal-inverse-Wishart prior in the
-        family's own form; `root` is lower triangular, the scale matrix its square.
+        family's own form; `root` is lower triangular, and the scale matrix is
+        `root @ root.T`.
     - `multiple`: the family's own degrees of freedom over scikit-learn's.
     - `weights`: the prior of the weights.
     - `reg_covar`: a ridge.
@@ -230,8 +231,8 @@ def climb(
 
 class _Theirs(eqx.Module):
     """scikit-learn's form of a step. Its M-step is that of the family's own form with
-    so many times the degrees of freedom. In its E-step every component has a precision
-    of its own, of a Wishart distribution of matrices, whatever the family."""
+    `multiple` times the degrees of freedom. In its E-step every component has a
+    precision of its own, of a Wishart distribution of matrices, whatever the family."""
 
     step: VariationalStep
     multiple: float = eqx.field(static=True)

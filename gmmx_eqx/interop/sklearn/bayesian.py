@@ -29,8 +29,8 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
 
     The same data, arguments and `random_state` give the start, the steps and the
     parameters of scikit-learn's estimator, within rounding, for all four covariance
-    types. scikit-learn divides the samples for the start, so that components have its
-    order, too.
+    types. scikit-learn divides the samples for the start, so that components are in the
+    same order, too.
 
     float64 data is computed in float64 and float32 data in float32, whether JAX's x64
     mode is on or off. In float32 the bound is known to fewer digits than a small `tol`
@@ -39,17 +39,18 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
     Its arithmetic is scikit-learn's where that is not the textbook's:
 
     - `tied` counts $N / K$ samples and `spherical` $n_k$ numbers for the one covariance
-        or variance, where $N$ and $n_k D$ are observed. The same parameters have
-        `gmmx_eqx.NormalInverseWishart` of $K$ or $D$ times the degrees of freedom and
-        the scale.
+        or variance, where $N$ and $n_k D$ are observed. A
+        [`gmmx_eqx.NormalInverseWishart`][] with $K$ or $D$ times the degrees of freedom
+        and the scale gives the same parameters.
     - The densities of `diag` and `spherical` components are weighted as if their
-        precisions were matrices without a form.
+        precisions were full matrices.
     - `reg_covar` is added to the covariance of the samples of a component, before the
         prior is.
 
-    [`gmmx_eqx.fit_variational`][] is the textbook's in these points. Other than there,
-    `tied` covariances of the starts `"k-means++"` and `"random_from_data"`, in which
-    most samples belong to no component, are those of the samples that do.
+    [`gmmx_eqx.fit_variational`][] is the textbook's in these points. Other than in
+    scikit-learn, `tied` covariances of the starts `"k-means++"` and
+    `"random_from_data"`, in which most samples belong to no component, are those of the
+    samples that do.
 
     **Attributes:**
 
@@ -75,7 +76,7 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
     - `lower_bound_`: the last of them, -inf if no step was taken.
     - `evidence_bound_`: a lower bound of the log evidence, in nats, with all constants:
         it can be compared over numbers of components, covariance types and priors. -inf
-        if `covariance_prior_` is singular, and so no prior.
+        if `covariance_prior_` is singular, as the prior is then not a proper one.
     - `n_features_in_`, `feature_names_in_`: of the data; names if it was a data frame
         whose columns have names.
 
@@ -241,7 +242,8 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
 
     def score_samples(self, X: Any) -> np.ndarray:
         """A lower bound of the log-density of every sample, shape `(n_samples,)`, in
-        nats: with the expected logarithms of weights and densities, as there."""
+        nats: with the expected logarithms of weights and densities, as in
+        scikit-learn."""
         log_density, largest = self._evaluate(Mixture.log_prob, X)
         return log_density + largest
 

@@ -29,8 +29,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     mode is on or off.
 
     With `missing_values="fit"`, NaN, `NA` and masked entries are missing values, in
-    everything that takes data but `partial_fit`; and data may have `noise`. Fits and
-    densities are then those of [`gmmx_eqx.Observed`][].
+    everything that takes data but `partial_fit`. Data may have `noise`, whatever
+    `missing_values` is. Fits and densities are then those of [`gmmx_eqx.Observed`][].
 
     **Attributes:**
 

@@ -104,7 +104,7 @@ def ascent_of(estimator: Any, priors: dict[str, Any], dtype: Any) -> Ascent:
     if scale.ndim < 2:
         scale = np.diag(np.broadcast_to(scale, n_features))
     # One precision for all components, or one number for all features, is counted once
-    # here and as often as it is used in the form that is the family's own.
+    # by scikit-learn, and as often as it is used in the form that is the family's own.
     multiple = {"tied": n_components, "spherical": n_features}.get(kind, 1)
     make = _KINDS[estimator.weight_concentration_prior_type]
     max_steps, history_size = as_max_steps(estimator.max_iter)

@@ -10,12 +10,12 @@ def report(
     interval: int,
     seconds: float,
 ) -> None:
-    """Prints how fits went, when they have ended: they are programs.
+    """Prints how fits went, when they have ended: programs print nothing.
 
     **Arguments:**
 
     - `histories`: what each of them maximised, for every step.
-    - `n_steps`, `converged`: how many steps it took, and whether it settled.
+    - `n_steps`, `converged`: how many steps each took, and whether it settled.
     - `verbose`: with more than one, changes of `histories` and the time are printed.
     - `interval`: every how many steps.
     - `seconds`: how long all of them took.
