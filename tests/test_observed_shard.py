@@ -35,6 +35,11 @@ best = [
     for data in (whole, shards)
 ]
 print(*[float(population.best.log_likelihood) for population in best])
+tables = [
+    gx.select(data, [2], ["tied"], 2, key=jr.key(0), criterion="icl")
+    for data in (whole, shards)
+]
+print(*[float(table.cells[0].icl) for table in tables])
 """
 
 
@@ -44,8 +49,9 @@ def test_shards_are_fitted_as_a_whole():
         f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
     )
     lines = [line.split() for line in run_python(CODE, XLA_FLAGS=flags).splitlines()]
-    *fits, best = lines
+    *fits, best, icl = lines
     for n_devices, n_rows, *apart in fits:
         assert (n_devices, n_rows) == ("4", "272")
         np.testing.assert_allclose(np.float64(apart), 0, atol=1e-10)
     np.testing.assert_allclose(*map(float, best), rtol=1e-9)
+    np.testing.assert_allclose(*map(float, icl), rtol=1e-6)

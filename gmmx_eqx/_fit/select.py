@@ -286,7 +286,7 @@ def _select_in_memory(
             options,
             at_once,
             gathered=gathered,
-            drawn=None if gathered is not None else drawn,
+            drawn=drawn,
             labels=labels,
             drawn_labels=options.draw_labels(labels, key),
         )

@@ -55,14 +55,17 @@ def check_parameters(estimator: Any) -> None:
     # As there, `verbose` may be a Boolean.
     if not isinstance(estimator.verbose, bool):
         check_not_negative(estimator.verbose, "verbose")
-    if estimator.missing_values not in ("error", "fit"):
-        raise ValueError(
-            "`missing_values` must be 'error' or 'fit'; got "
-            f"{estimator.missing_values!r}."
-        )
     if not isinstance(estimator.warm_start, bool | np.bool_):
         raise ValueError(
             f"`warm_start` must be `True` or `False`; got {estimator.warm_start!r}."
+        )
+
+
+def check_missing_values(missing_values: Any) -> None:
+    """Raises a `ValueError` unless it says what to do with missing values."""
+    if missing_values not in ("error", "fit"):
+        raise ValueError(
+            f"`missing_values` must be 'error' or 'fit'; got {missing_values!r}."
         )
 
 

@@ -85,7 +85,8 @@ def from_sklearn(estimator: Any) -> GaussianMixture:
     """
     if not isinstance(estimator, _ESTIMATORS):
         raise ValueError(
-            "`estimator` must be a `sklearn.mixture.GaussianMixture`; got a "
+            "`estimator` must be a `GaussianMixture` or `BayesianGaussianMixture` of "
+            "`sklearn.mixture` or `gmmx_eqx.sklearn`; got a "
             f"`{type(estimator).__module__}.{type(estimator).__qualname__}`."
         )
     try:

@@ -11,7 +11,7 @@ from ..._core.processes import check_process
 from ..._covariances import covariance_class
 from ..._mixture import GaussianMixture as Mixture
 from .arrays import as_mixture, attributes, fields
-from .checks import check_parameters, check_unmasked
+from .checks import check_missing_values, check_parameters, check_unmasked
 from .observed import as_observed, as_plain, is_complete
 from .parameters import FLOATS, Integer, Number, Ridge, Start, Switch, Text
 from .precision import precision
@@ -166,6 +166,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """
         del y
         check_parameters(self)
+        check_missing_values(self.missing_values)
         X = self._validated(X, ensure_min_samples=2)
         with precision(X.dtype):
             solution = train(self, X, sample_weight, self._last(X), noise)
@@ -213,6 +214,7 @@ class GaussianMixture(DensityMixin, BaseEstimator):
         """
         del y
         check_parameters(self)
+        check_missing_values(self.missing_values)
         check_unmasked(X)
         is_first = "means_" not in vars(self)
         least = 2 if is_first else 1
