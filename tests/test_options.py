@@ -19,12 +19,13 @@ from .helpers import leaves, make_data, make_mixture, old_faithful
 FITS = (gx.fit, gx.fit_restarts, gx.fit_batch, gx.select)
 MANY = FITS[1:]
 # Of many data sets there are many weights; one failure of many is no error.
-# Solvers that take passes are for `fit`.
+# Solvers that take passes are for `fit`. Of many data sets fewer fit a core's cache.
 DIFFERENT = {
     "sample_weight": {gx.fit_batch},
     "labels": {gx.fit_batch},
     "throw": {gx.fit},
     "solver": {gx.fit},
+    "width": {gx.fit_batch},
 }
 
 
