@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import sklearn.base
-import sklearn.exceptions
 import sklearn.cluster
+import sklearn.exceptions
 import sklearn.mixture
 
 import gmmx_eqx as gx
