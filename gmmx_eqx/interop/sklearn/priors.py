@@ -41,7 +41,7 @@ def priors_of(estimator: Any, x: np.ndarray) -> dict[str, Any]:
     n_features = x.shape[1]
     mean = as_array(estimator.mean_prior, "mean_prior", (n_features,))
     name = "degrees_of_freedom_prior"
-    degrees = _positive(estimator, name, n_features)
+    degrees = _positive(estimator, name, float(n_features))
     if degrees <= n_features - 1:
         raise ValueError(
             f"The parameter '{name}' should be greater than {n_features - 1}, but got "
