@@ -20,8 +20,9 @@ _FEWEST_OF_A_GROUP = 8
 _SMALLEST, _LARGEST = 16, 4096
 # How many samples are looked at before all of them.
 _PROBE = 2048
-# What the factors of one chunk may hold, for samples with noise of their own.
-_CHUNK_BYTES, _SMALLEST_CHUNK, _LARGEST_CHUNK = 2**20, 64, 2**13
+# What the factors of one chunk may hold, for samples with noise of their own. Of fewer
+# samples a chunk keeps one core busy, not two.
+_CHUNK_BYTES, _SMALLEST_CHUNK, _LARGEST_CHUNK = 2**20, 256, 2**13
 
 
 class Groups(NamedTuple):
