@@ -85,8 +85,8 @@ class Block:
 def aligned(dtype: np.dtype, *shapes: tuple[int, ...]) -> list[np.ndarray]:
     """Empty arrays that JAX takes without a copy on a CPU.
 
-    As one piece of memory, which is given back as a whole: of large and small pieces
-    that several threads ask for, the system keeps up to twice as much.
+    They share one piece of memory. The system takes a large piece back as soon as it is
+    freed, and keeps small ones that several threads have freed.
     """
     sizes = [int(np.prod(shape)) * dtype.itemsize for shape in shapes]
     starts = [0]
