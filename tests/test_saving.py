@@ -167,6 +167,15 @@ def test_other_programs_can_read_it(path):
 
 
 @pytest.mark.x32
+def test_equal_content_is_equal_bytes(path):
+    mixture = make_mixture("full", 3, 2)
+    written = set()
+    for _ in range(5):
+        gx.save(path, mixture)
+        written.add(path.read_bytes())
+    assert len(written) == 1
+
+
 def test_loaded_mixture_works(path):
     x = make_data(50, 2)
     mixture = make_mixture("full", 3, 2)

@@ -97,7 +97,7 @@ DAMAGES = {
     ),
     "a bit of the length": lambda data: flipped(data, 0),
     "a high bit of the length": lambda data: flipped(data, 7),
-    "a bit of the header": lambda data: flipped(data, header_of(data) // 2),
+    "a bit of the header": lambda data: flipped(data, data.index(b"FullCov")),
     "a bit of the first array": lambda data: flipped(data, header_of(data)),
     "a bit of the last array": lambda data: flipped(data, len(data) - 1),
     "another family": renamed,

@@ -23,7 +23,7 @@ def write(path: Path, arrays: Arrays, metadata: Metadata) -> None:
     """Writes a file, or leaves what was there as it was."""
     header = {**metadata, "format": _FORMAT, "version": str(_VERSION)}
     header["checksum"] = checksum(arrays, header)
-    _replace(path, _package().numpy.save(arrays, header))
+    _replace(path, _in_order(_package().numpy.save(arrays, header)))
 
 
 def read(path: Path) -> tuple[Arrays, Metadata]:
@@ -54,6 +54,19 @@ def read(path: Path) -> tuple[Arrays, Metadata]:
             "or save it again."
         )
     return arrays, metadata
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with its metadata in order, so that equal content is equal bytes.
+
+    safetensors puts them in another order in every process.
+    """
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def checksum(arrays: Arrays, metadata: Metadata) -> str:

@@ -23,7 +23,8 @@ def save(path: files.Path, what: Any) -> None:
 
     The file holds arrays and plain text alone: no code can run when it is loaded. An
     older file of that name is replaced in one step, once the new one is whole, so that
-    whenever the process dies one of the two is there. Needs the extra `safetensors`.
+    whenever the process dies one of the two is there. Equal content gives equal bytes.
+    Needs the extra `safetensors`.
 
     **Arguments:**
 
