@@ -82,17 +82,34 @@ def test_moments_agree_with_numpy(name, near, size, dtype):
     check(got.moments.second, np.float64(second))
 
 
-@pytest.mark.parametrize("name", SEPARATE)
-def test_moments_of_many_components(name, dtype):
-    """Those that are taken by residuals do not stand side by side."""
+@pytest.mark.parametrize("near", ["none", "some", "all"])
+@pytest.mark.parametrize("name", [*SEPARATE, "tied", "tied_diag", "tied_spherical"])
+def test_moments_of_many_components(name, near, dtype):
+    """Those that are taken by residuals do not stand side by side, and in float32 all
+    are taken in float64 if any are. Some samples have a label."""
     x = jnp.asarray(make_data(300, 3), dtype)
-    source = gx.extend.InMemory.from_data(x, None, 300)
+    label = np.where(np.arange(300) % 7 == 0, np.arange(300) % 19, -1)
+    source = gx.extend.InMemory.from_data(x, None, 128)
     mixture = about_pivot(make_mixture(name, 19, 3), source)
-    flags = np.arange(19) % 5 == 2
+    flags = {"none": [False] * 19, "some": np.arange(19) % 5 == 2, "all": [True] * 19}
+    near = "all" if name.startswith("tied") and near == "some" else near
+    flags = np.array(flags[near])
     is_near = jnp.asarray(flags)[None, :, None, None]
-    got = eqx.filter_jit(expectation_of)(mixture, source, is_near).moments
-    centred = np.float64(source.columns[0]).T
-    resp, _ = responsibilities(mixture, centred)
+    labels = source.split(jnp.asarray(label, jnp.int32))
+
+    @eqx.filter_jit
+    def expect(mixture, source, labels, is_near):
+        whitening = mixture.covariances.whitening(3)
+        e_step = Complete.create(source, mixture.covariances, labels)
+        return e_step.expect(mixture, whitening, mixture.means, is_near)
+
+    expectation = expect(mixture, source, labels, is_near)
+    got = expectation.moments
+    centred = np.float64(x) - np.float64(source.pivot)[0, 0, :, 0]
+    resp, log_prob = responsibilities(mixture, centred)
+    known = label >= 0
+    log_prob[known] += np.log(resp[known, label[known]])
+    resp[known] = np.eye(19)[label[known]]
     pivot = np.where(flags[:, None], np.float64(mixture.means_numpy), 0)
     residuals = centred[:, None] - pivot
     second = mixture.covariances.statistic(
@@ -101,6 +118,7 @@ def test_moments_of_many_components(name, dtype):
     )
     tol = 1e-11 if dtype == np.float64 else 2e-4
     check = lambda a, b: np.testing.assert_allclose(a, b, tol, tol * np.abs(b).max())
+    check(expectation.log_likelihood, np.sum(log_prob))
     check(got.count[0, :, 0, 0], resp.sum(axis=0))
     check(got.first[0, :, :, 0], np.einsum("nk,nki->ki", resp, residuals))
     check(got.second, np.float64(second))

@@ -1,17 +1,16 @@
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
-from .._core import chunks, linalg
+from .._core import linalg
 from .._core.aliases import (
     ColumnLabels,
-    Columns,
     ColumnWeights,
-    Count,
+    Flag,
     PerComponentFlag,
     Pivot,
     Rows,
@@ -19,17 +18,16 @@ from .._core.aliases import (
 )
 from .._core.axes import Axis
 from .._core.batching import rows_product
-from .._covariances import (
-    AbstractCovariances,
-    AbstractWhitening,
-    moments_about,
-)
+from .._core.float64 import in_float64
+from .._covariances import AbstractCovariances, AbstractWhitening
 from .._mixture import GaussianMixture
 from .._moments import Moments
-from .._sources import AbstractSource, Chunk
+from .._sources import AbstractSource, Chunk, InMemory
 from .e_step import AbstractEStep, Expectation
+from .near import choose, group_size, Near
 from .packings import (
     AbstractPacking,
+    Features,
     moments,
     packing,
     Parameters,
@@ -38,21 +36,13 @@ from .packings import (
 )
 
 
-_Carry = TypeVar("_Carry", bound=PyTree)
+_Monoid = TypeVar("_Monoid", bound=PyTree)
 _Tree = TypeVar("_Tree", bound=PyTree)
 Row: TypeAlias = Float[Array, "one=1 batch"]
 
-# How many components are taken by residuals at a time: as many as have so many means in
-# all their features, and this many at least. A CPU takes twice as long for one alone.
-# More do work in vain, but a program in which all are one group is shorter by a tenth.
-_GROUP_NUMBERS, _GROUP = 40, 4
 # Of more components, those that are taken by residuals are put side by side, so that
 # few groups have them. It makes a program a tenth longer.
 _FEW = 16
-# What their residuals of one block of samples may hold, and fewest samples of a block.
-# With four times as much, 32 features take up to a third longer on a CPU with 1 MiB of
-# cache per core.
-_BLOCK_BYTES, _SMALLEST = 128 * 2**10, 256
 
 
 class Complete(AbstractEStep):
@@ -62,9 +52,10 @@ class Complete(AbstractEStep):
     joint one, with the component's weight.
 
     By two matrix products per chunk with packed features of the samples. Their errors
-    grow with the square of the distance between components, in widths: components that
-    are too narrow or too far away for that are taken by residuals about their own
-    pivots, which are right at any distance.
+    grow with the square of the distance between components, in widths. Where some are
+    too narrow or too far away for that, these components are taken by residuals about
+    their own pivots, which are right at any distance. Of many components in float32 on
+    a CPU, all are then taken in float64, which is faster.
 
     **Attributes:**
 
@@ -124,45 +115,167 @@ class Complete(AbstractEStep):
         if rule is None or is_near is None:
             near = Near.of(mixture, whitening, pivot)
             return self.source.reduce(eqx.Partial(_expect_near, near), *extras)
-        if mixture.n_components > _FEW:
-            order = jnp.argsort(~is_near[0, :, 0, 0])
-            given = (mixture, whitening, pivot, is_near)
-            mixture, whitening, pivot, is_near = _reorder(given, order)
-        near = Near.of(mixture, whitening, pivot, is_near)
-        theta = parameters(rule, mixture, whitening)
-
-        expect = eqx.Partial(_expect_packed, rule, near, whitening, theta, order)
+        if _is_wide_faster(mixture):
+            about = jnp.where(is_near, pivot, 0)
+            is_near = jnp.broadcast_to(jnp.any(is_near), is_near.shape)
+            theta = parameters(rule, mixture, whitening)
+            args = rule, theta, mixture, whitening, about, is_near
+            expect = eqx.Partial(_expect_either, *args)
+        else:
+            if mixture.n_components > _FEW:
+                order = jnp.argsort(~is_near[0, :, 0, 0])
+                given = (mixture, whitening, pivot, is_near)
+                mixture, whitening, pivot, is_near = _reorder(given, order)
+            near = Near.of(mixture, whitening, pivot, is_near)
+            theta = parameters(rule, mixture, whitening)
+            expect = eqx.Partial(_expect_split, rule, theta, near, order)
         statistics, found, log_likelihood = self.source.reduce(expect, *extras)
         far = moments(rule, statistics, mixture.n_features)
-        chosen = choose(is_near, far, found)
+        found = choose(is_near, far, found)
         if order is not None:
-            chosen = _reorder(chosen, jnp.argsort(order))
-        return Expectation(chosen, log_likelihood)
+            found = _reorder(found, jnp.argsort(order))
+        return Expectation(found, log_likelihood)
 
 
-def _expect_packed(
+# Sums of packed features, moments about pivots, and the log-likelihood.
+_Sums: TypeAlias = tuple[Statistics, Moments, Scalar]
+
+
+def _packed(
     rule: AbstractPacking,
-    near: "Near",
-    whitening: AbstractWhitening,
     theta: Parameters,
-    order: Int[Array, " components"] | None,
+    whitening: AbstractWhitening,
     chunk: Chunk,
-    *labels: ColumnLabels,
-) -> tuple[Statistics, Moments, Scalar]:
+) -> tuple[Features, Rows]:
+    """Packed features, and joint log-densities by them."""
     # Without the barrier XLA may compute the features again inside each product.
     features = jax.lax.optimization_barrier(rule.features(chunk.columns))
     shared = rule.shared(whitening, chunk.columns)
+    return features, linalg.matmul(theta, features) + shared
+
+
+def _expect_split(
+    rule: AbstractPacking,
+    theta: Parameters,
+    near: Near,
+    order: Int[Array, " components"] | None,
+    chunk: Chunk,
+    *labels: ColumnLabels,
+) -> _Sums:
+    """Packed features of all components, and residuals of those that are near."""
+    features, joint = _packed(rule, theta, near.whitening, chunk)
     # Of all components, since it takes longer to put parts together than to do some
     # work in vain.
-    joint = near.joint(linalg.matmul(theta, features) + shared, chunk)
-    joint = _of_known(joint, order, *labels)
+    joint = _of_known(near.joint(joint, chunk), order, *labels)
     resp, log_likelihood = responsibilities(joint, chunk.weights)
-    # This order is up to 1.7 times faster on a CPU than its transpose.
     statistics = rows_product(features, resp)
     return statistics, near.moments(chunk, resp), log_likelihood
 
 
-def _expect_near(near: "Near", chunk: Chunk, *labels: ColumnLabels) -> Expectation:
+def _is_wide_faster(mixture: GaussianMixture) -> bool:
+    """Whether packed features in float64 take less time than residuals of many
+    components."""
+    is_narrow = mixture.means.dtype == jnp.float32
+    some = group_size(mixture.n_components, mixture.n_features)
+    on_cpu = jax.default_backend() == "cpu"
+    return is_narrow and on_cpu and some < mixture.n_components
+
+
+def _expect_either(
+    rule: AbstractPacking,
+    theta: Parameters,
+    mixture: GaussianMixture,
+    whitening: AbstractWhitening,
+    about: Pivot,
+    is_wide: PerComponentFlag,
+    chunk: Chunk,
+    *labels: ColumnLabels,
+) -> _Sums:
+    """Packed features in float32, or moments about points in float64."""
+
+    def narrow(theta, mixture, whitening, about, *chunk):
+        del mixture, about
+        return _expect_packed(rule, theta, whitening, *chunk)
+
+    def wide(theta, *args):
+        del theta
+        return in_float64(_expect_about, *args)
+
+    args = (theta, mixture, whitening, about, chunk, *labels)
+    shapes = jax.eval_shape(narrow, *args), jax.eval_shape(wide, *args)
+    (sums, _), (found, zero) = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes
+    )
+    flag = is_wide[0, 0, 0, 0]
+    sums, log_likelihood = _run_if(~flag, narrow, (sums, zero), args)
+    found, log_likelihood = _run_if(flag, wide, (found, log_likelihood), args)
+    return sums, found, log_likelihood
+
+
+def _run_if(
+    flag: Flag, fn: Callable[..., _Tree], otherwise: _Tree, args: tuple[Any, ...]
+) -> _Tree:
+    """A loop that runs once or not at all: under `vmap` a condition computes both of
+    its branches, and copies the data, for every lane."""
+
+    def body(carry: tuple[Flag, _Tree]) -> tuple[Flag, _Tree]:
+        # Tied to the carry: what does not change XLA computes before the loop, even if
+        # the loop then runs zero times.
+        _, tied = jax.lax.optimization_barrier((carry, args))
+        return jnp.array(False), fn(*tied)
+
+    return jax.lax.while_loop(lambda carry: carry[0], body, (flag, otherwise))[1]
+
+
+def _expect_packed(
+    rule: AbstractPacking,
+    theta: Parameters,
+    whitening: AbstractWhitening,
+    chunk: Chunk,
+    *labels: ColumnLabels,
+) -> tuple[Statistics, Scalar]:
+    features, joint = _packed(rule, theta, whitening, chunk)
+    resp, log_likelihood = responsibilities(
+        _of_known(joint, None, *labels), chunk.weights
+    )
+    return rows_product(features, resp), log_likelihood
+
+
+def _expect_about(
+    mixture: GaussianMixture,
+    whitening: AbstractWhitening,
+    about: Pivot,
+    chunk: Chunk,
+    *labels: ColumnLabels,
+) -> tuple[Moments, Scalar]:
+    """Moments about a point for each component, and the log-likelihood."""
+    covariances = mixture.covariances
+    nothing = jnp.zeros_like(about[:, :1])
+    # The chunk is all of its data: a rule may hold sums over that.
+    source = InMemory(
+        columns=chunk.columns[None],
+        weights=chunk.weights[None],
+        pivot=nothing,
+        variances=nothing,
+        resolution=nothing,
+        total=jnp.sum(chunk.weights),
+    )
+    rule = packing(covariances, source)
+    assert rule is not None
+    theta = parameters(rule, mixture, whitening)
+    args = rule, theta, whitening, chunk, *labels
+    statistics, log_likelihood = _expect_packed(*args)
+    found = moments(rule, statistics, mixture.n_features)
+    first = found.first - found.count * about
+    # Those about the means lack what the means lack.
+    of = lambda gap: covariances.statistic(gap, found.count)
+    move = lambda second, less, more: second - less + more
+    gap = found.shift - about
+    second = jax.tree.map(move, found.second, of(found.shift), of(gap))
+    return Moments(found.count, first, second), log_likelihood
+
+
+def _expect_near(near: Near, chunk: Chunk, *labels: ColumnLabels) -> Expectation:
     shape = (near.pivot.shape[Axis.components], chunk.weights.size)
     joint = near.joint(jnp.zeros(shape, chunk.weights.dtype), chunk)
     joint = _of_known(joint, None, *labels)
@@ -197,166 +310,6 @@ def _reorder(tree: _Tree, order: Int[Array, " components"]) -> _Tree:
         return jnp.take(leaf, order, axis=int(Axis.components))
 
     return jax.tree.map(take, tree)
-
-
-def choose(is_near: PerComponentFlag, far: Moments, near: Moments) -> Moments:
-    """Moments of near components, and of the others."""
-    pick = lambda far, near: jnp.where(_match(is_near, far), near, far)
-    return jax.tree.map(pick, far, near)
-
-
-def _match(is_near: PerComponentFlag, leaf: Array) -> Bool[Array, "1 _ 1 1"]:
-    # What serves all components comes from residuals if those of any component do.
-    if leaf.shape[Axis.components] == is_near.shape[Axis.components]:
-        return is_near
-    return jnp.any(is_near, axis=Axis.components, keepdims=True)
-
-
-class Near(eqx.Module):
-    """Components that are taken by residuals, a group of neighbours at a time.
-
-    **Attributes:**
-
-    - `order`: all groups, those with near components first.
-    - `number`: how many groups those are.
-    """
-
-    mixture: GaussianMixture
-    whitening: AbstractWhitening
-    pivot: Pivot
-    order: Int[Array, " groups"]
-    number: Count | int
-
-    @classmethod
-    def of(
-        cls,
-        mixture: GaussianMixture,
-        whitening: AbstractWhitening,
-        pivot: Pivot,
-        is_near: PerComponentFlag | None = None,
-    ) -> "Near":
-        some = _group_size(mixture.n_components, mixture.n_features)
-        n_groups = -(-mixture.n_components // some)
-        if is_near is None:
-            return cls(mixture, whitening, pivot, jnp.arange(n_groups), n_groups)
-        padding = n_groups * some - mixture.n_components
-        flags = jnp.pad(is_near[0, :, 0, 0], (0, padding)).reshape(n_groups, some)
-        flags = jnp.any(flags, axis=1)
-        return cls(mixture, whitening, pivot, jnp.argsort(~flags), jnp.sum(flags))
-
-    def joint(self, joint: Rows, chunk: Chunk) -> Rows:
-        """Joint log-densities, with those of near components put in their places."""
-        mixture = self.mixture
-        n_features = mixture.n_features
-        log_weights = 2 * mixture.log_weights - n_features * linalg.LOG_2PI
-        constants = 0.5 * (log_weights - self.whitening.log_det)
-
-        def put(some: _Part, block: _Part, joint: Rows, columns: Columns) -> Rows:
-            columns = block.take(columns, 1)[None, None]
-            residuals = linalg.residuals(columns, some.of(mixture.means))
-            whitened = some.of(self.whitening).whiten(residuals)
-            distance = jnp.sum(whitened**2, axis=Axis.features, keepdims=True)
-            rows = (some.of(constants) - 0.5 * distance)[0, :, 0]
-            return jax.lax.dynamic_update_slice(joint, rows, (some.start, block.start))
-
-        return self._for_each(put, joint, chunk.columns)
-
-    def moments(self, chunk: Chunk, resp: Rows) -> Moments:
-        """Moments of near components about their pivots; zero of the others."""
-        mixture = self.mixture
-
-        def add(
-            some: _Part, block: _Part, total: Moments, columns: Columns, resp: Rows
-        ) -> Moments:
-            share = block.take(some.take(resp, 0), 1)
-            is_new = some.is_new[:, None] & block.is_new[None]
-            more = moments_about(
-                some.of(mixture.covariances),
-                block.take(columns, 1),
-                some.of(self.pivot),
-                jnp.where(is_new, share, 0),
-            )
-            return jax.tree.map(some.add, total, more)
-
-        shapes = eqx.filter_eval_shape(
-            mixture.covariances.moments, mixture.means, mixture.weights
-        )
-        zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        return self._for_each(add, zero, chunk.columns, resp)
-
-    def _for_each(
-        self, fn: Callable[..., _Carry], init: _Carry, columns: Columns, *rows: Rows
-    ) -> _Carry:
-        """`fn(some, block, carry, columns, *rows)` of some of the near components and a
-        block of samples, one pair after the other."""
-        n_features, n_samples = columns.shape
-        n_components = self.mixture.n_components
-        itemsize = columns.dtype.itemsize
-        some = _group_size(n_components, n_features)
-        size = chunks.length(some * n_features * itemsize, _BLOCK_BYTES, _SMALLEST)
-        size = n_samples if n_samples <= 2 * size else size
-        n_blocks = -(-n_samples // size)
-
-        def step(i: Count, carry: _Carry) -> _Carry:
-            # Plain division of integers that are not negative.
-            n = jnp.asarray(n_blocks, i.dtype)
-            block = _Part(jax.lax.rem(i, n), size, n_samples)
-            group = jax.lax.dynamic_index_in_dim(
-                self.order, jax.lax.div(i, n), keepdims=False
-            )
-            args = carry, columns, *rows
-            if not isinstance(self.number, int):
-                # Tied to the carry: of one group and one block nothing else changes,
-                # and XLA would compute it before the loop, which may run zero times.
-                args = jax.lax.optimization_barrier(args)
-            return fn(_Part(group, some, n_components), block, *args)
-
-        return jax.lax.fori_loop(0, self.number * n_blocks, step, init)
-
-
-def _group_size(n_components: int, n_features: int) -> int:
-    return min(n_components, max(_GROUP, _GROUP_NUMBERS // n_features))
-
-
-class _Part(NamedTuple):
-    """Some of the samples of a chunk, or some of the components. The last part overlaps
-    the one before it, so that all have the same size."""
-
-    number: Count
-    size: int
-    whole: int
-
-    @property
-    def start(self) -> Count:
-        return jnp.minimum(self.number * self.size, self.whole - self.size)
-
-    @property
-    def is_new(self) -> Bool[Array, " part"]:
-        return self.start + jnp.arange(self.size) >= self.number * self.size
-
-    def take(self, x: Array, axis: int) -> Array:
-        # Slices rather than indices, which JAX would check for being negative.
-        if self.size == self.whole:
-            return x
-        return jax.lax.dynamic_slice_in_dim(x, self.start, self.size, axis)
-
-    def of(self, tree: _Tree) -> _Tree:
-        """These components, where each has its own entry."""
-
-        def take(leaf: Array) -> Array:
-            if leaf.shape[Axis.components] == 1:
-                return leaf
-            return self.take(leaf, leaf.ndim + int(Axis.components))
-
-        return jax.tree.map(take, tree)
-
-    def add(self, total: Array, more: Array) -> Array:
-        """Sums of these components added to the sums of all."""
-        if total.shape == more.shape:
-            return total + more
-        added = self.of(total) + more
-        axis = total.ndim + int(Axis.components)
-        return jax.lax.dynamic_update_slice_in_dim(total, added, self.start, axis)
 
 
 def responsibilities(joint: Rows, weights: ColumnWeights) -> tuple[Rows, Scalar]:
