@@ -57,7 +57,7 @@ MAX_PROGRAMS = {
     "fit": (1, 1050),
     "gradient": (3, 3450),
     "restarts": (1, 4060),
-    "batch": (2, 5100),
+    "batch": (1, 5150),
     "select": (2, 4690),
     "log_prob": (1, 290),
     "estimator": (3, 3090),

@@ -75,27 +75,6 @@ def map_diagonal(
     return jnp.where(eye, fn(diagonal), values)
 
 
-@jax.custom_jvp
-def fast_log(x: Array) -> Array:
-    """The logarithm of numbers that float32 can hold, to within rounding.
-
-    On a CPU, XLA has vector instructions for the logarithm of float32 and for every
-    exponential, but calls a scalar function for each logarithm of float64.
-    """
-    if x.dtype != jnp.float64:
-        return jnp.log(x)
-    y = jnp.log(x.astype(jnp.float32)).astype(x.dtype)
-    guess = jnp.exp(y)
-    # Halley's step: the error is cubed.
-    return y + 2 * (x - guess) / (x + guess)
-
-
-@fast_log.defjvp
-def _fast_log_jvp(primals, tangents):
-    (x,), (d_x,) = primals, tangents
-    return fast_log(x), d_x / x
-
-
 def safe_log(x: Array) -> Array:
     """The logarithm, -inf at zero, with a derivative of zero there instead of NaN."""
     positive = x > 0

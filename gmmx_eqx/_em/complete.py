@@ -325,7 +325,7 @@ def responsibilities(joint: Rows, weights: ColumnWeights) -> tuple[Rows, Scalar]
     weights = weights[None]
     present = weights > 0
     resp = jnp.where(present, shares * (weights / total), 0)
-    log_density = top + linalg.fast_log(total)
+    log_density = top + jnp.log(total)
     log_likelihood = jnp.sum(jnp.where(present, weights * log_density, 0))
     return resp, log_likelihood
 

@@ -35,7 +35,8 @@ class Record(eqx.Module):
     **Attributes:**
 
     - `objectives`: after 0, 1, 2, … steps: log-likelihoods, summed over samples, plus
-        log-priors where there is a prior; -inf beyond.
+        log-priors where there is a prior; -inf beyond. Of size zero while one of many
+        fits takes a step: those are then kept elsewhere.
     - `n_steps`: how many steps were taken.
     - `objective`: of the current mixture; -inf before the first step.
     - `stop`: whether to stop, and if so, `result` says why.
@@ -70,9 +71,11 @@ class Record(eqx.Module):
     ) -> "Record":
         """That after a turn: `value` is the objective after `n_steps`, and unless
         `stop` one more step is taken."""
-        history = self.objectives.at[self.n_steps]
+        objectives = self.objectives
+        if objectives.size:
+            objectives = objectives.at[self.n_steps].set(value, mode="drop")
         return Record(
-            objectives=history.set(value, mode="drop"),
+            objectives=objectives,
             n_steps=self.n_steps + (~stop).astype(int),
             objective=value,
             stop=stop,

@@ -2,12 +2,12 @@
 
 import functools as ft
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from .._core.aliases import Count
 from .._core.describe import describe
@@ -89,13 +89,17 @@ class Race(eqx.Module):
     short_steps: Count
 
 
+# Of all lanes: mixtures, states without their histories of objectives, and those.
+_Results: TypeAlias = tuple[PyTree, PyTree, Float[Array, "lanes history"]]
+
+
 class _Slots(eqx.Module):
     lane: Int[Array, " width"]
     mixtures: PyTree
     states: PyTree
     n_started: Int[Array, ""]
     n_turns: Int[Array, ""]
-    results: tuple[PyTree, PyTree]
+    results: _Results
 
 
 def drive_lanes(
@@ -132,11 +136,14 @@ def drive_lanes(
     n_rows = starts.means.shape[0]
     n_lanes = jnp.asarray(n_rows) if n_used is None else n_used
     states = jax.vmap(lambda start: begin(solver, start))(starts)
+    history = states.record.objectives
+    states = _with_history(states, history[:, :0])
+    results = starts, states, history
     run = ft.partial(_drive_some, step_of, solver, min(width, n_rows), ticket)
     if race is None:
-        order = jnp.arange(n_rows)
-        results, n_turns = run((starts, states), order, n_lanes)
-        return (*results, n_turns)
+        results, n_turns = run(results, jnp.arange(n_rows), n_lanes)
+        mixtures, states, history = results
+        return mixtures, _with_history(states, history), n_turns
 
     def heat(number, carry):
         results, order, n_running, n_turns = carry
@@ -146,13 +153,14 @@ def drive_lanes(
         order, n_running = best_running(results[1], n_lanes, race.keep)
         return results, order, n_running, n_turns + more
 
-    carry = (starts, states), jnp.arange(n_rows), n_lanes, jnp.array(0)
-    (mixtures, states), _, _, n_turns = jax.lax.fori_loop(0, 2, heat, carry)
+    carry = results, jnp.arange(n_rows), n_lanes, jnp.array(0)
+    results, _, _, n_turns = jax.lax.fori_loop(0, 2, heat, carry)
+    mixtures, states, history = results
     dropped = ~states.record.stop & (jnp.arange(n_rows) < n_lanes)
     mark = lambda flag, result: RESULTS.where(flag, RESULTS.dropped, result)
     result = jax.vmap(mark)(dropped, states.record.result)
     states = eqx.tree_at(lambda s: s.record.result, states, result)
-    return mixtures, states, n_turns
+    return mixtures, _with_history(states, history), n_turns
 
 
 def best_running(
@@ -177,17 +185,16 @@ def _drive_some(
     solver: AbstractEM,
     width: int,
     ticket: Ticket | None,
-    results: tuple[PyTree, PyTree],
+    results: _Results,
     order: Int[Array, " lanes"],
     n_lanes: Count,
     limit: Count | None = None,
     n_before: Count | None = None,
-) -> tuple[tuple[PyTree, PyTree], Int[Array, ""]]:
+) -> tuple[_Results, Int[Array, ""]]:
     """Iterates the first `n_lanes` lanes of an order, from where they are.
 
     **Arguments:**
 
-    - `results`: the mixtures and states of all lanes.
     - `limit`: after how many steps a lane makes room though it has not ended.
     - `n_before`: how many lanes to report as ended before these.
     """
@@ -198,7 +205,7 @@ def _drive_some(
 
     def take_lanes(results, slot):
         # A slot without a lane computes the last one again; nobody looks.
-        return _take(results, order[jnp.minimum(slot, n_lanes - 1)])
+        return _take(results[:2], order[jnp.minimum(slot, n_lanes - 1)])
 
     first = jnp.minimum(jnp.arange(width), n_lanes)
     mixtures, states = take_lanes(results, first)
@@ -213,13 +220,19 @@ def _drive_some(
 
     def turn(slots):
         lane = order[jnp.minimum(slots.lane, n_lanes - 1)]
+        n_steps = slots.states.record.n_steps
         mixtures, states = jax.vmap(advance)(slots.mixtures, slots.states, lane)
+        *results, history = slots.results
+        # A history is long, and would be copied to and from the slots.
+        row = jnp.where(slots.lane < n_lanes, lane, n_rows)
+        value = states.record.objective
+        history = history.at[row, n_steps].set(value, mode="drop")
         ended = states.record.stop
         if limit is not None:
             ended = ended | (states.record.n_steps >= limit)
         # Out of range is dropped: a slot that goes on, or has no lane, writes nothing.
         written = jnp.where(ended & (slots.lane < n_lanes), lane, n_rows)
-        results = _put(slots.results, written, (mixtures, states))
+        results = *_put(tuple(results), written, (mixtures, states)), history
         candidates = slots.n_started + jnp.cumsum(ended) - 1
         next_lane = jnp.where(ended, jnp.minimum(candidates, n_lanes), slots.lane)
         fresh = take_lanes(results, next_lane)
@@ -240,6 +253,12 @@ def _drive_some(
     unfinished = lambda slots: jnp.any(slots.lane < n_lanes)
     slots = jax.lax.while_loop(unfinished, turn, slots)
     return slots.results, slots.n_turns
+
+
+def _with_history(
+    states: AbstractEMState, history: Float[Array, "lanes history"]
+) -> AbstractEMState:
+    return eqx.tree_at(lambda s: s.record.objectives, states, history)
 
 
 def map_groups(fn: Callable[..., _Lanes], width: int, *args: PyTree) -> _Lanes:

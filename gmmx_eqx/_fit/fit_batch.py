@@ -14,7 +14,6 @@ from .._core.likes import (
     LabelSetsLike,
     WeightSetsLike,
 )
-from .._core.programs import program
 from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM, Frozen
 from .._initialisers import AbstractInitialiser
@@ -23,13 +22,14 @@ from .._priors import Prior, RidgeLike
 from .._sources import Observed
 from . import hints
 from .error import raise_unless_all_successful
-from .fit_many import fit_sets, numbers_of_lanes
+from .fit_many import numbers_of_lanes
 from .observed_sets import gather_sets
 from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to
 from .random_starts import check_frozen_at, RandomStarts
 from .sets import as_sets
-from .solution import in_unit, Solution, take_best, with_components
+from .shares import fit_sets_in_shares
+from .solution import in_unit, Solution, with_components
 
 
 # All that is made of half as many data sets fits a core's cache: with 200 samples,
@@ -155,14 +155,9 @@ def fit_batch(
         frozen_at=at,
         gathered=gathered,
     )
-    counts = constant(n_components), constant(n_sets * n_restarts)
-    args = xs, weights, key, n_restarts, *counts
-    run = ft.partial(fit_sets, fits, *args, labels=labels)
-    solutions, _ = report_to(progress, "fit", n_sets * n_restarts, run)
-    best = _best_of_each(solutions)
+    args = xs, weights, key, n_restarts, constant(n_components), n_sets
+    run = ft.partial(fit_sets_in_shares, fits, *args, labels=labels)
+    best = report_to(progress, "fit", n_sets * n_restarts, run)
     best = jax.tree.map(lambda leaf: buckets.cut(leaf, n_sets), best)
     best = in_unit(with_components(best, n_components), unit)
     return raise_unless_all_successful(best) if throw else best
-
-
-_best_of_each = program()(jax.vmap(take_best))

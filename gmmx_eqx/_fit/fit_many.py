@@ -22,7 +22,7 @@ from .driver import drive, drive_lanes, map_groups, pinned, Race
 from .fit_observed import Gathered
 from .progress import Ticket
 from .random_starts import RandomStarts
-from .solution import ending, Solution
+from .solution import ending, Solution, take_best
 
 
 def numbers_of_lanes(n_numbers: int, n_lanes: int) -> int:
@@ -42,8 +42,7 @@ def _size_of_lanes(fits: RandomStarts, x: Data, *rest: Any) -> int:
     return fits.n_components * numbers_of_lanes(x.size, turns.size)
 
 
-def _size_of_sets(fits: RandomStarts, xs: Array, *rest: Any, labels: Any = None) -> int:
-    del labels
+def _size_of_sets(fits: RandomStarts, xs: Array, *rest: Any) -> int:
     _, _, n_restarts, *_ = rest
     n_sets = len(xs)
     n_numbers = numbers_of_lanes(xs.size // n_sets, n_sets * n_restarts)
@@ -105,6 +104,19 @@ def fit_keys(
     return _fit(fits, lambda lane: data, keys, n_active, turns, ticket, n_lanes, race)
 
 
+class Share(eqx.Module):
+    """One of the equal parts that data sets are divided into.
+
+    **Attributes:**
+
+    - `number`: which, from zero.
+    - `total`: how many there are.
+    """
+
+    number: Count
+    total: int = eqx.field(static=True)
+
+
 @program(_size_of_sets)
 def fit_sets(
     fits: RandomStarts,
@@ -116,13 +128,18 @@ def fit_sets(
     n_lanes: Count,
     ticket: Ticket | None = None,
     labels: Int[Array, "sets batch"] | None = None,
-) -> tuple[Solution, Int[Array, ""]]:
-    """Many data sets, `(sets, samples, features)`, each from as many starts: a lane for
-    each start, of which the first `n_lanes` are fitted."""
+    share: Share | None = None,
+) -> Solution:
+    """The best fit to each of many data sets, `(sets, samples, features)`, from as many
+    starts: a lane for each start, of which the first `n_lanes` are fitted."""
     fits, xs = _common_dtype(fits, xs)
     n_sets = len(xs)
     # A set's keys do not depend on how many sets there are.
-    keys = jr.split(key, (n_sets, n_restarts))
+    n_all = n_sets if share is None else n_sets * share.total
+    keys = jr.split(key, (n_all, n_restarts))
+    if share is not None:
+        first = share.number * n_sets
+        keys = jax.lax.dynamic_slice_in_dim(keys, first, n_sets)
 
     def create(own: Labels | None, gathered: Gathered | None, *one: Any) -> _Data:
         known = dataclasses.replace(fits, labels=own, gathered=gathered)
@@ -137,7 +154,7 @@ def fit_sets(
         return eqx.combine(jax.tree.map(take, arrays), static)
 
     lanes = jnp.arange(n_sets * n_restarts)
-    solutions, n_turns = _fit(
+    solutions, _ = _fit(
         fits,
         of_lane,
         keys.reshape(-1, *keys.shape[2:]),
@@ -147,7 +164,7 @@ def fit_sets(
         n_lanes,
     )
     unflat = lambda leaf: leaf.reshape(n_sets, n_restarts, *leaf.shape[1:])
-    return jax.tree.map(unflat, solutions), n_turns
+    return jax.vmap(take_best)(jax.tree.map(unflat, solutions))
 
 
 def fit_one(

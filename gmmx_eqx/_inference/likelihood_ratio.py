@@ -21,11 +21,11 @@ from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM
 from .._fit import AbstractProgress, Solution
 from .._fit.error import raise_unless_successful
-from .._fit.fit_many import fit_sets
 from .._fit.options import as_initialiser, Options
 from .._fit.progress import report_to, Ticket
 from .._fit.random_starts import RandomStarts
-from .._fit.solution import take, take_best, with_components
+from .._fit.shares import fit_sets_in_shares
+from .._fit.solution import take, with_components
 from .._initialisers import AbstractInitialiser, Hierarchical
 from .._mixture import GaussianMixture
 from .._mixture.table import has_numbers, no_error
@@ -230,11 +230,9 @@ def _tests(
         n_done += n_sets * n_restarts
         n_all = xs.shape[0]
         filled, weights = buckets.fill_sets(xs, None, n_restarts, key_fit, fits)
-        used = constant(n_sets * n_restarts)
         # As many components for all tests, so that they are one program.
-        args = key_fit, n_restarts, constant(n_components), used, more
-        solutions, _ = fit_sets(fits, filled, weights, *args)
-        best = _best_of_each(solutions)
+        args = key_fit, n_restarts, constant(n_components), n_sets, more
+        best = fit_sets_in_shares(fits, filled, weights, *args)
         best = jax.tree.map(lambda leaf: buckets.cut(leaf, n_all), best)
         return with_components(best, n_components)
 
@@ -283,9 +281,6 @@ def _compare(
         jnp.asarray(found),
         len(nulls) - 1 - kept.size,
     )
-
-
-_best_of_each = program()(jax.vmap(take_best))
 
 
 @program()

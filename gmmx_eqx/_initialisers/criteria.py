@@ -255,7 +255,7 @@ def _growth(
 
 def _safe_log(x: Array) -> Array:
     # Of clusters that are not there, and of samples that are all identical.
-    return linalg.fast_log(jnp.where(x > 0, x, 1))
+    return jnp.log(jnp.where(x > 0, x, 1))
 
 
 def _total_scatter(centres: Centres) -> Float[Array, " features"]:

@@ -109,7 +109,7 @@ def _half_log_det(factor: Factors) -> Float[Array, "k _"]:
     first = [factor[:, i, i, :1] for i in range(m)]
     first = [jnp.where(number > 0, number, 1) for number in first]
     relative = _product([factor[:, i, i] / first[i] for i in range(m)])
-    return linalg.fast_log(relative) + _sum([linalg.fast_log(n) for n in first])
+    return jnp.log(relative) + _sum([jnp.log(n) for n in first])
 
 
 def _product(terms: list[Array]) -> Array:
