@@ -263,16 +263,22 @@ def _with_history(
 
 def map_groups(fn: Callable[..., _Lanes], width: int, *args: PyTree) -> _Lanes:
     """`fn` of every lane, about `width` of them side by side: lanes wait only for those
-    of their own group, and memory is that of one group."""
+    of their own group, and memory is that of one group.
+
+    Neighbours are in different groups, and lanes at equal distances in the same: those
+    that take turns are then with their like.
+    """
     n_lanes = jax.tree.leaves(args)[0].shape[0]
     n_groups = -(-n_lanes // width)
-    # Of equal size; the last one is filled up with the last lane.
+    # Of equal size; the last places are filled up with the last lane.
     lanes = jnp.arange(n_groups * -(-n_lanes // n_groups))
-    groups = jnp.minimum(lanes, n_lanes - 1).reshape(n_groups, -1)
+    groups = jnp.minimum(lanes, n_lanes - 1).reshape(-1, n_groups).T
     results = jax.lax.map(lambda group: jax.vmap(fn)(*_take(args, group)), groups)
-    return jax.tree.map(
-        lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n_lanes], results
-    )
+
+    def in_order(leaf: Array) -> Array:
+        return jnp.swapaxes(leaf, 0, 1).reshape(-1, *leaf.shape[2:])[:n_lanes]
+
+    return jax.tree.map(in_order, results)
 
 
 def _take(tree: _Lanes, index: Int[Array, " width"]) -> _Lanes:
