@@ -126,11 +126,24 @@ def _check_fits_of_blocks(rows: list[dict[str, str]], results: dict) -> None:
         _check(row["memory, MiB"], result["mib_above"])
 
 
+def _check_many(rows: list[dict[str, str]], records: list[dict]) -> None:
+    for row, record in zip(rows, records, strict=True):
+        size = [int(row[name]) for name in ("samples", "components", "features")]
+        if "restarts" in record:
+            assert size == record["restarts"]
+        else:
+            n_sets, n_samples, n_features = record["sets"]
+            assert (size, n_sets) == ([n_samples, 2, n_features], 1000)
+        for column, name in (("gmmx_eqx", "gmmx_eqx"), ("scikit-learn", "sklearn")):
+            _check(row[column], 1e3 * record[name])
+        _check(row["ratio"], record["sklearn"] / record["gmmx_eqx"])
+
+
 @pytest.mark.parametrize(
     ("page", "n_tables"),
     [
         ("README.md", 1),
-        ("docs/speed.md", 7),
+        ("docs/speed.md", 8),
         ("docs/priors.md", 1),
         ("docs/blocks.md", 1),
     ],
@@ -146,6 +159,8 @@ def test_tables(page, n_tables):
             _check_first_results(rows, results["records"])
         elif name == "retrieval":
             _check_retrieval(rows, results["records"])
+        elif name == "many":
+            _check_many(rows, results["records"])
         elif name == "fit_blocks":
             _check_fits_of_blocks(rows, results["records"])
         else:
