@@ -76,8 +76,9 @@ FITS = (
     SETUP
     + """
 for name in sys.argv[2:]:
-    family = gx.LowRank(1) if name == "low_rank" else name
-    start = gx.GaussianMixture.from_k_means(x, 3, key=jr.key(1), covariance_type=family)
+    k, family = (24, "full") if name == "many" else (3, name)
+    family = gx.LowRank(1) if name == "low_rank" else family
+    start = gx.GaussianMixture.from_k_means(x, k, key=jr.key(1), covariance_type=family)
     expected = gx.fit(start, x, sample_weight=weight, **few)
     found = gx.fit(start, spread, sample_weight=weight, **few)
     before, within = exchanged("_fit")[0]
@@ -254,8 +255,9 @@ def start_ranks(code, n) -> list[subprocess.Popen]:
     ]
 
 
-# One of each kind: packed features of each shape, sums that do not change, inner loops.
-SOME = ("full", "tied", "tied_spherical", "low_rank", "VVE")
+# One of each kind: packed features of each shape, sums that do not change, inner loops;
+# and so many components that those of float32 may be taken in float64.
+SOME = ("full", "tied", "tied_spherical", "low_rank", "VVE", "many")
 
 
 def test_one_message_for_each_step(tmp_path):
@@ -264,7 +266,9 @@ def test_one_message_for_each_step(tmp_path):
     for name, before, within, apart in lines:
         assert before == "['all-reduce']", name
         assert within == "{'all-reduce': 1}", name
-        assert float(apart) < tolerance(), name
+        # Of many components each has few samples, and rounding moves it by more.
+        most = 5 * tolerance() if name == "many" else tolerance()
+        assert float(apart) < most, name
 
 
 @pytest.mark.x64

@@ -105,9 +105,7 @@ def _joined(*parts: Array) -> Array:
 def _was_called(args: Any) -> bool:
     """Whether it was called before with arguments of this kind."""
     leaves, structure = jax.tree.flatten(args)
-    kind = lambda leaf: (
-        (leaf.shape, leaf.dtype) if isinstance(leaf, jax.Array) else leaf
-    )
+    kind = lambda leaf: (leaf.shape, leaf.dtype) if hasattr(leaf, "shape") else leaf
     called = (structure, *map(kind, leaves), *sorted(settings().items()))
     with _LOCK:
         known = called in _CALLED
