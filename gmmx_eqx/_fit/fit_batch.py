@@ -63,6 +63,9 @@ def fit_batch(
 ) -> Solution:
     """Fits many data sets, each with a mixture of its own, as one program.
 
+    On a CPU, data sets are shared out among the cores, unless there is a `progress` to
+    report or they fill the `width` less than twice.
+
     **Arguments:**
 
     - `xs`: the data sets: an array of shape `(n_sets, n_samples, n_features)`, or a
