@@ -22,13 +22,12 @@ from .._priors import Prior, RidgeLike
 from .._sources import Observed
 from . import hints
 from .error import raise_unless_all_successful
-from .fit_many import numbers_of_lanes
+from .fit_many import fit_sets, numbers_of_lanes
 from .observed_sets import gather_sets
 from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to
 from .random_starts import check_frozen_at, RandomStarts
 from .sets import as_sets
-from .shares import fit_sets_in_shares
 from .solution import in_unit, Solution, with_components
 
 
@@ -62,9 +61,6 @@ def fit_batch(
     progress: AbstractProgress | bool = False,
 ) -> Solution:
     """Fits many data sets, each with a mixture of its own, as one program.
-
-    On a CPU, data sets are shared out among the cores, unless there is a `progress` to
-    report or they fill the `width` less than twice.
 
     **Arguments:**
 
@@ -158,8 +154,9 @@ def fit_batch(
         frozen_at=at,
         gathered=gathered,
     )
-    args = xs, weights, key, n_restarts, constant(n_components), n_sets
-    run = ft.partial(fit_sets_in_shares, fits, *args, labels=labels)
+    counts = constant(n_components), constant(n_sets * n_restarts)
+    args = xs, weights, key, n_restarts, *counts
+    run = ft.partial(fit_sets, fits, *args, labels)
     best = report_to(progress, "fit", n_sets * n_restarts, run)
     best = jax.tree.map(lambda leaf: buckets.cut(leaf, n_sets), best)
     best = in_unit(with_components(best, n_components), unit)
