@@ -20,6 +20,7 @@ from .helpers import every_family, leaves, make_data, make_mixture
 pytestmark = pytest.mark.optimised
 
 SEPARATE = ["full", "diag", "spherical"]
+SHARED = ["tied", "tied_diag", "tied_spherical"]
 
 
 def about_pivot(mixture, source):
@@ -82,8 +83,14 @@ def test_moments_agree_with_numpy(name, near, size, dtype):
     check(got.moments.second, np.float64(second))
 
 
-@pytest.mark.parametrize("near", ["none", "some", "all"])
-@pytest.mark.parametrize("name", [*SEPARATE, "tied", "tied_diag", "tied_spherical"])
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        *[(name, near) for name in SEPARATE for near in ("none", "some", "all")],
+        # Of one covariance all are near if one is.
+        *[(name, near) for name in SHARED for near in ("none", "all")],
+    ],
+)
 def test_moments_of_many_components(name, near, dtype):
     """Those that are taken by residuals do not stand side by side, and in float32 all
     are taken in float64 if any are. Some samples have a label."""
@@ -92,7 +99,6 @@ def test_moments_of_many_components(name, near, dtype):
     source = gx.extend.InMemory.from_data(x, None, 128)
     mixture = about_pivot(make_mixture(name, 19, 3), source)
     flags = {"none": [False] * 19, "some": np.arange(19) % 5 == 2, "all": [True] * 19}
-    near = "all" if name.startswith("tied") and near == "some" else near
     flags = np.array(flags[near])
     is_near = jnp.asarray(flags)[None, :, None, None]
     labels = source.split(jnp.asarray(label, jnp.int32))
@@ -122,6 +128,25 @@ def test_moments_of_many_components(name, near, dtype):
     check(got.count[0, :, 0, 0], resp.sum(axis=0))
     check(got.first[0, :, :, 0], np.einsum("nk,nki->ki", resp, residuals))
     check(got.second, np.float64(second))
+
+
+@pytest.mark.x32
+def test_lanes_of_which_one_is_near():
+    """As each by itself, where packed features would lose most digits of the one."""
+    x = jnp.asarray(make_data(300, 10), jnp.float32).at[150:].add(1e4)
+    source = gx.extend.InMemory.from_data(x, None, 128)
+    lanes = [about_pivot(make_mixture("full", 5, 10, seed=i), source) for i in (0, 1)]
+    lanes[1] = eqx.tree_at(
+        lambda m: m.means, lanes[1], lanes[1].means.at[:, ::2].add(1e4)
+    )
+    stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *lanes)
+    is_near = jnp.zeros((2, 1, 5, 1, 1), bool).at[1].set(True)
+    one = lambda mixture, is_near: expectation_of(mixture, source, is_near)
+    together = eqx.filter_jit(jax.vmap(one))(stack, is_near)
+    for i, mixture in enumerate(lanes):
+        alone = eqx.filter_jit(one)(mixture, is_near[i])
+        for a, b in zip(leaves(together), leaves(alone), strict=True):
+            np.testing.assert_allclose(a[i], b, 1e-5, 1e-5 * np.abs(b).max())
 
 
 @pytest.mark.x64

@@ -36,7 +36,6 @@ from .packings import (
 )
 
 
-_Monoid = TypeVar("_Monoid", bound=PyTree)
 _Tree = TypeVar("_Tree", bound=PyTree)
 Row: TypeAlias = Float[Array, "one=1 batch"]
 
