@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from . import linalg
 from .cholesky import inverse_cholesky
+from .lapack import eigh_tangents
 
 
 Matrices: TypeAlias = Float[Array, "1 components d d"]
@@ -37,11 +38,8 @@ _NEARLY = 1e-2
 
 @jax.custom_jvp
 def eigh(values: Matrices) -> tuple[Column, Axes]:
-    """Eigenvalues, in ascending order, and eigenvectors, as columns.
-
-    The derivative of an eigenvector has a share of zero, where it would be infinite, of
-    another one with the same eigenvalue.
-    """
+    """Eigenvalues, in ascending order, and eigenvectors, as columns. Their derivatives
+    are those of `eigh_tangents`."""
     values = linalg.symmetrise(values)
     axes = common_axes(values, jnp.ones_like(values[..., :1, :1]), joint=False)
     eigenvalues = diagonal_in(values, axes)
@@ -57,13 +55,8 @@ def eigh(values: Matrices) -> tuple[Column, Axes]:
 def _eigh_jvp(primals, tangents):
     (values,), (change,) = primals, tangents
     eigenvalues, axes = eigh(values)
-    change = in_axes(linalg.symmetrise(change), axes)
-    gap = linalg.transpose(eigenvalues) - eigenvalues
-    size = jnp.max(jnp.abs(eigenvalues), axis=-2, keepdims=True)
-    apart = jnp.abs(gap) > float(jnp.finfo(values.dtype).eps) * size
-    turn = jnp.where(apart, change / jnp.where(apart, gap, 1), 0)
-    changes = linalg.diagonal_of(change), linalg.matmul(axes, turn)
-    return (eigenvalues, axes), changes
+    d_values, d_axes = eigh_tangents(eigenvalues[..., 0], axes, change)
+    return (eigenvalues, axes), (d_values[..., None], d_axes)
 
 
 def common_axes(

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._core import linalg
+from .._core import lapack, linalg
 from .._core.aliases import Values
 from .._core.cholesky import cholesky
 from .._core.jacobi import Axes, diagonal_in, eigh, from_axes, rotation
@@ -187,5 +188,5 @@ def _unturned(factors: Values) -> Float[Array, "components numbers rest"]:
     turns[np.arange(rows.size), cols, rows] = -1
     turned = linalg.matmul(factors[0, :, None], jnp.asarray(turns, factors.dtype)[None])
     turned = linalg.transpose(turned.reshape(k, rows.size, d * rank))
-    basis, _ = jnp.linalg.qr(turned, mode="complete")
+    basis = jax.vmap(lapack.complete_basis)(turned)
     return basis[..., rows.size :]

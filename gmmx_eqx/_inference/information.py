@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from .._core import chunks, inputs, linalg
+from .._core import chunks, inputs, lapack, linalg
 from .._core.aliases import Data, Flag, PerDatum, SampleWeight, Scalar
 from .._core.axes import Axis
 from .._covariances import log_density
@@ -138,7 +138,7 @@ def inverse(matrix: Square) -> Inverse:
     # A NaN would have a library routine return anything.
     finite = jnp.all(jnp.isfinite(relative))
     relative = jnp.where(finite, relative, jnp.eye(units.size, dtype=units.dtype))
-    values, vectors = jnp.linalg.eigh(relative)
+    values, vectors = lapack.eigh(relative)
     rounding = _ROUNDINGS * units.size * float(jnp.finfo(units.dtype).eps)
     is_regular = finite & jnp.all(diagonal > 0) & (values[0] > rounding)
     scaled = units[:, None] * vectors

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Real
 
-from .._core import linalg
+from .._core import lapack, linalg
 from .._core.aliases import Count, Data, PerSample, Rows, Scalar, Weighting
 from .._core.axes import as_columns
 from .._core.likes import KeyLike
@@ -192,10 +192,10 @@ def _log_det_within(
 
     within = source.reduce(scatter, *partition.extras) / source.total
     within = linalg.matmul(linalg.matmul(standard, within), standard)
+    eigenvalues, _ = lapack.eigh(within)
     # Features without variance are zero after scaling, for both attempts.
-    floor = within.shape[0] * float(jnp.finfo(within.dtype).eps)
-    eye = jnp.eye(within.shape[0], dtype=within.dtype)
-    return jnp.linalg.slogdet(within + floor * eye)[1]
+    floor = eigenvalues.size * float(jnp.finfo(within.dtype).eps)
+    return jnp.sum(jnp.log(jnp.maximum(eigenvalues, floor)))
 
 
 def nearest(distances: Rows) -> Rows:

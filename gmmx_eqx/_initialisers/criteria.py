@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._core import linalg
+from .._core import lapack, linalg
 from .._core.aliases import Count, Flag, Scalar
 
 
@@ -162,7 +162,7 @@ class EEE(AbstractCriterion):
 
 
 def _metric(pooled: Square, n_samples: Scalar) -> Square:
-    eigenvalues, vectors = jnp.linalg.eigh(pooled / n_samples)
+    eigenvalues, vectors = lapack.eigh(pooled / n_samples)
     eigenvalues = jnp.maximum(eigenvalues, 0)
     # The product of the other eigenvalues, also where they are zero.
     before = jnp.cumprod(eigenvalues)[:-1]

@@ -4,7 +4,7 @@ from typing import TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._core import inputs, linalg
+from .._core import inputs, lapack, linalg
 from .._sources import Chunk, InMemory
 
 
@@ -53,7 +53,7 @@ def scaling_matrix(source: InMemory, scaling: Scaling) -> ScalingMatrix:
 
     # Of standardised features, so that the smallest eigenvalue is not lost to units.
     correlation = linalg.symmetrise(source.reduce(scatter) / source.total)
-    eigenvalues, eigenvectors = jnp.linalg.eigh(correlation)
+    eigenvalues, eigenvectors = lapack.eigh(correlation)
     eps = jnp.finfo(eigenvalues.dtype).eps
     floor = eps * eigenvalues.size * jnp.max(eigenvalues)
     factor = jnp.where(eigenvalues > floor, linalg.inverse_sqrt(eigenvalues), 0)
