@@ -1,4 +1,4 @@
-"""Routines of LAPACK for one matrix, which under `vmap` is one after the other on a CPU.
+"""Routines of LAPACK for one matrix; under `vmap`, on a CPU, for one after the other.
 
 JAX's own batched calls there block a thread of the pool that they wait for, and so can
 wait for ever where two programs run at the same time (jaxlib 0.10.2). Other devices
@@ -76,4 +76,3 @@ def eigh_tangents(
 def complete_basis(matrix: Float[Array, "d n"]) -> Square:
     """An orthonormal basis of which the first columns span those of a matrix."""
     return jnp.linalg.qr(matrix, mode="complete")[0]
-

@@ -50,7 +50,7 @@ def program(
 
         @ft.wraps(fn)
         def call(*args: Any, **kwargs: Any) -> Any:
-            if not _starts_program(args, kwargs):
+            if not starts_program(args, kwargs):
                 return inner(*args, **kwargs)
             n = _n_numbers(args, kwargs) if size is None else size(*args, **kwargs)
             effort = (n > SMALL) + (n > _MEDIUM)
@@ -61,7 +61,7 @@ def program(
     return decorate
 
 
-def _starts_program(*args: Any) -> bool:
+def starts_program(*args: Any) -> bool:
     """Whether a function that is called now, on a CPU, is no part of a program."""
     arrays = [leaf for leaf in jax.tree.leaves(args) if isinstance(leaf, jax.Array)]
     if not is_known(arrays) or is_inside_program():

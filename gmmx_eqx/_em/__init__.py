@@ -15,6 +15,7 @@ from .maximisation import (
     maximise as maximise,
     with_equal_weights as with_equal_weights,
 )
+from .packed import packed_moments as packed_moments
 from .packings import AbstractPacking as AbstractPacking, packing as packing
 from .passes import AbstractPasses as AbstractPasses
 from .running import Running as Running

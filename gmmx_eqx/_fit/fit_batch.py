@@ -22,12 +22,13 @@ from .._priors import Prior, RidgeLike
 from .._sources import Observed
 from . import hints
 from .error import raise_unless_all_successful
-from .fit_many import fit_sets, numbers_of_lanes
+from .fit_many import numbers_of_lanes
 from .observed_sets import gather_sets
 from .options import as_initialiser, Options
 from .progress import AbstractProgress, report_to
 from .random_starts import check_frozen_at, RandomStarts
 from .sets import as_sets
+from .shares import fit_sets_in_shares
 from .solution import in_unit, Solution, with_components
 
 
@@ -154,9 +155,8 @@ def fit_batch(
         frozen_at=at,
         gathered=gathered,
     )
-    counts = constant(n_components), constant(n_sets * n_restarts)
-    args = xs, weights, key, n_restarts, *counts
-    run = ft.partial(fit_sets, fits, *args, labels)
+    args = xs, weights, key, n_restarts, constant(n_components), n_sets
+    run = ft.partial(fit_sets_in_shares, fits, *args, labels=labels)
     best = report_to(progress, "fit", n_sets * n_restarts, run)
     best = jax.tree.map(lambda leaf: buckets.cut(leaf, n_sets), best)
     best = in_unit(with_components(best, n_components), unit)

@@ -104,6 +104,19 @@ def fit_keys(
     return _fit(fits, lambda lane: data, keys, n_active, turns, ticket, n_lanes, race)
 
 
+class Share(eqx.Module):
+    """One of the equal parts that data sets are divided into.
+
+    **Attributes:**
+
+    - `number`: which, from zero.
+    - `total`: how many there are.
+    """
+
+    number: Count
+    total: int = eqx.field(static=True)
+
+
 @program(_size_of_sets)
 def fit_sets(
     fits: RandomStarts,
@@ -113,15 +126,20 @@ def fit_sets(
     n_restarts: int,
     n_active: Count,
     n_lanes: Count,
-    labels: Int[Array, "sets batch"] | None = None,
     ticket: Ticket | None = None,
+    labels: Int[Array, "sets batch"] | None = None,
+    share: Share | None = None,
 ) -> Solution:
     """The best fit to each of many data sets, `(sets, samples, features)`, from as many
     starts: a lane for each start, of which the first `n_lanes` are fitted."""
     fits, xs = _common_dtype(fits, xs)
     n_sets = len(xs)
     # A set's keys do not depend on how many sets there are.
-    keys = jr.split(key, (n_sets, n_restarts))
+    n_all = n_sets if share is None else n_sets * share.total
+    keys = jr.split(key, (n_all, n_restarts))
+    if share is not None:
+        first = share.number * n_sets
+        keys = jax.lax.dynamic_slice_in_dim(keys, first, n_sets)
 
     def create(own: Labels | None, gathered: Gathered | None, *one: Any) -> _Data:
         known = dataclasses.replace(fits, labels=own, gathered=gathered)

@@ -20,7 +20,7 @@ from .._core.aliases import (
 )
 from .._core.axes import Axis
 from .._covariances import AbstractCovariances, take_components
-from .._em import EMStep, Frozen
+from .._em import EMStep, Frozen, packed_moments, packing
 from .._initialisers import (
     AbstractInitialiser,
     AbstractPartition,
@@ -30,7 +30,8 @@ from .._initialisers import (
     seeded,
 )
 from .._mixture import as_plain_mixture, GaussianMixture
-from .._mixture.estimate import estimate
+from .._mixture.estimate import from_moments, moments_of, template_of
+from .._moments import Moments
 from .._sources import InMemory, Sharded
 from .fit_observed import Gathered
 from .options import Options
@@ -125,11 +126,9 @@ class RandomStarts(eqx.Module):
         `turn` counts the starts of one data set."""
         partition = self._partition(source, key, n_active, turn)
         ridge = self.options.start_ridge or self.options.ridge
-        parameters = estimate(
-            self.family,
+        parameters = from_moments(
             source,
-            partition,
-            *partition.extras,
+            *self._moments(source, partition),
             reg_covar=ridge.resolve(source.variances),
             n_pseudo=source.n_features + 1,
             pools_few_only=self.pools_few_only or partition.pools_few_only,
@@ -141,6 +140,17 @@ class RandomStarts(eqx.Module):
             return start
         args = frozen, source.variances, self.labels
         return frozen.pin(_in_order(start, at, *args), at)
+
+    def _moments(
+        self, source: InMemory, partition: AbstractPartition
+    ) -> tuple[AbstractCovariances, Means, Moments]:
+        """As `moments_of`."""
+        given = source, partition, *partition.extras
+        template = template_of(self.family, source, self.n_components)
+        rule = packing(template, source)
+        if rule is None:
+            return moments_of(self.family, *given)
+        return template, *packed_moments(rule, template, *given)
 
     def _partition(
         self, source: InMemory, key: Any, n_active: Count, turn: Count

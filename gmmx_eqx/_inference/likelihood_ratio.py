@@ -21,10 +21,10 @@ from .._covariances import covariance_class, CovarianceType, FamilyLike
 from .._em import AbstractEM
 from .._fit import AbstractProgress, Solution
 from .._fit.error import raise_unless_successful
-from .._fit.fit_many import fit_sets
 from .._fit.options import as_initialiser, Options
 from .._fit.progress import report_to, Ticket
 from .._fit.random_starts import RandomStarts
+from .._fit.shares import fit_sets_in_shares
 from .._fit.solution import take, with_components
 from .._initialisers import AbstractInitialiser, Hierarchical
 from .._mixture import GaussianMixture
@@ -231,9 +231,8 @@ def _tests(
         n_all = xs.shape[0]
         filled, weights = buckets.fill_sets(xs, None, n_restarts, key_fit, fits)
         # As many components for all tests, so that they are one program.
-        counts = constant(n_components), constant(n_sets * n_restarts)
-        args = key_fit, n_restarts, *counts, None, more
-        best = fit_sets(fits, filled, weights, *args)
+        args = key_fit, n_restarts, constant(n_components), n_sets, more
+        best = fit_sets_in_shares(fits, filled, weights, *args)
         best = jax.tree.map(lambda leaf: buckets.cut(leaf, n_all), best)
         return with_components(best, n_components)
 

@@ -9,9 +9,16 @@ from jaxtyping import Array, Float, Real
 from .._core import lapack, linalg
 from .._core.aliases import Count, Data, PerSample, Rows, Scalar, Weighting
 from .._core.axes import as_columns
+from .._core.batching import rows_product
 from .._core.likes import KeyLike
 from .._sources import Chunk, InMemory
-from .scaling import Scaling, scaling_matrix, ScalingMatrix
+from .scaling import (
+    correlation,
+    Scaling,
+    scaling_matrix,
+    ScalingMatrix,
+    whitening_matrix,
+)
 from .seeding import squared_distances
 
 
@@ -152,11 +159,12 @@ class AbstractInitialiser(eqx.Module):
         if self.scaling != Scaling.auto:
             return divide(scaling_matrix(source, self.scaling))
         standard = scaling_matrix(source, Scaling.standard)
-        whiten = scaling_matrix(source, Scaling.whiten)
+        total = correlation(source, standard)
+        whiten = whitening_matrix(standard, total)
 
         def attempt(matrix):
             partition = divide(matrix)
-            return partition, _log_det_within(partition, source, standard)
+            return partition, _log_det_within(partition, source, standard, total)
 
         # One after the other: a `vmap` here would add an axis to those of callers, and
         # jaxlib 0.10.2 crashes on a CPU where float32 arrays have seven (jax-ml/jax
@@ -169,32 +177,30 @@ class AbstractInitialiser(eqx.Module):
 
 
 def _log_det_within(
-    partition: AbstractPartition, source: InMemory, standard: ScalingMatrix
+    partition: AbstractPartition,
+    source: InMemory,
+    standard: ScalingMatrix,
+    total: Float[Array, "features features"],
 ) -> Scalar:
     """The log-determinant of the covariance within components, of standardised
-    features."""
+    features.
 
-    def resp_of(chunk: Chunk, *extras: Any) -> Rows:
-        return as_columns(partition(chunk, *extras))[0, :, 0]
+    **Arguments:**
+
+    - `total`: their covariance within and between components.
+    """
 
     def totals(chunk: Chunk, *extras: Any):
-        weighted = resp_of(chunk, *extras) * chunk.weights[None]
-        return jnp.sum(weighted, axis=1), linalg.matmul(chunk.columns, weighted.T)
+        resp = as_columns(partition(chunk, *extras))[0, :, 0]
+        weighted = resp * chunk.weights[None]
+        return jnp.sum(weighted, axis=1), rows_product(chunk.columns, weighted)
 
     count, first = source.reduce(totals, *partition.extras)
-    means = linalg.safe_divide(first, count[None])
-
-    def scatter(chunk: Chunk, *extras: Any):
-        # About the mean of each sample's own component, so that it is one product and
-        # not one for each component.
-        residuals = chunk.columns - linalg.matmul(means, resp_of(chunk, *extras))
-        return linalg.matmul(residuals * chunk.weights[None], residuals.T)
-
-    within = source.reduce(scatter, *partition.extras) / source.total
-    within = linalg.matmul(linalg.matmul(standard, within), standard)
-    eigenvalues, _ = lapack.eigh(within)
-    # Features without variance are zero after scaling, for both attempts.
-    floor = eigenvalues.size * float(jnp.finfo(within.dtype).eps)
+    means = linalg.matmul(standard, linalg.safe_divide(first, count[None]))
+    between = linalg.matmul(means * (count / source.total)[None], means.T)
+    eigenvalues, _ = lapack.eigh(linalg.symmetrise(total - between))
+    # Rounding, of features without variance, or of components far apart.
+    floor = 8 * eigenvalues.size * float(jnp.finfo(eigenvalues.dtype).eps)
     return jnp.sum(jnp.log(jnp.maximum(eigenvalues, floor)))
 
 

@@ -1,4 +1,5 @@
 import enum
+from collections.abc import Callable
 from typing import TypeAlias
 
 import jax.numpy as jnp
@@ -47,18 +48,40 @@ def scaling_matrix(source: InMemory, scaling: Scaling) -> ScalingMatrix:
     if scaling not in (Scaling.whiten, Scaling.svd):
         return standard
 
+    total = correlation(source, standard)
+    if scaling == Scaling.whiten:
+        return whitening_matrix(standard, total)
+    # Deviations are those of n - 1 samples there, and the sum of n squares.
+    n = source.total.astype(total.dtype)
+    size = jnp.sqrt(jnp.maximum(n - 1, n / 2)) / n
+    return whitening_matrix(standard, total, lambda factor: jnp.sqrt(factor * size))
+
+
+def correlation(source: InMemory, standard: ScalingMatrix) -> ScalingMatrix:
+    """The covariance of standardised features."""
+
     def scatter(chunk: Chunk):
         points = linalg.matmul(standard, chunk.columns)
         return linalg.matmul(points * chunk.weights[None], points.T)
 
-    # Of standardised features, so that the smallest eigenvalue is not lost to units.
-    correlation = linalg.symmetrise(source.reduce(scatter) / source.total)
-    eigenvalues, eigenvectors = lapack.eigh(correlation)
+    return linalg.symmetrise(source.reduce(scatter) / source.total)
+
+
+def whitening_matrix(
+    standard: ScalingMatrix,
+    total: ScalingMatrix,
+    adapt: Callable[[Array], Array] = lambda factor: factor,
+) -> ScalingMatrix:
+    """The matrix after which samples have the identity as their covariance.
+
+    **Arguments:**
+
+    - `total`: the covariance of standardised features, so that the smallest eigenvalue
+        is not lost to units.
+    - `adapt`: of the factors of principal components.
+    """
+    eigenvalues, eigenvectors = lapack.eigh(total)
     eps = jnp.finfo(eigenvalues.dtype).eps
     floor = eps * eigenvalues.size * jnp.max(eigenvalues)
     factor = jnp.where(eigenvalues > floor, linalg.inverse_sqrt(eigenvalues), 0)
-    if scaling == Scaling.svd:
-        # Deviations are those of n - 1 samples there, and the sum of n squares.
-        n = source.total.astype(factor.dtype)
-        factor = jnp.sqrt(factor * jnp.sqrt(jnp.maximum(n - 1, n / 2)) / n)
-    return linalg.matmul(factor[:, None] * eigenvectors.T, standard)
+    return linalg.matmul(adapt(factor)[:, None] * eigenvectors.T, standard)

@@ -93,16 +93,24 @@ def seed(
     uniforms = uniforms.reshape(n_components, n_columns, 2)[:, :n_trials]
     first = choose(points, weights, uniforms[0, 0])
 
+    n_used = n_trials if n_used is None else n_used
+
     def add(nearest, uniforms):
         mass = weights * mass_of(nearest)
-        candidates = jax.vmap(choose, (None, None, 0))(points, mass, uniforms)
-        distances = squared_distances(points, candidates)
-        distances = jnp.minimum(distances, nearest[:, None])
-        inertia = jnp.sum(weights[:, None] * distances, axis=(0, 2))
-        if n_used is not None:
-            inertia = jnp.where(jnp.arange(n_trials) < n_used, inertia, jnp.inf)
-        best = jnp.argmin(inertia)
-        return distances[:, best], candidates[best]
+
+        def attempt(number, best):
+            candidate = choose(points, mass, uniforms[number])
+            distances = squared_distances(points, candidate[None])[:, 0]
+            distances = jnp.minimum(distances, nearest)
+            inertia = jnp.sum(weights * distances)
+            better = inertia < best[0]
+            pick = lambda new, old: jnp.where(better, new, old)
+            return jax.tree.map(pick, (inertia, distances, candidate), best)
+
+        infinite = jnp.full((), jnp.inf, points.dtype)
+        best = infinite, nearest, jnp.zeros_like(first)
+        _, nearest, candidate = jax.lax.fori_loop(0, n_used, attempt, best)
+        return nearest, candidate
 
     indices = jnp.arange(1, n_components)
     to_first = squared_distances(points, first[None])[:, 0]

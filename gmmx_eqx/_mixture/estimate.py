@@ -1,6 +1,7 @@
 """Parameters from responsibilities: the M-step of samples that are at hand."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,7 +47,34 @@ def estimate(
     - `pools_few_only`: whether to do so only for components with no more samples than
         features.
     """
-    template, shift, moments = moments_of(family, source, responsibilities, *extras)
+    found = moments_of(family, source, responsibilities, *extras)
+    return from_moments(
+        source,
+        *found,
+        reg_covar=reg_covar,
+        n_pseudo=n_pseudo,
+        pools_few_only=pools_few_only,
+    )
+
+
+def from_moments(
+    source: AbstractSource,
+    template: AbstractCovariances,
+    shift: Means,
+    moments: Moments,
+    *,
+    reg_covar: PerFeature,
+    n_pseudo: int = 0,
+    pools_few_only: bool = False,
+) -> tuple[Weights, Means, AbstractCovariances]:
+    """The same, from moments.
+
+    **Arguments:** as for `estimate`, and
+
+    - `template`: covariances of the family, whose numbers say nothing.
+    - `shift`: what the moments are about, relative to the source's pivot: near the
+        means.
+    """
     weights = moments.count / moments.total
     means = source.pivot + shift + moments.shift
     if not n_pseudo or moments.count.size == 1 or is_tied(template):
@@ -70,25 +98,38 @@ def moments_of(
     **Arguments:** as for `estimate`.
     """
 
-    def resp_of(chunk: Chunk, *extra) -> Rows:
-        weighted = responsibilities(chunk, *extra) * chunk.sample_weights
-        return as_columns(weighted)[0, :, 0]
-
     def totals(chunk: Chunk, *extra):
-        resp = resp_of(chunk, *extra)
+        resp = rows_of(responsibilities, chunk, *extra)
         return jnp.sum(resp, axis=1), linalg.matmul(chunk.columns, resp.T)
 
     count, first = source.reduce(totals, *extras)
     shift = linalg.safe_divide(first, count[None]).T[None, ..., None]
-    template = family.create(count.size, source.n_features)
-    template = jax.tree.map(lambda leaf: leaf.astype(count.dtype), template)
-    units = jnp.sqrt(jnp.where(source.variances > 0, source.variances, 1))
-    template = with_units(template, units)
+    template = template_of(family, source, count.size)
 
     def about_mean(chunk: Chunk, *extra):
-        return moments_about(template, chunk.columns, shift, resp_of(chunk, *extra))
+        resp = rows_of(responsibilities, chunk, *extra)
+        return moments_about(template, chunk.columns, shift, resp)
 
     return template, shift, source.reduce(about_mean, *extras)
+
+
+def rows_of(
+    responsibilities: Callable[..., PerSample], chunk: Chunk, *extras: Any
+) -> Rows:
+    """Responsibilities times weights, a row for each component."""
+    weighted = responsibilities(chunk, *extras) * chunk.sample_weights
+    return as_columns(weighted)[0, :, 0]
+
+
+def template_of(
+    family: Family, source: AbstractSource, n_components: int
+) -> AbstractCovariances:
+    """Covariances of the family, whose numbers say nothing but the units."""
+    template = family.create(n_components, source.n_features)
+    dtype = source.variances.dtype
+    template = jax.tree.map(lambda leaf: leaf.astype(dtype), template)
+    units = jnp.sqrt(jnp.where(source.variances > 0, source.variances, 1))
+    return with_units(template, units)
 
 
 def _shrink(moments: Moments, n_pseudo: Int[Array, "1 _ 1 1"]) -> Moments:
