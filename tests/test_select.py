@@ -50,7 +50,9 @@ def test_every_cell_is_where_scikit_learn_ends_too(table, name, n_components):
     assert cell.n_parameters == mixture.n_parameters
     is_double = mixture.means.dtype == np.float64
     max_steps = 4000 if is_double else 1
-    rtol = 1e-6 if is_double else 10 * np.finfo(np.float32).eps
+    # Packed features may put a log-density off by up to eps to the power 0.6, 7e-5, and
+    # most of 272 by much less.
+    rtol = 1e-6 if is_double else 20 * np.finfo(np.float32).eps
     peer = mixture.to_sklearn(
         warm_start=True, reg_covar=0.0, tol=1e-7, max_iter=max_steps
     )
