@@ -34,9 +34,12 @@ def ask(module: str, contender: str, environment: dict, limit: float, **request)
     """What `python -m module CONTENDER REQUEST` prints as JSON; `None` if it fails, and
     says why, or takes more than `limit` seconds."""
     command = [sys.executable, "-m", module, contender, json.dumps(request)]
+    environment = os.environ | environment
+    # Bytecode of a checkout is kept as that of an installed package is.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     try:
         done = subprocess.run(
-            command, env=os.environ | environment, capture_output=True, timeout=limit
+            command, env=environment, capture_output=True, timeout=limit
         )
     except subprocess.TimeoutExpired:
         return None

@@ -129,11 +129,12 @@ def _check_fits_of_blocks(rows: list[dict[str, str]], results: dict) -> None:
 def _check_many(rows: list[dict[str, str]], records: list[dict]) -> None:
     for row, record in zip(rows, records, strict=True):
         size = [int(row[name]) for name in ("samples", "components", "features")]
-        if "restarts" in record:
-            assert size == record["restarts"]
-        else:
+        if "sets" in record:
             n_sets, n_samples, n_features = record["sets"]
             assert (size, n_sets) == ([n_samples, 2, n_features], 1000)
+            assert record["dtype"] in row["what"]
+        else:
+            assert size == record.get("restarts", record.get("race"))
         for column, name in (("gmmx_eqx", "gmmx_eqx"), ("scikit-learn", "sklearn")):
             _check(row[column], 1e3 * record[name])
         _check(row["ratio"], record["sklearn"] / record["gmmx_eqx"])

@@ -92,8 +92,8 @@ def seed(
     uniforms = jr.uniform(key, (n_components * n_columns * 2,), points.dtype)
     uniforms = uniforms.reshape(n_components, n_columns, 2)[:, :n_trials]
     first = choose(points, weights, uniforms[0, 0])
+    stop = n_trials if n_used is None else n_used
 
-    n_used = n_trials if n_used is None else n_used
 
     def add(nearest, uniforms):
         mass = weights * mass_of(nearest)
@@ -109,7 +109,7 @@ def seed(
 
         infinite = jnp.full((), jnp.inf, points.dtype)
         best = infinite, nearest, jnp.zeros_like(first)
-        _, nearest, candidate = jax.lax.fori_loop(0, n_used, attempt, best)
+        _, nearest, candidate = jax.lax.fori_loop(0, stop, attempt, best)
         return nearest, candidate
 
     indices = jnp.arange(1, n_components)
