@@ -95,3 +95,13 @@ def test_no_batched_call_in_fits_of_many(initialiser):
     calls = re.findall(r"custom_call @lapack_\w+\(.*", text)
     assert calls
     assert not [call for call in calls if re.search(r"tensor<\d+x\d+x\d+", call)]
+
+
+@pytest.mark.x32
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="Others have no such pool.")
+@pytest.mark.parametrize("fn", [lapack.eigh, lapack.complete_basis])
+def test_no_batched_call_in_routines(fn):
+    text = jax.jit(jax.vmap(jax.vmap(fn))).lower(jnp.ones((2, 4, 3, 3))).as_text()
+    calls = re.findall(r"custom_call @lapack_\w+\(.*", text)
+    assert calls
+    assert not [call for call in calls if re.search(r"tensor<\d+x\d+x\d+", call)]

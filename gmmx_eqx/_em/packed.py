@@ -16,7 +16,7 @@ from .._sources import Chunk, InMemory
 from .packings import AbstractPacking, moments, Statistics
 
 
-# Roundings of the squares about the pivot that are added to those about the means.
+# How many roundings of the squares about the pivot are added to those about the means.
 _ROUNDINGS = 64
 
 
@@ -28,15 +28,17 @@ def packed_moments(
     *extras: Any,
 ) -> tuple[Means, Moments]:
     """The mean of each component's samples about the source's pivot, and the moments
-    about that, in one pass over the data.
+    about that, in one pass over the data. Every sample must belong to some component.
 
     Many sets of responsibilities of the same data share a matrix product. A variance
-    has an error of a few roundings of the squared distance between the mean and the
-    data's; as much is added to it, so that no matrix is indefinite. That is enough for
-    a start, from which EM's own steps go on.
+    has an error of a few roundings of the mean square about the pivot, of which 64 are
+    added so that rounding makes no matrix indefinite. That is enough for a start, from
+    which EM's own steps go on.
 
     **Arguments:**
 
+    - `rule`, `template`: of the family. Statistics have one number for each feature or
+        for all, or are square matrices.
     - `responsibilities`, `extras`: as for `estimate`.
     """
 

@@ -56,7 +56,7 @@ class AbstractPacking(eqx.Module):
     @abc.abstractmethod
     def second(self, products: Statistics) -> Float[Array, "1 _ _ _"]:
         r"""Statistic of the family, from $\sum_n r_{nk} φ(x_n)$ without its last two
-        parts."""
+        parts: one number for each feature or for all of them, or square matrices."""
 
 
 def parameters(

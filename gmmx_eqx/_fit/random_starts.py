@@ -144,11 +144,12 @@ class RandomStarts(eqx.Module):
     def _moments(
         self, source: InMemory, partition: AbstractPartition
     ) -> tuple[AbstractCovariances, Means, Moments]:
-        """As `moments_of`."""
+        """As `moments_of`, by packed features if the family has them."""
         given = source, partition, *partition.extras
         template = template_of(self.family, source, self.n_components)
         rule = packing(template, source)
-        if rule is None:
+        # A rule may hold sums over all samples.
+        if rule is None or not partition.is_whole:
             return moments_of(self.family, *given)
         return template, *packed_moments(rule, template, *given)
 

@@ -1,6 +1,5 @@
 """Fits of many data sets, shared out among the cores."""
 
-import threading
 from typing import Any
 
 import equinox as eqx
@@ -21,10 +20,12 @@ from .solution import Solution
 
 # Each share fills the lanes of its program at least so many times.
 _FEWEST_ROUNDS = 2
+# Of more numbers in the largest arrays of a program, XLA keeps several cores busy by
+# itself, and each share would need as much memory.
+_LARGEST = 2**22
 
 # What was called before, and is compiled.
 _CALLED: set[Any] = set()
-_LOCK = threading.Lock()
 
 
 def fit_sets_in_shares(
@@ -38,7 +39,8 @@ def fit_sets_in_shares(
     ticket: Ticket | None = None,
     labels: Int[Array, "sets batch"] | None = None,
 ) -> Solution:
-    """`fit_sets` of the first `n_sets` data sets, a share of them for each core.
+    """`fit_sets` of the first `n_sets` data sets, a share of them for each core, if no
+    progress is to be reported.
 
     The arrays of many small fits are too small for XLA to divide between cores, so a
     program keeps one of them busy. Here the same program runs in several threads, each
@@ -46,12 +48,13 @@ def fit_sets_in_shares(
     """
     n_shares = 1
     given = (fits, xs, weights, key, n_active, labels)
-    if ticket is None and _is_on_one_cpu(given):
-        most = n_sets * n_restarts // (_FEWEST_ROUNDS * fits.width)
+    if ticket is None and _is_small(fits, xs) and _is_on_one_cpu(given):
+        most = len(xs) * n_restarts // (_FEWEST_ROUNDS * fits.width)
         n_shares = max(min(n_cores(), most), 1)
     size = -(-len(xs) // n_shares)
+    n_shares = -(-len(xs) // size)
     # Padding alone is nobody's share.
-    n_shares = -(-n_sets // size)
+    n_used = -(-n_sets // size)
     if n_shares == 1:
         used = constant(n_sets * n_restarts)
         args = key, n_restarts, n_active, used
@@ -72,17 +75,25 @@ def fit_sets_in_shares(
         return fit_sets(own, own_xs, own_weights, *args)
 
     parts: list[Solution] = []
-    if not _was_called((n_shares, n_restarts, given)):
+    kind = _kind((n_shares, n_restarts, given))
+    if kind not in _CALLED:
         # It compiles, which several threads would each do.
         parts.append(fit_share(0))
-    rest = range(len(parts), n_shares)
-    parts += map_in_threads(fit_share, rest, n_shares)
+        _CALLED.add(kind)
+    rest = range(len(parts), n_used)
+    parts += map_in_threads(fit_share, rest, max(len(rest), 1))
     return jax.tree.map(_joined, *parts)
+
+
+def _is_small(fits: RandomStarts, xs: Array) -> bool:
+    return fits.width * fits.n_components * xs[0].size <= _LARGEST
 
 
 def _is_on_one_cpu(tree: Any) -> bool:
     arrays = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
-    return starts_program(tree) and len({*map(_devices, arrays)}) == 1
+    # Elsewhere programs call LAPACK as for other devices; see `lapack`.
+    is_default = jax.default_backend() == "cpu"
+    return is_default and starts_program(tree) and len({*map(_devices, arrays)}) == 1
 
 
 def _devices(array: jax.Array) -> frozenset[Any]:
@@ -90,7 +101,7 @@ def _devices(array: jax.Array) -> frozenset[Any]:
 
 
 def _rows(array: Array, first: int, size: int) -> Array:
-    """Some of the rows, with more like the first of them where they end."""
+    """Some of the rows, filled up with copies of the first of them."""
     # In NumPy, which compiles nothing.
     rows = put_like(np.asarray(array)[first : first + size], array)
     return buckets.fill_rows(rows, size)
@@ -102,14 +113,8 @@ def _joined(*parts: Array) -> Array:
     return put_like(np.concatenate([np.asarray(part) for part in parts]), parts[0])
 
 
-def _was_called(args: Any) -> bool:
-    """Whether it was called before with arguments of this kind."""
+def _kind(args: Any) -> tuple[Any, ...]:
+    """What a program is compiled for."""
     leaves, structure = jax.tree.flatten(args)
-    kind = lambda leaf: (
-        (leaf.shape, leaf.dtype) if isinstance(leaf, jax.Array) else leaf
-    )
-    called = (structure, *map(kind, leaves), *sorted(settings().items()))
-    with _LOCK:
-        known = called in _CALLED
-        _CALLED.add(called)
-    return known
+    kind = lambda leaf: (leaf.shape, leaf.dtype) if hasattr(leaf, "dtype") else leaf
+    return (structure, *map(kind, leaves), *sorted(settings().items()))

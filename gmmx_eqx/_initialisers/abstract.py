@@ -35,9 +35,11 @@ class AbstractPartition(eqx.Module):
 
     - `pools_few_only`: whether only components with few samples begin with a part of
         the covariance within all.
+    - `is_whole`: whether every sample belongs to some component.
     """
 
     pools_few_only: AbstractClassVar[bool]
+    is_whole: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod
@@ -169,9 +171,11 @@ class AbstractInitialiser(eqx.Module):
         # One after the other: a `vmap` here would add an axis to those of callers, and
         # jaxlib 0.10.2 crashes on a CPU where float32 arrays have seven (jax-ml/jax
         # issue 39257), which is three `vmap`s around our four axes.
-        attempts, scores = jax.lax.map(attempt, jnp.stack([standard, whiten]))
+        attempts, found = jax.lax.map(attempt, jnp.stack([standard, whiten]))
+        scores, errors = found
         # Where both are the same partition, rounding must not choose.
         least = float(jnp.finfo(scores.dtype).eps) ** 0.5 * len(standard)
+        least = least + jnp.max(errors)
         best = (scores[1] < scores[0] - least).astype(int)
         return jax.tree.map(lambda leaf: leaf[best], attempts)
 
@@ -181,9 +185,9 @@ def _log_det_within(
     source: InMemory,
     standard: ScalingMatrix,
     total: Float[Array, "features features"],
-) -> Scalar:
+) -> tuple[Scalar, Scalar]:
     """The log-determinant of the covariance within components, of standardised
-    features.
+    features; and what rounding may add to it.
 
     **Arguments:**
 
@@ -199,9 +203,11 @@ def _log_det_within(
     means = linalg.matmul(standard, linalg.safe_divide(first, count[None]))
     between = linalg.matmul(means * (count / source.total)[None], means.T)
     eigenvalues, _ = lapack.eigh(linalg.symmetrise(total - between))
-    # Rounding, of features without variance, or of components far apart.
-    floor = 8 * eigenvalues.size * float(jnp.finfo(eigenvalues.dtype).eps)
-    return jnp.sum(jnp.log(jnp.maximum(eigenvalues, floor)))
+    # Rounding may leave them near zero or below: of features without variance, or of
+    # components far apart.
+    rounding = 8 * eigenvalues.size * float(jnp.finfo(eigenvalues.dtype).eps)
+    eigenvalues = jnp.maximum(eigenvalues, rounding)
+    return jnp.sum(jnp.log(eigenvalues)), jnp.sum(rounding / eigenvalues)
 
 
 def nearest(distances: Rows) -> Rows:

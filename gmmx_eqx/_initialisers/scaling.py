@@ -78,7 +78,8 @@ def whitening_matrix(
 
     - `total`: the covariance of standardised features, so that the smallest eigenvalue
         is not lost to units.
-    - `adapt`: of the factors of principal components.
+    - `adapt`: a function of the factors of principal components, which stay as they
+        are if it is not given.
     """
     eigenvalues, eigenvectors = lapack.eigh(total)
     eps = jnp.finfo(eigenvalues.dtype).eps

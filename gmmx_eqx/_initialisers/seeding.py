@@ -94,7 +94,6 @@ def seed(
     first = choose(points, weights, uniforms[0, 0])
     stop = n_trials if n_used is None else n_used
 
-
     def add(nearest, uniforms):
         mass = weights * mass_of(nearest)
 

@@ -67,11 +67,11 @@ def from_moments(
     n_pseudo: int = 0,
     pools_few_only: bool = False,
 ) -> tuple[Weights, Means, AbstractCovariances]:
-    """The same, from moments.
+    """Weights, means and covariances from moments, as `estimate` gives them.
 
     **Arguments:** as for `estimate`, and
 
-    - `template`: covariances of the family, whose numbers say nothing.
+    - `template`: covariances of the family, whose numbers say nothing but the units.
     - `shift`: what the moments are about, relative to the source's pivot: near the
         means.
     """
