@@ -76,7 +76,7 @@ FITS = (
     SETUP
     + """
 for name in sys.argv[2:]:
-    k, family = (24, "diag") if name == "many" else (3, name)
+    k, family = (22, "diag") if name == "many" else (3, name)
     family = gx.LowRank(1) if name == "low_rank" else family
     start = gx.GaussianMixture.from_k_means(x, k, key=jr.key(1), covariance_type=family)
     expected = gx.fit(start, x, sample_weight=weight, **few)

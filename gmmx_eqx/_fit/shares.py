@@ -86,7 +86,7 @@ def fit_sets_in_shares(
 
 
 def _is_small(fits: RandomStarts, xs: Array) -> bool:
-    return fits.width * fits.n_components * xs[0].size <= _LARGEST
+    return fits.width * fits.n_components * xs.size <= _LARGEST * len(xs)
 
 
 def _is_on_one_cpu(tree: Any) -> bool:

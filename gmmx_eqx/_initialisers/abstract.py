@@ -76,6 +76,7 @@ class Partition(AbstractPartition):
         units; zero, or none, gives each sample to its nearest centre alone.
     - `pools_few_only`: no: every component begins with a part of the covariance within
         all.
+    - `is_whole`: yes: every sample belongs to some component.
     """
 
     scaling: ScalingMatrix
