@@ -26,6 +26,7 @@ from .._initialisers import (
     AbstractPartition,
     in_place,
     in_turn,
+    LabelledPartition,
     Partition,
     seeded,
 )
@@ -148,8 +149,8 @@ class RandomStarts(eqx.Module):
         given = source, partition, *partition.extras
         template = template_of(self.family, source, self.n_components)
         rule = packing(template, source)
-        # A rule may hold sums over all samples.
-        if rule is None or not partition.is_whole:
+        # A rule may hold sums over all samples, some of which labels leave out.
+        if rule is None or isinstance(partition, LabelledPartition):
             return moments_of(self.family, *given)
         return template, *packed_moments(rule, template, *given)
 

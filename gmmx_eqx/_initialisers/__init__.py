@@ -6,6 +6,7 @@ from .abstract import (
 from .hierarchical import Hierarchical as Hierarchical
 from .k_means import KMeans as KMeans
 from .k_means_plus_plus import KMeansPlusPlus as KMeansPlusPlus
+from .labelled_partition import LabelledPartition as LabelledPartition
 from .mixed import in_turn as in_turn, Mixed as Mixed
 from .random_points import RandomPoints as RandomPoints
 from .random_responsibilities import RandomResponsibilities as RandomResponsibilities

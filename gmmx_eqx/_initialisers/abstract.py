@@ -35,11 +35,9 @@ class AbstractPartition(eqx.Module):
 
     - `pools_few_only`: whether only components with few samples begin with a part of
         the covariance within all.
-    - `is_whole`: whether every sample belongs to some component.
     """
 
     pools_few_only: AbstractClassVar[bool]
-    is_whole: ClassVar[bool] = True
 
     @property
     @abc.abstractmethod
@@ -76,7 +74,6 @@ class Partition(AbstractPartition):
         units; zero, or none, gives each sample to its nearest centre alone.
     - `pools_few_only`: no: every component begins with a part of the covariance within
         all.
-    - `is_whole`: yes: every sample belongs to some component.
     """
 
     scaling: ScalingMatrix

@@ -22,7 +22,6 @@ class LabelledPartition(AbstractPartition):
     n_components: int = eqx.field(static=True)
     # A cluster has cost what its own covariance makes likely.
     pools_few_only: ClassVar[bool] = True
-    is_whole: ClassVar[bool] = False
 
     @property
     def extras(self) -> tuple[Int[Array, "chunks batch"]]:
