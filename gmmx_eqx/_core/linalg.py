@@ -1,5 +1,6 @@
 """Every numerical guard of the library, each with the reason for it."""
 
+import functools as ft
 import math
 from collections.abc import Callable
 
@@ -99,6 +100,9 @@ def index_of_max(values: Array, axis: int) -> Array:
     the vector units of a CPU, and takes three times as long.
     """
     size = values.shape[axis]
+    # XLA may compute the numbers once for each reduction and round them differently.
+    # Then none of them would be equal to the largest one.
+    values = lax.optimization_barrier(values)
     top = jnp.max(values, axis=axis, keepdims=True)
     index = jnp.arange(size, dtype=jnp.int32)
     index = jnp.expand_dims(
@@ -106,6 +110,24 @@ def index_of_max(values: Array, axis: int) -> Array:
     )
     first = jnp.min(jnp.where(values == top, index, size), axis=axis)
     return jnp.where(first == size, 0, first)
+
+
+@ft.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def largest(values: Array, axis: int) -> Array:
+    """As `jnp.max` along an axis that stays, with the derivative of the first of the
+    largest numbers.
+
+    The derivative of `jnp.max` compares the numbers with their maximum. Where XLA
+    computes them anew for it, and rounds them differently, that is 0 / 0.
+    """
+    return jnp.max(values, axis=axis, keepdims=True)
+
+
+@largest.defjvp
+def _largest_jvp(axis, primals, tangents):
+    (values,), (d_values,) = primals, tangents
+    index = jnp.expand_dims(index_of_max(lax.stop_gradient(values), axis), axis)
+    return largest(values, axis), jnp.take_along_axis(d_values, index, axis)
 
 
 @jax.custom_jvp

@@ -1,6 +1,7 @@
 """A mixture as numbers without constraints and units, that can be extrapolated."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
@@ -37,6 +38,7 @@ class Chart(eqx.Module):
         """The mixture with these coordinates. Weights of zero are those of `like`."""
         active = like.weights > 0
         top = jnp.max(jnp.where(active, self.logits, -jnp.inf))
+        top = jax.lax.stop_gradient(top)
         weights = jnp.where(active, jnp.exp(self.logits - top), 0)
         # A background's share stays as it is.
         weights = weights * (jnp.sum(like.weights) / jnp.sum(weights))

@@ -112,7 +112,8 @@ def agglomerate(
         is_cluster = state.is_cluster & ~gone
         tree = _grown(state.tree, i, gone, state.n_merges, bound[i])
 
-        costs = criterion.costs(i)
+        # Computed once: they are compared with their own minimum.
+        costs = jax.lax.optimization_barrier(criterion.costs(i))
         costs = jnp.where(costs < largest, costs, largest)
         # Clusters before this one: it may be cheaper now than what they had.
         is_before = is_cluster & merges & (index < i)

@@ -47,7 +47,7 @@ def log_prob_completed(
         numbers = jnp.arange(joint.shape[Axis.components], dtype=labels.dtype)
         other = (labels[None] >= 0) & (labels[None] != numbers[:, None])
         joint = jnp.where(other[None, :, None], -jnp.inf, joint)
-    return jnp.max(joint, axis=Axis.components)[0, 0]
+    return linalg.largest(joint, Axis.components)[0, 0, 0]
 
 
 def predict(log_density: PerColumn, weights: Weights) -> Labels:

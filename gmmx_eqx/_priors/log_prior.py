@@ -1,4 +1,5 @@
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
 
@@ -31,6 +32,8 @@ class LogPrior(eqx.Module):
         - `count`: how many samples each component has.
         - `active`: which components there are.
         """
+        # Computed once, to be equal to the largest one where it is that.
+        count = jax.lax.optimization_barrier(count)
         kept, pseudo = active, count
         largest = jnp.max(count, axis=Axis.components, keepdims=True)
         if self.concentration is not None:

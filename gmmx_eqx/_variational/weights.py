@@ -4,6 +4,7 @@ import abc
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jax.scipy.special import betaln, digamma, gammaln
@@ -77,7 +78,7 @@ class DirichletPosterior(AbstractWeightPosterior):
         shape = self.concentration
         # Logarithms, since a gamma variable of small shape is often zero.
         logs = jr.loggamma(key, shape, dtype=shape.dtype)
-        drawn = jnp.exp(logs - jnp.max(logs))
+        drawn = jnp.exp(logs - jax.lax.stop_gradient(jnp.max(logs)))
         return drawn / _sum(drawn)
 
 
