@@ -68,7 +68,8 @@ def test_parameters_are_those_of_float64(name):
     tolerance = 4 * size * EPS
     np.testing.assert_allclose(w, weights, atol=tolerance)
     np.testing.assert_allclose((m - own_means) / deviations, 0, atol=tolerance)
-    # Nine roundings, not four, on some processors.
+    # One step is off by up to three roundings; the fixed point, on some processors, by
+    # nine.
     np.testing.assert_allclose((s - dense) / unit, 0, atol=3 * tolerance)
     # Of 272 logarithms of densities, each with a distance of its own.
     np.testing.assert_allclose(

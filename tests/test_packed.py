@@ -23,7 +23,6 @@ FAMILIES = [
     "tied_diag",
     "tied_spherical",
     "EEV",
-    "EEV",
     "VVE",
     "VEI",
 ]

@@ -22,6 +22,7 @@ import jax.random as jr
 import pytest
 
 import gmmx_eqx as gx
+from gmmx_eqx._core.programs import _known_options
 from gmmx_eqx.sklearn import BayesianGaussianMixture, GaussianMixture as Estimator
 
 from .conftest import X64
@@ -181,6 +182,8 @@ def compiled() -> Iterator[list[int]]:
 def n_programs(call: str) -> tuple[int, int]:
     x = make_data(N, 2)
     mixture = gx.GaussianMixture.create(3, 2)
+    # One program of its own, once in a process.
+    _known_options()
     with compiled() as lines, warnings.catch_warnings():
         # Two steps are not enough.
         warnings.simplefilter("ignore")

@@ -140,8 +140,8 @@ def _diagonalising(values: Values, share: Weights) -> Axes:
 def _turn(values: Values, share: Weights) -> Values:
     """The angles to the axes in which matrices that nearly are diagonal become so."""
     # It cancels.
-    size = jnp.max(jnp.abs(values), axis=(-1, -2), keepdims=True)
-    size = jax.lax.stop_gradient(size)
+    size = jnp.abs(jax.lax.stop_gradient(values))
+    size = jnp.max(size, axis=(-1, -2), keepdims=True)
     values = jnp.where(share > 0, values / jnp.where(size > 0, size, 1), 0)
     gap = _gap(linalg.diagonal_of(values))
     across, curvature = (

@@ -37,8 +37,8 @@ class Chart(eqx.Module):
     ) -> GaussianMixture:
         """The mixture with these coordinates. Weights of zero are those of `like`."""
         active = like.weights > 0
-        top = jnp.max(jnp.where(active, self.logits, -jnp.inf))
-        top = jax.lax.stop_gradient(top)
+        logits = jax.lax.stop_gradient(self.logits)
+        top = jnp.max(jnp.where(active, logits, -jnp.inf))
         weights = jnp.where(active, jnp.exp(self.logits - top), 0)
         # A background's share stays as it is.
         weights = weights * (jnp.sum(like.weights) / jnp.sum(weights))

@@ -334,7 +334,7 @@ def _exponentials(joint: Rows) -> tuple[Rows, Row, Row]:
     """Exponentials over the largest one, the logarithm of that, and their sum."""
     if joint.shape[0] != 2:
         # Whatever is left out cancels; the derivative of a maximum may be 0 / 0.
-        top = jax.lax.stop_gradient(jnp.max(joint, axis=0, keepdims=True))
+        top = jnp.max(jax.lax.stop_gradient(joint), axis=0, keepdims=True)
         exponentials = jnp.exp(joint - top)
         return exponentials, top, jnp.sum(exponentials, axis=0, keepdims=True)
     # One of the two is one.

@@ -69,7 +69,8 @@ class InMemory(AbstractSource):
         pivot = jax.lax.stop_gradient(anchor + sum_of(lambda x: x - anchor) / total)
         variances = sum_of(lambda x: (x - pivot) ** 2) / total
         distance = lambda x, column: jnp.where(column > 0, jnp.abs(x - pivot), 0)
-        largest = jnp.abs(pivot) + fold(jnp.max, distance, x, weight)
+        still = jax.lax.stop_gradient(x)
+        largest = jnp.abs(pivot) + fold(jnp.max, distance, still, weight)
         resolution = (0.5 * jnp.finfo(x.dtype).eps * largest) ** 2
         columns, weights = chunked(x, weight, pivot, size)
         per_feature = lambda row: jnp.expand_dims(row.T, (Axis.batch, Axis.components))

@@ -78,7 +78,7 @@ class DirichletPosterior(AbstractWeightPosterior):
         shape = self.concentration
         # Logarithms, since a gamma variable of small shape is often zero.
         logs = jr.loggamma(key, shape, dtype=shape.dtype)
-        drawn = jnp.exp(logs - jax.lax.stop_gradient(jnp.max(logs)))
+        drawn = jnp.exp(logs - jnp.max(jax.lax.stop_gradient(logs)))
         return drawn / _sum(drawn)
 
 
