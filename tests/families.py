@@ -6,6 +6,7 @@ import functools as ft
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -111,6 +112,10 @@ def make_volume(n_components, n_features, seed):
     return VolumeCovariances(jnp.asarray(volume, float), jnp.asarray(shape, float))
 
 
+# One program for a family; by itself, its loop is compiled anew at every call.
+nearest = eqx.filter_jit(lambda covariances, weights: covariances.nearest(weights))
+
+
 def make_parsimonious(name, n_components, n_features, seed):
     rng = np.random.default_rng(seed)
     factor = rng.normal(size=(1, n_components, n_features, n_features))
@@ -118,7 +123,7 @@ def make_parsimonious(name, n_components, n_features, seed):
     if name.endswith("I"):
         dense = np.diagonal(dense, axis1=2, axis2=3)[..., None]
     equal = jnp.full((1, n_components, 1, 1), 1 / n_components)
-    return gx.COVARIANCE[name](jnp.asarray(dense, float)).nearest(equal)
+    return nearest(gx.COVARIANCE[name](jnp.asarray(dense, float)), equal)
 
 
 def parsimonious(name) -> Family:

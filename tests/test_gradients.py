@@ -264,14 +264,15 @@ def test_chunks_do_not_matter():
 
 
 def equalities(jaxpr):
-    """Comparisons of numbers that a program computes with each other."""
+    """Comparisons of numbers that a program may compute anew for each use."""
+    kept = set()
     for equation in jaxpr.eqns:
-        operands = equation.invars
-        is_float = (
-            jnp.issubdtype(operands[0].aval.dtype, jnp.floating) if operands else 0
-        )
-        if equation.primitive.name in ("eq", "ne") and is_float:
-            if not any(isinstance(one, jax.extend.core.Literal) for one in operands):
+        name, operands = equation.primitive.name, equation.invars
+        if name == "optimization_barrier":
+            kept.update(equation.outvars)
+        if name in ("eq", "ne") and operands[0].aval.dtype in (np.float32, np.float64):
+            is_literal = [isinstance(one, jax.extend.core.Literal) for one in operands]
+            if not any(is_literal) and kept.isdisjoint(operands):
                 yield equation
         for sub in jax.extend.core.jaxprs_in_params(equation.params):
             yield from equalities(sub)

@@ -2,6 +2,7 @@
 shifted, scaled or reordered and components change places."""
 
 import dataclasses
+import functools as ft
 
 import hypothesis
 import hypothesis.extra.numpy as hnp
@@ -47,6 +48,7 @@ component_orders = st.permutations(range(N_COMPONENTS)).map(np.array)
 sample_orders = st.permutations(range(N_SAMPLES)).map(np.array)
 
 
+@ft.cache
 def make_start(name):
     """As wide as the data, and with means on the grid of the data."""
     mixture = scaled(make_mixture(name, N_COMPONENTS, N_FEATURES), 4.0)

@@ -85,6 +85,17 @@ def random_prior(seed):
     )
 
 
+coordinates_of = lambda free: (free.log_ratios, free.shifts, free.shapes)
+unconstrained = eqx.filter_jit(gx.UnconstrainedMixture.from_mixture)
+
+
+@eqx.filter_jit
+def mixture_at(free, direction, length):
+    move = lambda a, b: a + length * b
+    moved = jax.tree.map(move, coordinates_of(free), direction)
+    return eqx.tree_at(coordinates_of, free, moved).mixture
+
+
 @pytest.mark.x64
 @every_family_of_any_fields
 def test_the_objective_never_falls_and_is_stationary_at_the_end(name):
@@ -115,19 +126,15 @@ def test_the_objective_never_falls_and_is_stationary_at_the_end(name):
         )
         if solution.status != "successful":
             continue
-        free = gx.UnconstrainedMixture.from_mixture(solution.mixture)
+        free = unconstrained(solution.mixture)
         rng, step = np.random.default_rng(lane), 1e-3
         direction = jax.tree.map(
             lambda leaf, rng=rng: jnp.asarray(rng.normal(size=leaf.shape)),
-            (free.log_ratios, free.shifts, free.shapes),
+            coordinates_of(free),
         )
 
         def at(length, free=free, direction=direction, x=x, prior=prior):
-            own = lambda free: (free.log_ratios, free.shifts, free.shapes)
-            moved = tuple(
-                a + length * b for a, b in zip(own(free), direction, strict=True)
-            )
-            mixture = eqx.tree_at(own, free, moved).mixture
+            mixture = mixture_at(free, direction, jnp.asarray(length))
             return log_likelihood(mixture, x) + log_prior(prior, mixture)
 
         behind, here, ahead = at(-step), at(0.0), at(step)

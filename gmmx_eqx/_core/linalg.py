@@ -126,8 +126,10 @@ def largest(values: Array, axis: int) -> Array:
 @largest.defjvp
 def _largest_jvp(axis, primals, tangents):
     (values,), (d_values,) = primals, tangents
-    index = jnp.expand_dims(index_of_max(lax.stop_gradient(values), axis), axis)
-    return largest(values, axis), jnp.take_along_axis(d_values, index, axis)
+    top = jnp.expand_dims(index_of_max(lax.stop_gradient(values), axis), axis)
+    is_top = top == lax.broadcasted_iota(top.dtype, values.shape, axis % values.ndim)
+    change = jnp.where(is_top, d_values, 0)
+    return largest(values, axis), jnp.sum(change, axis=axis, keepdims=True)
 
 
 @jax.custom_jvp

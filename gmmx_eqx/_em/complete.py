@@ -333,8 +333,7 @@ def responsibilities(joint: Rows, weights: ColumnWeights) -> tuple[Rows, Scalar]
 def _exponentials(joint: Rows) -> tuple[Rows, Row, Row]:
     """Exponentials over the largest one, the logarithm of that, and their sum."""
     if joint.shape[0] != 2:
-        # Whatever is left out cancels; the derivative of a maximum may be 0 / 0.
-        top = jnp.max(jax.lax.stop_gradient(joint), axis=0, keepdims=True)
+        top = linalg.largest(joint, 0)
         exponentials = jnp.exp(joint - top)
         return exponentials, top, jnp.sum(exponentials, axis=0, keepdims=True)
     # One of the two is one.

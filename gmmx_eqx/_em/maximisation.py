@@ -127,10 +127,8 @@ def has_collapsed(
     precisions = whitening.precision_diagonal
     # The share of a feature's variance that the other features do not explain is
     # 1 / (precision * variance). NaN must fail, so the tests are of what is sound.
-    # Rounding alone, of d steps of elimination, leaves a few eps * sqrt(d).
     eps = float(jnp.finfo(variances.dtype).eps)
-    least = 4 * eps * mixture.n_features**0.5
-    independent = variances * precisions * least < 1
+    independent = variances * precisions * eps < 1
     resolved = (variances > resolution) & independent
     sound = jnp.all(resolved, axis=Axis.features, keepdims=True)
     if frozen is not None:
