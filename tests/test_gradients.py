@@ -6,6 +6,7 @@ import dataclasses
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import mpmath as mp
 import numpy as np
 import pytest
@@ -297,6 +298,14 @@ def test_no_derivative_compares_what_is_rounded(name, of):
     for derivative in (forward, reverse):
         jaxpr = jax.make_jaxpr(derivative)(mixture, x).jaxpr
         assert not list(equalities(jaxpr))
+
+
+@pytest.mark.x32
+def test_no_label_compares_what_is_rounded():
+    mixture, x = make_mixture("full"), make_data(40, 2)
+    k_means = lambda x: gx.GaussianMixture.from_k_means(x, 3, key=jr.key(0)).means
+    for fn in (mixture.predict, mixture.icl, k_means):
+        assert not list(equalities(jax.make_jaxpr(fn)(x).jaxpr))
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

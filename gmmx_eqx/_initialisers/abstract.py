@@ -218,8 +218,6 @@ def nearest(distances: Rows) -> Rows:
         is_first = first <= second
         return jnp.concatenate([is_first, ~is_first]).astype(distances.dtype)
     index = jnp.arange(size, dtype=jnp.int32)[:, None]
-    # So that both reductions are of the same numbers, see `index_of_max`.
-    distances = jax.lax.optimization_barrier(distances)
     smallest = jnp.min(distances, axis=0)[None]
     first = jnp.min(jnp.where(distances == smallest, index, size), axis=0)[None]
     return (first == index).astype(distances.dtype)

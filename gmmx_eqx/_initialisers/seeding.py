@@ -18,6 +18,9 @@ Point: TypeAlias = Float[Array, " features"]
 Uniforms: TypeAlias = Float[Array, "2"]
 Centres: TypeAlias = Float[Array, "components features"]
 
+# So many features at once in the loop of distances.
+_UNROLLED = 4
+
 
 def choose(points: Points, mass: Mass, uniforms: Uniforms) -> Point:
     """A sample, chosen with probability proportional to its mass: first its chunk, then
@@ -54,7 +57,12 @@ def squared_distances(
 
     *chunks, n_features, size = points.shape
     zeros = jnp.zeros((*chunks, centres.shape[0], size), points.dtype)
-    return jax.lax.fori_loop(0, n_features, add, zeros, unroll=4)
+    distances = jax.lax.fori_loop(0, n_features, add, zeros, unroll=_UNROLLED)
+    if n_features > _UNROLLED:
+        return distances
+    # No loop is left, and XLA may compute the distances once for each use and round
+    # them differently: none would be equal to the smallest one.
+    return jax.lax.optimization_barrier(distances)
 
 
 def greedy_trials(n_active: Count) -> Count:
