@@ -10,6 +10,7 @@ import sys
 
 import equinox as eqx
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -66,6 +67,14 @@ def parameters(mixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     shape = (mixture.n_components, mixture.n_features)
     weights, means = mixture.weights_numpy, mixture.means_numpy
     return np.float64(weights), np.float64(means), dense(mixture.covariances, *shape)
+
+
+def equations(jaxpr):
+    """Every equation of a program, and of the programs inside it."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for sub in jax.extend.core.jaxprs_in_params(equation.params):
+            yield from equations(sub)
 
 
 def make_data(n_samples=200, n_features=2, n_clusters=3, seed=0) -> np.ndarray:

@@ -180,8 +180,9 @@ def test_likelihood_never_falls(model, n_features):
     values = np.asarray(eqx.filter_vmap(dense)(ends.mixture))
     scale = np.sqrt(np.diagonal(values, axis1=-2, axis2=-1))
     correlations = values / (scale[..., None] * scale[..., None, :])
-    digits = np.linalg.eigvalsh(correlations).min(axis=(1, 2)) / np.finfo(float).eps
-    sound = (ends.status == "max_steps_reached") & (digits > 1e6)
+    smallest = np.linalg.eigvalsh(correlations).min(axis=(1, 2))
+    is_regular = smallest > 1e6 * np.finfo(float).eps
+    sound = (ends.status == "max_steps_reached") & is_regular
     assert sound.mean() > 0.9
     history = np.asarray(ends.log_likelihoods)[sound, :11]
     # The guard of the kernels lets covariances be off by eps to the power 0.6.
