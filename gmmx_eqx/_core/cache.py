@@ -6,21 +6,25 @@ import sys
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
+from .kept import keep_in
 from .processes import check_process
 
 
 def cache_programs(folder: str | os.PathLike[str] | None = None) -> pathlib.Path:
     """A folder of compiled programs, so that later processes need not compile them.
 
-    Call it once, at the beginning of a script or a notebook. It sets JAX's persistent
-    compilation cache, for all programs of the process, with no limit on how small a
-    program may be. Data of another length, and often another number of components, is
-    the same program: see [how long a first result takes](../speed.md).
+    Call it once, at the beginning of a script or a notebook. On a CPU, this library's
+    own programs are kept as a whole, and are not traced again either, unless they
+    contain classes of yours. For all other programs of the process it sets JAX's
+    persistent compilation cache, with no limit on how small a program may be. Data of
+    another length, and often another number of components, is the same program: see
+    [how long a first result takes](../speed.md).
 
     **Arguments:**
 
     - `folder`: where; it is made if it does not exist. The user's folder for caches if
-        not given, in a part of its own for each version of jaxlib.
+        not given, in a part of its own for each version of jaxlib. What is in it is
+        run: nobody whom you do not trust may be able to write there.
 
     **Returns:**
 
@@ -34,6 +38,7 @@ def cache_programs(folder: str | os.PathLike[str] | None = None) -> pathlib.Path
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     # Otherwise it stays off where a program was compiled before.
     compilation_cache.reset_cache()
+    keep_in(path)
     return path
 
 

@@ -13,6 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 import equinox as eqx
 import jax
 
+from .kept import kept
 from .known import is_inside_program, is_known
 
 
@@ -54,7 +55,8 @@ def program(
                 return inner(*args, **kwargs)
             n = _n_numbers(args, kwargs) if size is None else size(*args, **kwargs)
             effort = (n > SMALL) + (n > _MEDIUM)
-            return _compiled(fn, effort)(*args, **kwargs)
+            found = kept(fn, effort, _options, (args, kwargs))
+            return _compiled(fn, effort)(*args, **kwargs) if found is None else found()
 
         return call
 
