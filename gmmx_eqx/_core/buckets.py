@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .aliases import Count, Data, SampleWeight
-from .known import constant, is_known, is_on_host, is_on_one_device, put_like
+from .known import count, is_known, is_on_host, is_on_one_device, put_like
 
 
 FilledData: TypeAlias = Float[Array, "filled features"]
@@ -73,7 +73,7 @@ def fill(
     x = fill_rows(x, padded)
     if weight is None:
         # Also for data that needs no padding: the same program.
-        return x, constant(n_samples, np.int32)
+        return x, count(n_samples, np.int32)
     return x, fill_rows(weight, padded, 0.0)
 
 

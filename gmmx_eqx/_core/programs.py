@@ -47,12 +47,10 @@ def program(
     """
 
     def decorate(fn: Callable[_P, _T]) -> Callable[_P, _T]:
-        inner = eqx.filter_jit(fn)
-
         @ft.wraps(fn)
         def call(*args: Any, **kwargs: Any) -> Any:
             if not starts_program(args, kwargs):
-                return inner(*args, **kwargs)
+                return _inner(fn)(*args, **kwargs)
             n = _n_numbers(args, kwargs) if size is None else size(*args, **kwargs)
             effort = (n > SMALL) + (n > _MEDIUM)
             found = kept(fn, effort, _options, (args, kwargs))
@@ -75,6 +73,11 @@ def starts_program(*args: Any) -> bool:
 
 def _n_numbers(*args: Any) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(args) if eqx.is_array(leaf))
+
+
+@ft.cache
+def _inner(fn: Callable[..., Any]) -> Callable[..., Any]:
+    return eqx.filter_jit(fn)
 
 
 @ft.cache

@@ -32,7 +32,7 @@ def has_features_alike(covariances: eqx.Module) -> bool:
 
 
 def map_components(
-    fn: Callable[[Array], Array], covariances: _Covariances
+    fn: Callable[[Array], Any], covariances: _Covariances
 ) -> _Covariances:
     """`fn` of every field that has an entry for each component."""
     leaves, structure = jax.tree.flatten(covariances)

@@ -304,6 +304,8 @@ def in_unit(solution: Solution, unit: Unit) -> Solution:
 def with_components(solution: Solution, n_components: int) -> Solution:
     """A solution, or many, with the first components alone."""
     mixture = padding.unpad(solution.mixture, n_components)
+    if mixture is solution.mixture:
+        return solution
     return eqx.tree_at(lambda s: s.mixture, solution, mixture)
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from .._core.aliases import Data
 from .._core.axes import Axis
-from .._core.known import is_inside_program, is_on_host, put_like
+from .._core.known import is_inside_program, is_on_host, put_all_like
 from .._core.programs import SMALL
 from .._covariances import map_components
 
@@ -52,37 +52,34 @@ def pad(mixture: _Mixture, x: Data) -> _Mixture:
     index = np.arange(size)
     index[n_components:] = 0
 
-    def take(leaf: Array) -> Array:
-        return put_like(np.take(np.asarray(leaf), index, axis=Axis.components), leaf)
+    def take(leaf: Array) -> np.ndarray:
+        return np.take(np.asarray(leaf), index, axis=Axis.components)
 
-    weights = np.array(take(mixture.weights))
+    weights = take(mixture.weights)
     weights[:, n_components:] = 0
-    weights = put_like(weights, mixture.weights)
     covariances = map_components(take, mixture.covariances)
-    return _with_parameters(mixture, weights, take(mixture.means), covariances)
+    parameters = weights, take(mixture.means), covariances
+    return _with_parameters(mixture, *put_all_like(parameters, mixture.means))
 
 
 def unpad(mixture: _Mixture, n_components: int) -> _Mixture:
     """The first components of a mixture, or of each of an ensemble."""
     if mixture.means.shape[Axis.components] == n_components:
         return mixture
-    cut = lambda leaf: _cut(leaf, n_components)
+    on_host = all(map(is_on_host, jax.tree.leaves(mixture)))
+
+    def cut(leaf: Array) -> Any:
+        # In NumPy where that copies nothing: JAX compiles a program for every number.
+        known = np.asarray(leaf) if on_host else leaf
+        return known[..., :n_components, :, :]
+
     covariances = map_components(cut, mixture.covariances)
-    return _with_parameters(
-        mixture, cut(mixture.weights), cut(mixture.means), covariances
-    )
+    parameters = cut(mixture.weights), cut(mixture.means), covariances
+    if on_host:
+        parameters = put_all_like(parameters, mixture.means)
+    return _with_parameters(mixture, *parameters)
 
 
 def _with_parameters(mixture: _Mixture, *parameters: Any) -> _Mixture:
     # Not from the fields, whose check refuses those of an ensemble.
     return jax.tree.unflatten(jax.tree.structure(mixture), jax.tree.leaves(parameters))
-
-
-def _cut(array: Array, n_components: int) -> Array:
-    """The first ones. In NumPy where that copies nothing: JAX compiles a program for
-    every number of them."""
-    if array.shape[Axis.components] == n_components:
-        return array
-    if not is_on_host(array):
-        return array[..., :n_components, :, :]
-    return put_like(np.asarray(array)[..., :n_components, :, :], array)

@@ -1,7 +1,7 @@
 """scikit-learn's words for the library, and conversion to and from its estimator."""
 
 try:
-    import sklearn.mixture  # noqa: F401  # so that its absence is explained once, here
+    import sklearn.base  # noqa: F401  # so that its absence is explained once, here
 except ImportError as _error:
     raise ImportError(
         "This needs scikit-learn, which is an optional extra: "

@@ -91,6 +91,9 @@ def check_starts(
     estimator: Any, family: Family, n_features: int, dtype: Any
 ) -> GivenParts:
     """What the user has given of the start, which must be right for the data."""
+    parts = estimator.weights_init, estimator.means_init, estimator.precisions_init
+    if all(part is None for part in parts):
+        return GivenParts(weights=None, means=None, covariances=None)
     n_components = estimator.n_components
     weights = as_array(estimator.weights_init, "weights", (n_components,))
     means = as_array(estimator.means_init, "means", (n_components, n_features))

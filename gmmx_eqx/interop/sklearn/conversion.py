@@ -2,7 +2,6 @@ from typing import Any
 
 import numpy as np
 import sklearn.exceptions
-import sklearn.mixture
 import sklearn.utils.validation
 
 from ..._mixture import GaussianMixture
@@ -12,12 +11,6 @@ from .estimator import GaussianMixture as Estimator
 
 
 _MATRICES = ("full", "tied")
-_ESTIMATORS = (
-    sklearn.mixture.GaussianMixture,
-    sklearn.mixture.BayesianGaussianMixture,
-    Estimator,
-    BayesianEstimator,
-)
 
 
 def to_sklearn(mixture: GaussianMixture, **kwargs: Any) -> Any:
@@ -51,6 +44,9 @@ def to_sklearn(mixture: GaussianMixture, **kwargs: Any) -> Any:
             f"`{decided[0]}` follows from the mixture: do not pass it to `to_sklearn`."
         )
     parameters = attributes(mixture)
+    # Where it is used: with what it imports, it takes a fifth of a second.
+    import sklearn.mixture
+
     estimator: Any = sklearn.mixture.GaussianMixture(
         mixture.n_components, covariance_type=str(covariances.type), **kwargs
     )
@@ -83,7 +79,7 @@ def from_sklearn(estimator: Any) -> GaussianMixture:
     `ValueError` if `estimator` is something else or not fitted, or if its covariances
     are not positive definite in the type they are held in.
     """
-    if not isinstance(estimator, _ESTIMATORS):
+    if not isinstance(estimator, Estimator | BayesianEstimator | _theirs()):
         raise ValueError(
             "`estimator` must be a `GaussianMixture` or `BayesianGaussianMixture` of "
             "`sklearn.mixture` or `gmmx_eqx.sklearn`; got a "
@@ -107,3 +103,9 @@ def from_sklearn(estimator: Any) -> GaussianMixture:
         weights=np.asarray(estimator.weights_),
         covariance_type=estimator.covariance_type,
     )
+
+
+def _theirs() -> Any:
+    from sklearn.mixture import BayesianGaussianMixture, GaussianMixture
+
+    return BayesianGaussianMixture | GaussianMixture

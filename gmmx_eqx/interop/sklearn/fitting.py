@@ -10,7 +10,7 @@ import numpy as np
 
 from ..._core import buckets
 from ..._core.aliases import Count, Data, SampleWeight, Weighting
-from ..._core.known import constant
+from ..._core.known import constant, count
 from ..._core.programs import program
 from ..._fit import fit, Solution
 from ..._fit.fit_many import fit_keys, fit_one, numbers_of_lanes
@@ -54,7 +54,7 @@ def fit_starts(
         n_numbers = numbers_of_lanes(x.size, n_lanes)
         n_padded = padding.padded_size(n_components, n_numbers)
         settings = dataclasses.replace(settings, n_components=n_padded)
-    counts = constant(n_components), constant(n_starts)
+    counts = count(n_components), count(n_starts)
     known = constant(seed, np.int32)
     if n_starts == 1:
         solution = _fit_one(settings, x, weight, known, counts[0])

@@ -5,7 +5,6 @@ from typing import Any
 import jax
 import jax.random as jr
 import numpy as np
-from sklearn.cluster import KMeans, kmeans_plusplus
 
 from ..._core import buckets
 from ..._core.aliases import Data, PerDatumComponent, Weighting
@@ -37,6 +36,8 @@ def responsibilities(
     resp = np.zeros(shape, x.dtype)
     columns = np.arange(n_components)
     if init_params == "kmeans":
+        from sklearn.cluster import KMeans
+
         once: Any = 1
         clusters = KMeans(n_components, n_init=once, random_state=rng).fit(x)
         resp[np.arange(len(x)), clusters.labels_] = 1
@@ -44,6 +45,8 @@ def responsibilities(
         # One sample each, and the others belong to none.
         resp[rng.choice(len(x), size=n_components, replace=False), columns] = 1
     else:
+        from sklearn.cluster import kmeans_plusplus
+
         _, chosen = kmeans_plusplus(x, n_components, random_state=rng)
         resp[chosen, columns] = 1
     return resp

@@ -1,7 +1,6 @@
 from typing import Any
 
 import numpy as np
-import sklearn.mixture
 from sklearn.utils.validation import check_is_fitted
 
 from ..._initialisers import AbstractInitialiser
@@ -12,6 +11,8 @@ from .arrays import TYPES
 def as_theirs(estimator: Any) -> Any:
     """The estimator of `sklearn.mixture` of the same name, with the arguments and all
     attributes of a fitted estimator of this library."""
+    import sklearn.mixture
+
     check_is_fitted(estimator)
     if estimator.covariance_type not in TYPES:
         raise ValueError(
