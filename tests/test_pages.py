@@ -9,7 +9,7 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from gmmx_eqx._core import cache
+from gmmx_eqx._core import cache, kept
 
 
 # What readers meet, with JAX as it comes.
@@ -55,6 +55,7 @@ def files_of_the_tree():
 def own_cache(tmp_path, monkeypatch):
     """A folder for a cache of programs that a page sets up, and none afterwards."""
     monkeypatch.setattr(cache, "_default_folder", lambda: tmp_path)
+    monkeypatch.setattr(kept, "_folder", None)
     before = jax.config.jax_compilation_cache_dir
     yield
     jax.config.update("jax_compilation_cache_dir", before)

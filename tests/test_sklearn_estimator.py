@@ -1,5 +1,6 @@
 """The estimator beside scikit-learn's."""
 
+import copy
 import pickle
 import re
 import threading
@@ -110,6 +111,25 @@ def test_mixture_in_float64(fitted):
     np.testing.assert_array_equal(got, estimator.score_samples(x))
     again = gx.GaussianMixture.from_sklearn(estimator)
     np.testing.assert_allclose(again.means, mixture.means, rtol=1e-6)
+
+
+def test_the_mixture_has_memory_of_its_own(fitted):
+    estimator, _ = fitted
+    estimator = copy.deepcopy(estimator)
+    for name in ("weights_", "means_", "covariances_"):
+        array = getattr(estimator, name)
+        # JAX uses NumPy's memory where that begins at a multiple of so many bytes.
+        memory = np.zeros(array.nbytes + 64, np.uint8)
+        begin = -memory.ctypes.data % 64
+        own = memory[begin : begin + array.nbytes].view(array.dtype)
+        own = own.reshape(array.shape)
+        own[...] = array
+        setattr(estimator, name, own)
+    mixture = estimator.mixture_
+    before = jax.tree.map(np.array, mixture)
+    for name in ("weights_", "means_", "covariances_"):
+        getattr(estimator, name)[...] = 7
+    jax.tree.map(np.testing.assert_array_equal, mixture, before)
 
 
 @pytest.mark.x32

@@ -15,16 +15,16 @@ def cache_programs(folder: str | os.PathLike[str] | None = None) -> pathlib.Path
 
     Call it once, at the beginning of a script or a notebook. On a CPU, this library's
     own programs are kept as a whole, and are not traced again either, unless they
-    contain classes of yours. For all other programs of the process it sets JAX's
-    persistent compilation cache, with no limit on how small a program may be. Data of
-    another length, and often another number of components, is the same program: see
-    [how long a first result takes](../speed.md).
+    contain classes or functions of yours. For all other programs of the process it sets
+    up JAX's persistent compilation cache, with no limit on how small a program may be.
+    Data of another length, and often another number of components, is the same program:
+    see [how long a first result takes](../speed.md).
 
     **Arguments:**
 
     - `folder`: where; it is made if it does not exist. The user's folder for caches if
-        not given, in a part of its own for each version of jaxlib. What is in it is
-        run: nobody whom you do not trust may be able to write there.
+        not given, in a part of its own for each version of jaxlib. Its
+        programs are run, so give only people you trust write access.
 
     **Returns:**
 

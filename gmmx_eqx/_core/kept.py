@@ -8,15 +8,11 @@ source of this library, the versions of others, and JAX's settings.
 
 import functools as ft
 import hashlib
-import importlib.metadata
 import io
 import os
 import pathlib
 import pickle
-import platform
 import re
-import sys
-import tempfile
 import uuid
 import warnings
 import zlib
@@ -27,18 +23,19 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax.experimental import serialize_executable
+from jax.sharding import get_abstract_mesh, SingleDeviceSharding
+
+from .surroundings import LIBRARIES, PACKAGE, settings, surroundings
 
 
 _Function: TypeAlias = Callable[..., Any]
 _Options: TypeAlias = Callable[[int], dict[str, bool | int]]
 
-_PACKAGE = pathlib.Path(__file__).parents[1]
+# Names identify classes and functions of these packages, since the packages' versions
+# are part of the key.
+_KNOWN = {*LIBRARIES, PACKAGE.name, "builtins", "collections", "functools"}
 
-# Classes and functions of these are known by their names, since their versions are.
-_LIBRARIES = ("jax", "jaxlib", "equinox", "numpy", "jaxtyping", "lineax")
-_KNOWN = {*_LIBRARIES, _PACKAGE.name, "builtins", "collections", "functools"}
-
-# With these set, JAX watches functions or their values while they run.
+# With these set, functions run as Python, or JAX looks at their values.
 _WATCHING = ("debug_nans", "debug_infs", "disable_jit", "check_tracer_leaks")
 
 _folder: pathlib.Path | None = None
@@ -73,9 +70,10 @@ _programs: dict[Any, _Program | None] = {}
 
 
 def keep_in(folder: pathlib.Path) -> None:
-    """Where programs are looked for and kept from now on."""
+    """The folder in which programs are looked for and kept from now on. None is if the
+    source has changed since it was imported, or is not there."""
     global _folder
-    _folder = folder
+    _folder = None if surroundings() is None else folder.absolute()
 
 
 def kept(
@@ -92,20 +90,40 @@ def kept(
     if _folder is None:
         return None
     leaves, tree = jax.tree.flatten(args)
-    settings = tuple(getattr(jax.config, name) for name in _names_of_settings())
-    known = *map(_described, leaves), effort, settings
-    key = _folder, fn, tree, known
-    if key not in _programs:
+    arrays = _arrays(leaves)
+    if not _are_on_the_one_device(arrays):
+        return None
+    flags = os.environ.get("XLA_FLAGS")
+    known = *map(_described, leaves), effort, flags, *settings()
+    try:
+        program = _programs[_folder, fn, tree, known]
+    except KeyError:
         path = _path(fn, leaves, tree, known, _folder)
-        _programs[key] = path and (
+        program = path and (
             _load(path) or _make(fn, options(effort), leaves, tree, path)
         )
-    program = _programs[key]
-    return None if program is None else ft.partial(program, _arrays(leaves))
+        _programs[_folder, fn, tree, known] = program
+    except TypeError:
+        # What cannot be hashed is explained by Equinox.
+        return None
+    return None if program is None else ft.partial(program, arrays)
 
 
 def _arrays(leaves: list[Any]) -> list[jax.Array]:
     return [leaf for leaf in leaves if eqx.is_array(leaf)]
+
+
+def _are_on_the_one_device(arrays: list[jax.Array]) -> bool:
+    """Whether there is one device, without a mesh, and arrays are on it or NumPy's."""
+    devices = jax.devices()
+    if len(devices) > 1 or not get_abstract_mesh().empty:
+        return False
+    placed = [array for array in arrays if isinstance(array, jax.Array)]
+    return all(
+        isinstance(array.sharding, SingleDeviceSharding)
+        and array.sharding.device_set == {*devices}
+        for array in placed
+    )
 
 
 def _with_holes(leaves: list[Any]) -> list[Any]:
@@ -113,17 +131,13 @@ def _with_holes(leaves: list[Any]) -> list[Any]:
 
 
 def _described(leaf: Any) -> Any:
-    """The type of an array. Another leaf itself, with its class: 1 is equal to 1.0."""
-    if eqx.is_array(leaf):
-        # NumPy's arrays and keys have no weak type.
-        return leaf.shape, str(leaf.dtype), getattr(leaf, "weak_type", False)
-    return type(leaf).__name__, leaf
-
-
-@ft.cache
-def _names_of_settings() -> list[str]:
-    # Some that are listed cannot be read.
-    return [name for name in sorted(jax.config.values) if hasattr(jax.config, name)]
+    """The type of an array; any other leaf itself, with its class, since 1 is equal to
+    1.0."""
+    if not eqx.is_array(leaf):
+        return type(leaf).__name__, leaf
+    # NumPy's arrays have neither, and keys have no weak type.
+    facts = getattr(leaf, "weak_type", False), getattr(leaf, "committed", False)
+    return leaf.shape, str(leaf.dtype), *facts
 
 
 def _path(
@@ -132,17 +146,13 @@ def _path(
     """The place of a program; `None` if it cannot be kept."""
     if any(getattr(jax.config, f"jax_{name}") for name in _WATCHING):
         return None
-    devices = set(jax.local_devices())
-    placed = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
-    if len(devices) > 1 or any(array.devices() != devices for array in placed):
-        return None
-    # With static fields and classes, which the leaves alone do not have.
-    numbered = jax.tree.unflatten(tree, range(len(leaves)))
     name = fn.__module__, fn.__qualname__
     try:
-        text = _pickled((name, numbered, known, _surroundings()))
+        # Unlike the leaves, this tree has static fields and classes.
+        numbered = jax.tree.unflatten(tree, range(len(leaves)))
+        text = _pickled((name, numbered, known, surroundings()))
     except Exception:
-        # Whatever `pickle` meets in arguments of users: this is no error of theirs.
+        # Objects of users may raise whatever they like.
         return None
     return folder / "programs" / hashlib.sha256(text).hexdigest()
 
@@ -153,8 +163,8 @@ def _make(
     leaves: list[Any],
     tree: Any,
     path: pathlib.Path,
-) -> _Program:
-    """Compiles a program, and keeps it."""
+) -> _Program | None:
+    """A program that is compiled now, and written; `None` if it cannot be kept."""
     arrays, template = _arrays(leaves), _with_holes(leaves)
     found: list[Any] = []
 
@@ -169,37 +179,35 @@ def _make(
     # A name that JAX's own cache does not have: a program from there cannot be written
     # once more, since XLA has lost the names of its functions.
     of_arrays.__name__ = f"{fn.__name__}_{uuid.uuid4().hex}"
-    jitted = jax.jit(of_arrays, compiler_options=options or None)
-    lowered = jitted.lower(*arrays)
+    lowered = jax.jit(of_arrays, compiler_options=options or None).lower(*arrays)
+    called = set(re.findall(r"custom_call @(\w+)", lowered.as_text()))
+    # Other calls, such as those of Python, are of objects of this process.
+    if not all(name.startswith("lapack_") for name in called):
+        return None
     compiled = lowered.compile()
     program = _Program(compiled, *found)
-    called = set(re.findall(r"custom_call @(\w+)", lowered.as_text()))
-    # Other functions, such as those of Python, may be of this process alone.
-    if all(name.startswith("lapack_") for name in called):
-        _write(program, compiled, bool(called), path)
+    _write(program, compiled, bool(called), path)
     return program
 
 
 def _write(
     program: _Program, compiled: Any, uses_lapack: bool, path: pathlib.Path
 ) -> None:
-    numbered = jax.tree.unflatten(program.tree, range(len(program.leaves)))
-    others = [None if leaf is _HOLE else (leaf,) for leaf in program.leaves]
+    # Another file first: the process may end meanwhile, and others may read.
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:
+        numbered = jax.tree.unflatten(program.tree, range(len(program.leaves)))
+        others = [None if leaf is _HOLE else (leaf,) for leaf in program.leaves]
         executable = serialize_executable.serialize(compiled)
-        text = zlib.compress(_pickled((executable, numbered, others, uses_lapack)), 1)
+        text = _pickled((executable, numbered, others, uses_lapack))
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Beside its place first: a process may end here, and others may read.
-        handle, name = tempfile.mkstemp(dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(text)
-        os.replace(name, path)
+        draft.write_bytes(zlib.compress(text, 1))
+        draft.replace(path)
     except Exception as error:
-        warnings.warn(
-            f"A program could not be kept in `{path.parent}`: {error}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+        if path.parent.is_dir():
+            draft.unlink(missing_ok=True)
+        text = f"A program could not be kept in `{path.parent}`: {error}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def _load(path: pathlib.Path) -> _Program | None:
@@ -207,7 +215,7 @@ def _load(path: pathlib.Path) -> _Program | None:
     try:
         content = pickle.loads(zlib.decompress(path.read_bytes()))
         executable, numbered, others, uses_lapack = content
-        devices = jax.local_devices()
+        devices = jax.devices()
         run = serialize_executable.deserialize_and_load(
             *executable, backend=devices[0].client, execution_devices=devices
         )
@@ -222,13 +230,14 @@ def _load(path: pathlib.Path) -> _Program | None:
 
 @ft.cache
 def _find_lapack() -> None:
-    """JAX looks for LAPACK's functions when it lowers a call of one. A program that
-    calls them before would end the process."""
+    """A look-up of LAPACK's functions, which JAX otherwise does when it lowers a call.
+    Without it, a loaded program that calls one of them ends the process."""
     jax.jit(jax.lax.linalg.cholesky).lower(np.eye(1, dtype=np.float32))
 
 
 class _Pickler(pickle.Pickler):
-    """Refuses classes and functions of other packages, whose source may change."""
+    """A pickler that refuses classes and functions of other packages, whose source may
+    change."""
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, type) or callable(obj):
@@ -242,29 +251,3 @@ def _pickled(value: Any) -> bytes:
     file = io.BytesIO()
     _Pickler(file, protocol=5).dump(value)
     return file.getvalue()
-
-
-@ft.cache
-def _surroundings() -> tuple[Any, ...]:
-    """What programs depend on besides their arguments and JAX's settings."""
-    source = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        source.update(path.read_bytes())
-    return (
-        source.hexdigest(),
-        [importlib.metadata.version(name) for name in _LIBRARIES],
-        sys.version,
-        os.environ.get("XLA_FLAGS"),
-        _processor(),
-        os.cpu_count(),
-    )
-
-
-def _processor() -> tuple[str, ...]:
-    """A program may use instructions that another processor does not have."""
-    path = pathlib.Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    # In words of x86 and of ARM.
-    flags = [line for line in lines if line.startswith(("flags", "Features"))]
-    models = [line for line in lines if line.startswith(("model name", "CPU part"))]
-    return platform.machine(), platform.processor(), *flags[:1], *models[:1]

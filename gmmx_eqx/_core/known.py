@@ -52,13 +52,13 @@ def put_like(numbers: np.ndarray, like: Array) -> Array:
 
 
 def put_all_like(tree: Any, like: Array) -> Any:
-    """`put_like` of every array of a tree. At once, which takes less time."""
+    """`put_like` of every array of a tree. One transfer for all takes less time."""
     return jax.device_put(tree, like.sharding if like.committed else None)
 
 
 def count(n: int, dtype: Any = int) -> jax.Array:
-    """How many, as an array for a program. The next one may be the same array, so that
-    none may be in an object of a user."""
+    """A number as an array for a program. Equal numbers share an array, so that it must
+    not enter an object that a user gets."""
     dtype = jax.dtypes.canonicalize_dtype(dtype)
     if is_inside_program():
         return constant(n, dtype)

@@ -93,12 +93,12 @@ def as_means(means: Any, dtype: Any) -> Array:
 
 def _weights(weights: Any, dtype: Any) -> np.ndarray:
     axes = (Axis.batch, Axis.features, Axis.features_covar)
-    return np.expand_dims(np.asarray(weights, dtype), axes)
+    return np.expand_dims(np.array(weights, dtype), axes)
 
 
 def _means(means: Any, dtype: Any) -> np.ndarray:
     axes = (Axis.batch, Axis.features_covar)
-    return np.expand_dims(np.asarray(means, dtype), axes)
+    return np.expand_dims(np.array(means, dtype), axes)
 
 
 def fields(covariances: AbstractCovariances) -> dict[str, np.ndarray] | None:
@@ -121,8 +121,9 @@ def as_mixture(
     cls: Any = class_of(family)
     if fields is None:
         fields = {"values": np.expand_dims(covariances, squeezed_axes(cls))}
-    fields = {name: np.asarray(value, dtype) for name, value in fields.items()}
-    # At once, which takes less time.
+    # Copies, since JAX may use NumPy's memory, which a user may write to.
+    fields = {name: np.array(value, dtype) for name, value in fields.items()}
+    # One transfer for all takes less time.
     weights, means, arrays = jax.device_put(
         (_weights(weights, dtype), _means(means, dtype), fields)
     )

@@ -44,7 +44,7 @@ def to_sklearn(mixture: GaussianMixture, **kwargs: Any) -> Any:
             f"`{decided[0]}` follows from the mixture: do not pass it to `to_sklearn`."
         )
     parameters = attributes(mixture)
-    # Where it is used: with what it imports, it takes a fifth of a second.
+    # Imported here, because the import takes a fifth of a second.
     import sklearn.mixture
 
     estimator: Any = sklearn.mixture.GaussianMixture(

@@ -177,7 +177,8 @@ class GaussianMixture(DensityMixin, BaseEstimator):
             setattr(self, name, array)
         n_iter = int(solution.n_steps)
         self.n_iter_ = n_iter
-        self.converged_ = bool(solution.converged)
+        # Of a name: a comparison of arrays takes longer.
+        self.converged_ = solution.status == "successful"
         total = float(solution.log_likelihood) / float(solution.mean_log_likelihood)
         # Cut in NumPy: JAX would compile a program for every length.
         bounds = np.asarray(solution.log_likelihoods, np.float64)[:n_iter] / total

@@ -9,7 +9,6 @@ from sklearn.utils import check_random_state
 
 from ..._core import inputs
 from ..._core.aliases import Data, SampleWeight
-from ..._core.results import number, STATUSES
 from ..._covariances import covariance_class
 from ..._fit import Solution
 from ..._fit.fit_observed import Gathered
@@ -124,14 +123,13 @@ def as_batch(
 
 
 def _check_success(solution: Solution) -> None:
-    status = STATUSES[number(solution.result)]
-    if status == "singular":
+    if solution.status == "singular":
         raise ValueError(
             "With this noise the most likely covariance is singular, and has no "
             "precisions. Increase `reg_covar`, or use `gmmx_eqx.fit`, which returns "
             "singular covariances."
         )
-    if status in ("component_collapsed", "nonfinite"):
+    if solution.status in ("component_collapsed", "nonfinite"):
         raise_failed(solution.mixture.means.dtype)
 
 
