@@ -96,7 +96,7 @@ calls = {
         solver=few["solver"],
     ).solutions,
     "weighted_sum": lambda x: start.score(x, weight),
-    "_per_datum": lambda x: (start.log_prob(x), start.predict_proba(x)),
+    "per_datum": lambda x: (start.log_prob(x), start.predict_proba(x)),
     "_from_responsibilities": lambda x: start.update_parameters(x, resp),
     "_best": lambda x: np.array([
         [cell.bic, cell.icl]
@@ -282,7 +282,7 @@ def test_whatever_takes_data(tmp_path):
     found = {name: programs for name, programs, _ in calls}
     # Of all lanes together.
     assert found["fit_lanes"].endswith("{'all-reduce': 1})]")
-    assert "all-reduce" not in found["_per_datum"]
+    assert "all-reduce" not in found["per_datum"]
 
 
 @pytest.mark.x32

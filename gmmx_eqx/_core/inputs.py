@@ -88,7 +88,7 @@ def as_data(
         if spread is not None:
             _check_spread(x, None, given, spread, name, fits)
             return x, None
-        _check_numbers(x, name)
+        check_numbers(x, name)
         if fits:
             check_narrowing(given, x.dtype, name)
         return x, None
@@ -110,13 +110,15 @@ def as_data(
     weights = concrete(weight)
     present = concrete(x)
     if weights is not None and present is not None:
-        _check_numbers(present[weights > 0], name)
+        check_numbers(present[weights > 0], name)
         if fits:
             check_narrowing(np.asarray(given)[weights > 0], x.dtype, name)
     return x, weight
 
 
-def _check_numbers(x: Any, name: str) -> None:
+def check_numbers(x: Any, name: str) -> None:
+    """Raises a `ValueError` if a known number is not finite, or so large that squares
+    overflow."""
     numbers = concrete(x)
     if numbers is None:
         return

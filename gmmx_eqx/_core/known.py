@@ -62,7 +62,12 @@ def count(n: int, dtype: Any = int) -> jax.Array:
     dtype = jax.dtypes.canonicalize_dtype(dtype)
     if is_inside_program():
         return constant(n, dtype)
-    return _count(n, dtype, jax.config.jax_default_device)  # pyright: ignore[reportAttributeAccessIssue]
+    return _count(n, dtype, default_device())
+
+
+def default_device() -> Any:
+    """That which the user has set, or `None`."""
+    return jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @ft.lru_cache(maxsize=256)

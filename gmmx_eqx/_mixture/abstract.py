@@ -294,7 +294,7 @@ class AbstractGaussianMixture(Pickled, eqx.Module):
         x, _ = inputs.as_data(x, n_features=self.n_features, like=self)
         mixture = all_on_automatic_mesh(self, "mixture")
         filled, _ = buckets.fill(x, None, mixture)
-        found = _per_datum(padding.pad(mixture, filled), filled, fn, spread_of(x))
+        found = per_datum(padding.pad(mixture, filled), filled, fn, spread_of(x))
         return buckets.cut(found, x.shape[0], self.n_components)
 
     def _totals(
@@ -353,13 +353,14 @@ def _sum_of_block(
 
 
 @program()
-def _per_datum(
+def per_datum(
     mixture: AbstractGaussianMixture,
-    x: Data,
+    x: Data | np.ndarray,
     fn: Callable[..., Any],
     spread: Spread | None,
     *rows: Shaped[Array, "batch ..."],
 ) -> Any:
+    """`fn` of every sample's log-densities, of the weights, and of `rows`, if any."""
     mixture, x = inputs.common_dtype(mixture, x)
     # Once, not for every chunk.
     whitening = mixture.covariances.whitening(mixture.n_features, tolerant=True)
@@ -391,7 +392,7 @@ def weighted_sum(
         present = (weight > 0) | jnp.all(jnp.isfinite(x), axis=1)
         mean = mixture.means[0, 0, :, 0].astype(x.dtype)
         x = jnp.where(present[:, None], x, mean[None])
-    values = _per_datum(mixture, x, fn, spread, *rows)
+    values = per_datum(mixture, x, fn, spread, *rows)
     if weight is None:
         return jnp.sum(values), jnp.asarray(values.size, dtype=values.dtype)
     weight = weight.astype(values.dtype)

@@ -84,21 +84,13 @@ def _compiled_factor(covariances: AbstractCovariances) -> Values:
 
 
 def as_weights(weights: Any, dtype: Any) -> Array:
-    return constant(_weights(weights, dtype))
+    axes = (Axis.batch, Axis.features, Axis.features_covar)
+    return constant(np.expand_dims(np.asarray(weights, dtype), axes))
 
 
 def as_means(means: Any, dtype: Any) -> Array:
-    return constant(_means(means, dtype))
-
-
-def _weights(weights: Any, dtype: Any) -> np.ndarray:
-    axes = (Axis.batch, Axis.features, Axis.features_covar)
-    return np.expand_dims(np.array(weights, dtype), axes)
-
-
-def _means(means: Any, dtype: Any) -> np.ndarray:
     axes = (Axis.batch, Axis.features_covar)
-    return np.expand_dims(np.array(means, dtype), axes)
+    return constant(np.expand_dims(np.asarray(means, dtype), axes))
 
 
 def fields(covariances: AbstractCovariances) -> dict[str, np.ndarray] | None:
@@ -119,15 +111,29 @@ def as_mixture(
 ) -> GaussianMixture:
     """The opposite of `attributes` and `fields`. Does not look at the numbers."""
     cls: Any = class_of(family)
-    if fields is None:
-        fields = {"values": np.expand_dims(covariances, squeezed_axes(cls))}
-    # Copies, since JAX may use NumPy's memory, which a user may write to.
-    fields = {name: np.array(value, dtype) for name, value in fields.items()}
     # One transfer for all takes less time.
     weights, means, arrays = jax.device_put(
-        (_weights(weights, dtype), _means(means, dtype), fields)
+        as_parameters(cls, weights, means, covariances, fields, dtype)
     )
     return GaussianMixture(weights=weights, means=means, covariances=cls(**arrays))
+
+
+def as_parameters(
+    family: Any,
+    weights: Any,
+    means: Any,
+    covariances: Any,
+    fields: dict[str, np.ndarray] | None,
+    dtype: Any,
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Weights, means and the family's fields, of four axes each. Copies, since JAX may
+    use NumPy's memory, which a user may write to."""
+    if fields is None:
+        fields = {"values": np.expand_dims(covariances, squeezed_axes(family))}
+    weights = np.array(weights, dtype)[None, :, None, None]
+    means = np.array(means, dtype)[None, :, :, None]
+    arrays = {name: np.array(value, dtype) for name, value in fields.items()}
+    return weights, means, arrays
 
 
 def _own(array: Any) -> np.ndarray:

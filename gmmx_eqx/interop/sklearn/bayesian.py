@@ -14,6 +14,7 @@ from ..._mixture import GaussianMixture as Mixture
 from .arrays import as_mixture, as_weights
 from .ascent import WarmStart
 from .checks import check_parameters, check_unmasked
+from .evaluation import evaluate
 from .parameters import FLOATS, Integer, Number, Ridge, Start, Switch, Text
 from .precision import precision
 from .priors import ascent_of, check_kinds, is_singular, priors_of, PROCESS
@@ -234,17 +235,17 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable component of every sample, shape `(n_samples,)`."""
-        return self._evaluate(Mixture.predict, X)[0].astype(np.intp)
+        return self._evaluate("predict", X)[0].astype(np.intp)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of every component, shape `(n_samples, n_components)`."""
-        return self._evaluate(Mixture.predict_proba, X)[0]
+        return self._evaluate("predict_proba", X)[0]
 
     def score_samples(self, X: Any) -> np.ndarray:
         """A lower bound of the log-density of every sample, shape `(n_samples,)`, in
         nats: with the expected logarithms of weights and densities, as in
         scikit-learn."""
-        log_density, largest = self._evaluate(Mixture.log_prob, X)
+        log_density, largest = self._evaluate("log_prob", X)
         return log_density + largest
 
     def score(self, X: Any, y: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]  # the base returns nothing
@@ -285,7 +286,7 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
         family = covariance_class(self.covariance_type)
         return as_mixture(family, weights, self.means_, self.covariances_, None, dtype)
 
-    def _evaluate(self, method: Any, X: Any) -> tuple[np.ndarray, np.floating]:
+    def _evaluate(self, method: str, X: Any) -> tuple[np.ndarray, np.floating]:
         """Of the mixture whose weights have the constants of expected log-densities in
         them, over the largest one; and the logarithm of that."""
         check_is_fitted(self)
@@ -297,7 +298,9 @@ class BayesianGaussianMixture(DensityMixin, BaseEstimator):
         # Not zero, which would be no component.
         weights = np.maximum(np.exp(constants - largest), 4 * np.finfo(dtype).tiny)
         with precision(dtype):
-            values = np.array(method(self._mixture(weights, dtype), X))
+            family = covariance_class(self.covariance_type)
+            parameters = weights, self.means_, self.covariances_
+            values = evaluate(method, family, parameters, None, X, dtype)
         return values, dtype.type(largest)
 
     def _constants(self) -> np.ndarray:

@@ -12,6 +12,7 @@ from ..._covariances import covariance_class
 from ..._mixture import GaussianMixture as Mixture
 from .arrays import as_mixture, attributes, fields
 from .checks import check_missing_values, check_parameters, check_unmasked
+from .evaluation import evaluate
 from .observed import as_observed, as_plain, is_complete
 from .parameters import FLOATS, Integer, Number, Ridge, Start, Switch, Text
 from .precision import precision
@@ -255,16 +256,16 @@ class GaussianMixture(DensityMixin, BaseEstimator):
     def predict(self, X: Any, *, noise: Any = None) -> np.ndarray:
         """The most probable component of every sample, shape `(n_samples,)`. `noise`,
         here and below, is that of `X`; see `fit`."""
-        return self._evaluate(Mixture.predict, X, noise).astype(np.intp)
+        return self._evaluate("predict", X, noise).astype(np.intp)
 
     def predict_proba(self, X: Any, *, noise: Any = None) -> np.ndarray:
         """The probability of every component, shape `(n_samples, n_components)`."""
-        return self._evaluate(Mixture.predict_proba, X, noise)
+        return self._evaluate("predict_proba", X, noise)
 
     def score_samples(self, X: Any, *, noise: Any = None) -> np.ndarray:
         """The log-density of every sample, shape `(n_samples,)`, in nats; of what is
         there, if values are missing."""
-        return self._evaluate(Mixture.log_prob, X, noise)
+        return self._evaluate("log_prob", X, noise)
 
     def score(self, X: Any, y: Any = None, *, noise: Any = None) -> float:  # pyright: ignore[reportIncompatibleMethodOverride]  # the base returns nothing
         """The mean log-density, in nats per sample."""
@@ -315,17 +316,23 @@ class GaussianMixture(DensityMixin, BaseEstimator):
 
     def _mixture(self, dtype: Any) -> Mixture:
         family = covariance_class(self.covariance_type)
-        parameters = self.weights_, self.means_, self.covariances_
-        return as_mixture(family, *parameters, self._fields, dtype)
+        return as_mixture(family, *self._parameters(), self._fields, dtype)
 
-    def _evaluate(self, method: Any, X: Any, noise: Any) -> np.ndarray:
+    def _parameters(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return self.weights_, self.means_, self.covariances_
+
+    def _evaluate(self, method: str, X: Any, noise: Any) -> np.ndarray:
         check_is_fitted(self)
         X = self._validated(X, reset=False)
         # As there, the wider of two types: nothing is narrowed unasked.
         dtype = np.result_type(X, self.means_)
         with precision(dtype):
-            data = X if is_complete(X, noise) else as_observed(X, noise)
-            return np.array(method(self._mixture(dtype), data))
+            if is_complete(X, noise):
+                family = covariance_class(self.covariance_type)
+                own = self._parameters(), self._fields
+                return evaluate(method, family, *own, X, dtype)
+            of_observed = getattr(self._mixture(dtype), method)
+            return np.array(of_observed(as_observed(X, noise)))
 
     def _validated(self, X: Any, **options: Any) -> Any:
         """What scikit-learn makes of data, with NaN for missing values if they may

@@ -49,7 +49,8 @@ def fit_starts(
     n_lanes = buckets.size(n_starts) if n_starts > 8 else n_starts
     x, weight = buckets.fill(x, weight, n_lanes=n_lanes)
     n_components = settings.n_components
-    settings = dataclasses.replace(settings, width=min(settings.width, n_lanes))
+    if settings.width > n_lanes:
+        settings = dataclasses.replace(settings, width=n_lanes)
     if not jax.tree.leaves(settings.given):
         n_numbers = numbers_of_lanes(x.size, n_lanes)
         n_padded = padding.padded_size(n_components, n_numbers)

@@ -1,5 +1,6 @@
 """From the estimator's parameters and data to a solution."""
 
+import functools as ft
 import time
 from typing import Any
 
@@ -9,11 +10,12 @@ from sklearn.utils import check_random_state
 
 from ..._core import inputs
 from ..._core.aliases import Data, SampleWeight
-from ..._covariances import covariance_class
+from ..._core.known import default_device
+from ..._covariances import covariance_class, Family
 from ..._fit import Solution
 from ..._fit.fit_observed import Gathered
 from ..._fit.options import Options
-from ..._fit.random_starts import RandomStarts
+from ..._fit.random_starts import GivenParts, RandomStarts
 from ..._mixture import GaussianMixture
 from ..._mixture.latent import as_complete
 from .checks import as_initialiser, check_starts
@@ -47,23 +49,10 @@ def train(
     """
     gathered, data, weight = _gathered(x, sample_weight, noise, estimator.n_components)
     start, previous = (None, -np.inf) if last is None else last
-    solver = CountedEM(estimator.tol, estimator.max_iter, previous)
     family = covariance_class(estimator.covariance_type)
-    settings = RandomStarts(
-        family=family,
-        n_components=int(estimator.n_components),
-        initialiser=as_initialiser(estimator.init_params),
-        options=Options.create(
-            data.shape[1], reg_covar=estimator.reg_covar, solver=solver
-        ),
-        width=min(_WIDTH, int(estimator.n_init)),
-        given=check_starts(estimator, family, data.shape[1], data.dtype),
-        # As in scikit-learn, every component's covariance is that of its own samples,
-        # unless it has too few of them for that not to be singular.
-        pools_few_only=True,
-        gathered=gathered,
-    )
-    start = settings.given.complete() if start is None else start
+    given = check_starts(estimator, family, data.shape[1], data.dtype)
+    start = given.complete() if start is None else start
+    settings = _settings(estimator, family, previous, data.shape[1], given, gathered)
     began = time.perf_counter()
     if start is None:
         # One number a fit, so that a generator makes other starts in the next one.
@@ -85,6 +74,61 @@ def train(
             seconds,
         )
     return solution
+
+
+def _settings(
+    estimator: Any,
+    family: Family,
+    previous: float,
+    n_features: int,
+    given: GivenParts,
+    gathered: Gathered | None,
+) -> RandomStarts:
+    plain = (
+        *(int(estimator.n_components), min(_WIDTH, int(estimator.n_init))),
+        *(estimator.init_params, estimator.tol, estimator.max_iter, previous),
+        *(estimator.reg_covar, n_features),
+    )
+    if gathered is not None or jax.tree.leaves(given):
+        return _made(family, *plain, given=given, gathered=gathered)
+    if not all(isinstance(value, int | float | str) for value in plain):
+        return _made(family, *plain)
+    dtype = jax.dtypes.canonicalize_dtype(float)
+    return _kept(family, *plain, dtype=dtype, device=default_device())
+
+
+def _made(
+    family: Family,
+    n_components: int,
+    width: int,
+    init_params: Any,
+    tol: Any,
+    max_iter: Any,
+    previous: float,
+    reg_covar: Any,
+    n_features: int,
+    **more: Any,
+) -> RandomStarts:
+    solver = CountedEM(tol, max_iter, previous)
+    return RandomStarts(
+        family=family,
+        n_components=n_components,
+        initialiser=as_initialiser(init_params),
+        options=Options.create(n_features, reg_covar=reg_covar, solver=solver),
+        width=width,
+        # As in scikit-learn, every component's covariance is that of its own samples,
+        # unless it has too few of them for that not to be singular.
+        pools_few_only=True,
+        **more,
+    )
+
+
+# Many fits, such as those of a cross-validation, have the same ones, and to make them
+# takes longer than a few steps.
+@ft.lru_cache(maxsize=64, typed=True)
+def _kept(*plain: Any, dtype: Any, device: Any) -> RandomStarts:
+    del dtype, device
+    return _made(*plain)
 
 
 def _gathered(
