@@ -95,7 +95,7 @@ def _check_first_results(rows: list[dict[str, str]], results: dict) -> None:
             task = results[names[0] if names else "sweep"]
         record = task[_PROCESSES.get(row[""], "sklearn, one thread")]
         _check(row["first"], record["wall"])
-        _check(row["of these on the CPU"], record["CPU"])
+        _check(row["CPU time"], record["CPU"])
         _check(row["again"], record["again"])
         assert row["programs"] in ("", f"{record['programs']:.0f}")
 

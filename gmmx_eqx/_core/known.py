@@ -66,7 +66,7 @@ def count(n: int, dtype: Any = int) -> jax.Array:
 
 
 def default_device() -> Any:
-    """That which the user has set, or `None`."""
+    """The default device that the user has set, or `None`."""
     return jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -119,7 +119,7 @@ def as_mixture(
 
 
 def as_parameters(
-    family: Any,
+    cls: Any,
     weights: Any,
     means: Any,
     covariances: Any,
@@ -129,9 +129,10 @@ def as_parameters(
     """Weights, means and the family's fields, of four axes each. Copies, since JAX may
     use NumPy's memory, which a user may write to."""
     if fields is None:
-        fields = {"values": np.expand_dims(covariances, squeezed_axes(family))}
-    weights = np.array(weights, dtype)[None, :, None, None]
-    means = np.array(means, dtype)[None, :, :, None]
+        fields = {"values": np.expand_dims(covariances, squeezed_axes(cls))}
+    axes = (Axis.batch, Axis.features, Axis.features_covar)
+    weights = np.expand_dims(np.array(weights, dtype), axes)
+    means = np.expand_dims(np.array(means, dtype), (Axis.batch, Axis.features_covar))
     arrays = {name: np.array(value, dtype) for name, value in fields.items()}
     return weights, means, arrays
 

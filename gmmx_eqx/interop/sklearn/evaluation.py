@@ -1,9 +1,10 @@
-"""What an estimator says of samples, by the programs of its mixture.
+"""Predictions and densities of an estimator, by the programs of its mixture.
 
-NumPy's arrays are handed to the program as they are: to make a mixture of them first
-takes longer than most programs run.
+The programs get NumPy's arrays as they are: making a mixture of them first would take
+longer than most programs run.
 """
 
+import dataclasses
 import functools as ft
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from ..._core import buckets, inputs
 from ..._core.axes import Axis
 from ..._covariances import AbstractValues, class_of, Family, fields_of
-from ..._mixture import densities, padding
+from ..._mixture import densities, GaussianMixture, padding
 from ..._mixture.abstract import per_datum
 from .arrays import as_mixture, as_parameters
 
@@ -41,31 +42,68 @@ def evaluate(
     - `fields`: of a family that is not one array.
     """
     cls: Any = class_of(family)
-    if fields is not None or not issubclass(cls, AbstractValues):
-        mixture = as_mixture(family, *parameters, fields, dtype)
-        return np.array(getattr(mixture, method)(x))
-    x = x.astype(dtype, copy=False)
-    inputs.check_numbers(x, "X")
-    weights, means, arrays = as_parameters(cls, *parameters, fields, dtype)
-    rest = buckets.size(len(x)) - len(x)
-    filled = np.concatenate([x, np.broadcast_to(x[:1], (rest, x.shape[1]))])
-    n_components = means.shape[Axis.components]
-    index = np.arange(padding.padded_size(n_components, filled.size))
-    index[n_components:] = 0
-    is_each = Axis.components not in fields_of(cls)["values"]
-    weights = weights.take(index, Axis.components)
-    weights[:, n_components:] = 0
-    means, values = means.take(index, Axis.components), arrays["values"]
-    values = values.take(index, Axis.components) if is_each else values
-    mixture = jax.tree.unflatten(_structure(cls), (weights, means, values))
-    found = np.array(per_datum(mixture, filled, _FUNCTIONS[method], None))
-    found = found[: len(x)]
-    return found if found.ndim == 1 else found[:, :n_components]
+    if _is_plain(cls):
+        arrays = as_parameters(cls, *parameters, fields, dtype)
+        if _has_shapes_for(cls, *arrays, x):
+            return _of_arrays(method, cls, *arrays, x)
+    # It explains what is wrong, if anything is.
+    mixture = as_mixture(family, *parameters, fields, dtype)
+    return np.array(getattr(mixture, method)(x))
 
 
 @ft.cache
-def _structure(family: Any) -> Any:
-    """That of a mixture, whose leaves are weights, means and the values."""
-    values = family.create(1, 1).values_numpy
-    mixture = as_mixture(family, np.ones(1), np.zeros((1, 1)), values, None, np.float32)
-    return jax.tree.structure(mixture)
+def _is_plain(cls: Any) -> bool:
+    """Whether a family is one array and nothing else."""
+    if not issubclass(cls, AbstractValues):
+        return False
+    return [field.name for field in dataclasses.fields(cls)] == ["values"]
+
+
+def _has_shapes_for(
+    cls: Any, weights: np.ndarray, means: np.ndarray, arrays: Any, x: np.ndarray
+) -> bool:
+    """Whether the parameters are those of one mixture of the data's features."""
+    k, d = means.shape[Axis.components], x.shape[1]
+    own = fields_of(cls)["values"]
+    values = tuple(
+        1 if axis in own else size
+        for axis, size in zip(Axis, (1, k, d, d), strict=True)
+    )
+    shapes = weights.shape, means.shape, arrays["values"].shape
+    return shapes == ((1, k, 1, 1), (1, k, d, 1), values)
+
+
+def _of_arrays(
+    method: str,
+    cls: Any,
+    weights: np.ndarray,
+    means: np.ndarray,
+    arrays: dict[str, np.ndarray],
+    x: np.ndarray,
+) -> np.ndarray:
+    inputs.check_numbers(x, "X")
+    rest = buckets.size(len(x)) - len(x)
+    repeated = np.broadcast_to(x[:1], (rest, x.shape[1]))
+    filled = np.concatenate([x, repeated]) if rest else x
+    n_components = means.shape[Axis.components]
+    index = np.arange(padding.padded_size(n_components, filled.size))
+    index[n_components:] = 0
+    weights = weights.take(index, Axis.components)
+    weights[:, n_components:] = 0
+    means, values = means.take(index, Axis.components), arrays["values"]
+    if Axis.components not in fields_of(cls)["values"]:
+        values = values.take(index, Axis.components)
+    mixture = jax.tree.unflatten(_structure(cls), (weights, means, values))
+    # What a user may have forbidden is JAX's own transfers, not those of this call.
+    with jax.transfer_guard_host_to_device("allow"):
+        found = per_datum(mixture, filled, _FUNCTIONS[method], None)
+    known = np.asarray(found)[: len(x)]
+    return np.array(known if known.ndim == 1 else known[:, :n_components])
+
+
+@ft.cache
+def _structure(cls: Any) -> Any:
+    """The tree structure of a mixture, whose leaves are weights, means and values."""
+    one = np.ones((1, 1, 1, 1), np.float32)
+    weights, means, values = jax.device_put((one, one, one))
+    return jax.tree.structure(GaussianMixture(weights, means, cls(values=values)))

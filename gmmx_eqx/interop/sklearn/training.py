@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 
 from ..._core import inputs
 from ..._core.aliases import Data, SampleWeight
-from ..._core.known import default_device
+from ..._core.known import default_device, is_inside_program
 from ..._covariances import covariance_class, Family
 from ..._fit import Solution
 from ..._fit.fit_observed import Gathered
@@ -91,7 +91,10 @@ def _settings(
     )
     if gathered is not None or jax.tree.leaves(given):
         return _made(family, *plain, given=given, gathered=gathered)
-    if not all(isinstance(value, int | float | str) for value in plain):
+    is_simple = all(isinstance(value, int | float | str) for value in plain)
+    # A warm start has another lower bound every time. Inside a program, arrays are
+    # traced, and belong to it.
+    if not is_simple or previous != -np.inf or is_inside_program():
         return _made(family, *plain)
     dtype = jax.dtypes.canonicalize_dtype(float)
     return _kept(family, *plain, dtype=dtype, device=default_device())
@@ -123,7 +126,7 @@ def _made(
     )
 
 
-# Many fits, such as those of a cross-validation, have the same ones, and to make them
+# Many fits, such as those of a cross-validation, have the same settings. Making them
 # takes longer than a few steps.
 @ft.lru_cache(maxsize=64, typed=True)
 def _kept(*plain: Any, dtype: Any, device: Any) -> RandomStarts:
