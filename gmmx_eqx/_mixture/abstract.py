@@ -346,8 +346,7 @@ def _sum_of_block(
     mixture: AbstractGaussianMixture, fn: Callable[..., PerDatum], block: Block
 ) -> tuple[Scalar, Scalar]:
     if block.is_observed:
-        observed = jax.device_put(block.observed)
-        return total_of_observed(mixture, observed, None, fn)[:2]
+        return total_of_observed(mixture, jax.device_put(block.observed), None, fn)[:2]
     x, weight = block.arrays
     return weighted_sum(mixture, x, weight, fn)
 
