@@ -23,8 +23,8 @@ def cache_programs(folder: str | os.PathLike[str] | None = None) -> pathlib.Path
     **Arguments:**
 
     - `folder`: where; it is made if it does not exist. The user's folder for caches if
-        not given, in a part of its own for each version of jaxlib. Its
-        programs are run, so give only people you trust write access.
+        not given, in a part of its own for each version of jaxlib. Its programs are
+        run, so give only people you trust write access.
 
     **Returns:**
 

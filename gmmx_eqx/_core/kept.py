@@ -70,8 +70,8 @@ _programs: dict[Any, _Program | None] = {}
 
 
 def keep_in(folder: pathlib.Path) -> None:
-    """The folder in which programs are looked for and kept from now on. None is if the
-    source has changed since it was imported, or is not there."""
+    """The folder in which programs are looked for and kept from now on. Nothing is kept
+    if the source has changed since it was imported, or is not there."""
     global _folder
     _folder = None if surroundings() is None else folder.absolute()
 
@@ -95,17 +95,18 @@ def kept(
         return None
     flags = os.environ.get("XLA_FLAGS")
     known = *map(_described, leaves), effort, flags, *settings()
+    key = _folder, fn, tree, known
     try:
-        program = _programs[_folder, fn, tree, known]
-    except KeyError:
+        is_new = key not in _programs
+    except TypeError:
+        # Something cannot be hashed, which Equinox explains.
+        return None
+    if is_new:
         path = _path(fn, leaves, tree, known, _folder)
-        program = path and (
+        _programs[key] = path and (
             _load(path) or _make(fn, options(effort), leaves, tree, path)
         )
-        _programs[_folder, fn, tree, known] = program
-    except TypeError:
-        # What cannot be hashed is explained by Equinox.
-        return None
+    program = _programs[key]
     return None if program is None else ft.partial(program, arrays)
 
 
