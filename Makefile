@@ -12,8 +12,9 @@ demo: .venv/.plotting
 # several threads a program is first taken apart, which takes as long. What rests on
 # rounding in float32 is compiled as users compile it; the workflows do so with everything.
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+LOOPS := simplify-while-loops,while-loop-invariant-code-motion,while-loop-trip-count-annotator
 QUICK := --xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0 \
-	--xla_cpu_parallel_codegen_split_count=1
+	--xla_cpu_parallel_codegen_split_count=1 --xla_disable_hlo_passes=$(LOOPS)
 NUMERICS = $(shell grep -l 'pytest.mark.optimised' tests/test_*.py)
 
 test: .venv/.test

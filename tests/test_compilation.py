@@ -78,12 +78,12 @@ print(*(len(programs._options(effort)) for effort in range(3)))
 
 
 def test_options_change_nothing_but_rounding():
-    assert run_python(OPTIONS, XLA_FLAGS="").split() == ["3", "3", "0"]
+    assert run_python(OPTIONS, XLA_FLAGS="").split() == ["4", "3", "0"]
 
 
 def test_options_of_users_are_theirs():
     flags = "--xla_backend_optimization_level=1"
-    assert run_python(OPTIONS, XLA_FLAGS=flags).split() == ["2", "2", "0"]
+    assert run_python(OPTIONS, XLA_FLAGS=flags).split() == ["3", "2", "0"]
 
 
 CACHE = """

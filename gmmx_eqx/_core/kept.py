@@ -29,7 +29,7 @@ from .surroundings import LIBRARIES, PACKAGE, settings, surroundings
 
 
 _Function: TypeAlias = Callable[..., Any]
-_Options: TypeAlias = Callable[[int], dict[str, bool | int]]
+_Options: TypeAlias = Callable[[int], dict[str, bool | int | str]]
 
 # Names identify classes and functions of these packages, since the packages' versions
 # are part of the key.
@@ -160,7 +160,7 @@ def _path(
 
 def _make(
     fn: _Function,
-    options: dict[str, bool | int],
+    options: dict[str, bool | int | str],
     leaves: list[Any],
     tree: Any,
     path: pathlib.Path,

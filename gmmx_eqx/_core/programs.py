@@ -30,7 +30,18 @@ _LIGHT = {
     "xla_cpu_parallel_codegen_split_count": 1,
     "xla_backend_optimization_level": 1,
 }
-_QUICK = {**_LIGHT, "xla_backend_optimization_level": 0}
+# Half of the time of XLA's passes over a program is that of these, which look at every
+# loop as often as something has changed. In a program of many lanes they pay.
+_LOOPS = (
+    "simplify-while-loops",
+    "while-loop-invariant-code-motion",
+    "while-loop-trip-count-annotator",
+)
+_QUICK = {
+    **_LIGHT,
+    "xla_backend_optimization_level": 0,
+    "xla_disable_hlo_passes": ",".join(_LOOPS),
+}
 
 
 def program(
@@ -86,7 +97,7 @@ def _compiled(fn: Callable[..., Any], effort: int) -> Callable[..., Any]:
     return eqx.filter_jit(fn, **options)
 
 
-def _options(effort: int) -> dict[str, bool | int]:
+def _options(effort: int) -> dict[str, bool | int | str]:
     """From little effort, zero, to XLA's default, two."""
     if not _known_options():
         return {}
