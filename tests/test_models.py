@@ -11,7 +11,7 @@ import sklearn.datasets
 import gmmx_eqx as gx
 
 from .families import nearest, PARSIMONIOUS
-from .helpers import make_data
+from .helpers import counted, make_data
 
 
 every_model = pytest.mark.parametrize("model", gx.MODELS)
@@ -142,6 +142,24 @@ def test_coordinates_and_values(model, n_features):
     type(far).from_squeezed(far.values_squeezed)
     again = nearest(far, jnp.full((1, 3, 1, 1), 1 / 3))
     np.testing.assert_allclose(again.values, far.values, rtol=1e-6)
+
+
+@pytest.mark.x32
+@every_parsimonious
+def test_another_mixture_compiles_nothing(model):
+    """Outside of a program, its loops would be compiled anew."""
+
+    def there_and_back(seed):
+        mixture = gx.GaussianMixture.from_labels(
+            make_data(60, seed=seed), np.arange(60) % 3, covariance_type=model
+        )
+        one = gx.UnconstrainedMixture.from_mixture(mixture)
+        return gx.decompose(one.mixture)
+
+    there_and_back(0)
+    with counted() as compiled:
+        there_and_back(1)
+    assert not compiled
 
 
 def random_cases(n_cases, n_features, seed):

@@ -25,6 +25,7 @@ from .._core.jacobi import (
     in_axes,
     rotation,
 )
+from .._core.programs import program
 from .common_axes import AbstractCommonAxes
 from .oriented import VEECovariances
 from .parsimonious import (
@@ -39,8 +40,10 @@ _Coordinates = Float[Array, "batch=1 1 _ 1"]
 _Logarithms = Float[Array, "1 _ _ 1"]
 
 
+# Programs, since JAX compiles the loops in them anew at every call outside of one.
 @unconstrain.register(AbstractParsimonious)
-def _(covariances, reference):
+@program()
+def _coordinates(covariances, reference):
     # The difference is exactly zero at the reference.
     return _relative(covariances, reference) - _relative(reference, reference)
 
@@ -70,7 +73,8 @@ def _relative(
 
 
 @constrain.register(AbstractParsimonious)
-def _(reference, coordinates):
+@program()
+def _turned(reference, coordinates):
     volume, shape, axes = _parts(reference, reference.values)
     n_components, d = reference.n_components, shape.shape[Axis.features]
     sizes = [1, d - 1, d * (d - 1) // 2]
