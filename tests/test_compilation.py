@@ -1,6 +1,7 @@
 """How programs are compiled: the options for their size, and the cache of programs."""
 
 import json
+import types
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,18 @@ def test_a_part_of_another_program_has_no_options_of_its_own(used):
     # Of known arrays, too.
     jax.jit(lambda: mixture.log_prob(x))()
     assert used == []
+
+
+def test_the_default_device_is_where_arrays_of_numpy_go(monkeypatch):
+    other = types.SimpleNamespace(platform="gpu")
+    cpu, x = jax.local_devices()[0], make_data(3)
+    assert programs.starts_program(x)
+    monkeypatch.setattr(jax, "local_devices", lambda: [other])
+    assert not programs.starts_program(x)
+    assert programs.starts_program(x, jnp.asarray(x, device=cpu))
+    for default in (cpu, "cpu"):
+        with jax.default_device(default):
+            assert programs.starts_program(x)
 
 
 OPTIONS = """

@@ -115,9 +115,12 @@ def _arrays(leaves: list[Any]) -> list[jax.Array]:
 
 
 def _are_on_the_one_device(arrays: list[jax.Array]) -> bool:
-    """Whether there is one device, without a mesh, and arrays are on it or NumPy's."""
+    """Whether there is one device, a CPU without a mesh, and arrays are on it or
+    NumPy's."""
     devices = jax.devices()
     if len(devices) > 1 or not get_abstract_mesh().empty:
+        return False
+    if devices[0].platform != "cpu":
         return False
     placed = [array for array in arrays if isinstance(array, jax.Array)]
     return all(

@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 
 from .kept import kept
-from .known import is_inside_program, is_known
+from .known import default_device, is_inside_program, is_known
 
 
 _P = ParamSpec("_P")
@@ -78,8 +78,16 @@ def starts_program(*args: Any) -> bool:
     if not is_known(arrays) or is_inside_program():
         return False
     devices = [device for array in arrays for device in array.devices()]
-    devices = devices or jax.local_devices()[:1]
-    return all(device.platform == "cpu" for device in devices)
+    platforms = {device.platform for device in devices} or {_default_platform()}
+    return platforms == {"cpu"}
+
+
+def _default_platform() -> str:
+    """Where arrays of NumPy go."""
+    device = default_device()
+    if isinstance(device, str):
+        return device.partition(":")[0]
+    return (device or jax.local_devices()[0]).platform
 
 
 def _n_numbers(*args: Any) -> int:
