@@ -7,7 +7,10 @@ from . import (
 )
 from ._core.aliases import check_shape as check_shape
 from ._core.axes import Axis as Axis
-from ._core.cache import cache_programs as cache_programs
+from ._core.cache import (
+    cache_as_environment_says as _cache_as_environment_says,
+    cache_programs as cache_programs,
+)
 from ._core.results import RESULTS as RESULTS
 from ._covariances import (
     COVARIANCE as COVARIANCE,
@@ -102,3 +105,5 @@ from .interop.safetensors import load as load, save as save
 
 
 __version__ = "0.1.0"
+
+_cache_as_environment_says()

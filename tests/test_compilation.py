@@ -135,7 +135,41 @@ def test_a_second_process_compiles_nothing(tmp_path):
     assert run("155")[:4] == [path, 2, 0, 2]
 
 
+PARENT = """
+import subprocess
+import sys
+import gmmx_eqx as gx
+
+fit = "import gmmx_eqx as gx, numpy as np; from gmmx_eqx._core import kept;"
+fit += "gx.GaussianMixture.create(2, 2).log_prob(np.zeros((9, 2)));"
+fit += "print(*(path.name for path in (kept._folder / 'programs').iterdir()))"
+gx.cache_programs(sys.argv[1])
+for _ in range(2):
+    subprocess.run([sys.executable, "-c", fit], check=True)
+"""
+
+
+def test_processes_started_afterwards_use_the_folder(tmp_path):
+    first, second = run_python(PARENT, str(tmp_path / "programs")).splitlines()
+    assert first and first == second
+
+
+def test_a_folder_that_cannot_be_made_is_a_warning(tmp_path):
+    (tmp_path / "file").touch()
+    code = """
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import gmmx_eqx
+print(*(str(one.message) for one in caught if "GMMX_EQX_CACHE" in str(one.message)))
+"""
+    printed = run_python(code, GMMX_EQX_CACHE=str(tmp_path / "file" / "programs"))
+    assert "Programs are not kept" in printed
+
+
 def test_the_folder_of_the_cache(tmp_path, monkeypatch):
+    # So that it is taken away in the end.
+    monkeypatch.setenv("GMMX_EQX_CACHE", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("sys.platform", "linux")
     names = ("dir", "min_compile_time_secs", "min_entry_size_bytes")

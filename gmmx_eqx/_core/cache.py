@@ -2,12 +2,17 @@ import importlib.metadata
 import os
 import pathlib
 import sys
+import warnings
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 from .kept import keep_in
 from .processes import check_process
+
+
+# Processes that are started later have it from this one.
+_VARIABLE = "GMMX_EQX_CACHE"
 
 
 def cache_programs(folder: str | os.PathLike[str] | None = None) -> pathlib.Path:
@@ -19,6 +24,10 @@ def cache_programs(folder: str | os.PathLike[str] | None = None) -> pathlib.Path
     up JAX's persistent compilation cache, with no limit on how small a program may be.
     Data of another length, and often another number of components, is the same program:
     see [how long a first result takes](../speed.md).
+
+    Processes that are started afterwards, such as the workers of joblib, use the folder
+    as well: it is in the environment variable `GMMX_EQX_CACHE`, where it can also be
+    set instead of this call.
 
     **Arguments:**
 
@@ -39,7 +48,20 @@ def cache_programs(folder: str | os.PathLike[str] | None = None) -> pathlib.Path
     # Otherwise it stays off where a program was compiled before.
     compilation_cache.reset_cache()
     keep_in(path)
+    os.environ[_VARIABLE] = str(path.absolute())
     return path
+
+
+def cache_as_environment_says() -> None:
+    """The folder of the environment variable, if there is one."""
+    folder = os.environ.get(_VARIABLE)
+    if not folder:
+        return
+    try:
+        cache_programs(folder)
+    except OSError as error:
+        text = f"Programs are not kept in `{folder}`, of `{_VARIABLE}`: {error}"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def _default_folder() -> pathlib.Path:
