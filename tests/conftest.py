@@ -14,6 +14,9 @@ X64 = os.environ.get("JAX_ENABLE_X64", "1") == "1"
 # it in one world, the workflows in both.
 CHECK_TYPES = X64 or os.environ.get("GMMX_EQX_CHECK_TYPES") == "1"
 
+# Of whoever runs the tests.
+os.environ.pop("GMMX_EQX_CACHE", None)
+
 if CHECK_TYPES:
     # Before the package is imported for the first time.
     strategy = "beartype.BeartypeConf(strategy=beartype.BeartypeStrategy.On)"

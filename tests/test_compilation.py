@@ -58,6 +58,7 @@ def test_the_default_device_is_where_arrays_of_numpy_go(monkeypatch):
     assert programs.starts_program(x)
     monkeypatch.setattr(jax, "local_devices", lambda: [other])
     assert not programs.starts_program(x)
+    assert not programs.starts_program(jnp.asarray(x))  # not committed to the CPU
     assert programs.starts_program(x, jnp.asarray(x, device=cpu))
     for default in (cpu, "cpu"):
         with jax.default_device(default):
@@ -142,7 +143,8 @@ import gmmx_eqx as gx
 
 fit = "import gmmx_eqx as gx, numpy as np; from gmmx_eqx._core import kept;"
 fit += "gx.GaussianMixture.create(2, 2).log_prob(np.zeros((9, 2)));"
-fit += "print(*(path.name for path in (kept._folder / 'programs').iterdir()))"
+fit += "paths = (kept._folder / 'programs').iterdir();"
+fit += "print(*((path.name, path.stat().st_mtime_ns) for path in paths))"
 gx.cache_programs(sys.argv[1])
 for _ in range(2):
     subprocess.run([sys.executable, "-c", fit], check=True)
@@ -167,6 +169,13 @@ print(*(str(one.message) for one in caught if "GMMX_EQX_CACHE" in str(one.messag
     assert "Programs are not kept" in printed
 
 
+def test_a_cache_of_jax_that_is_set_up_stays(tmp_path):
+    code = "import gmmx_eqx, jax; print(jax.config.jax_compilation_cache_dir)"
+    own, folder = str(tmp_path / "own"), str(tmp_path / "programs")
+    printed = run_python(code, GMMX_EQX_CACHE=folder, JAX_COMPILATION_CACHE_DIR=own)
+    assert printed.strip() == own
+
+
 def test_the_folder_of_the_cache(tmp_path, monkeypatch):
     # So that it is taken away in the end.
     monkeypatch.setenv("GMMX_EQX_CACHE", "")
@@ -182,6 +191,9 @@ def test_the_folder_of_the_cache(tmp_path, monkeypatch):
         folder = gx.cache_programs()
         assert folder.is_dir() and folder.parent == tmp_path / "gmmx_eqx"
         assert jax.config.jax_compilation_cache_dir == str(folder)
+        # Of the environment, from now on.
+        monkeypatch.setenv("GMMX_EQX_CACHE", str(tmp_path / "other"))
+        assert gx.cache_programs() == tmp_path / "other"
     finally:
         for name, value in before.items():
             jax.config.update(name, value)

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+import types
 import warnings
 
 import equinox as eqx
@@ -99,6 +100,15 @@ def test_settings_are_part_of_a_program(folder):
     with jax.default_matmul_precision("highest"):
         mixture.predict(x)
     assert len(list(folder.iterdir())) == 2
+
+
+def test_nothing_is_kept_where_the_device_is_no_cpu(monkeypatch):
+    x = np.zeros((9, 2))
+    other = types.SimpleNamespace(platform="gpu")
+    monkeypatch.setattr(kept, "jax", types.SimpleNamespace(devices=lambda: [other]))
+    assert not kept._are_on_the_one_device([x])
+    monkeypatch.undo()
+    assert kept._are_on_the_one_device([x])
 
 
 def of_a_copy(path, monkeypatch):

@@ -56,6 +56,8 @@ def own_cache(tmp_path, monkeypatch):
     """A folder for a cache of programs that a page sets up, and none afterwards."""
     monkeypatch.setattr(cache, "_default_folder", lambda: tmp_path)
     monkeypatch.setattr(kept, "_folder", None)
+    # So that it is taken away in the end.
+    monkeypatch.setenv("GMMX_EQX_CACHE", "")
     before = jax.config.jax_compilation_cache_dir
     yield
     jax.config.update("jax_compilation_cache_dir", before)

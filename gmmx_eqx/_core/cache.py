@@ -11,7 +11,7 @@ from .kept import keep_in
 from .processes import check_process
 
 
-# Processes that are started later have it from this one.
+# Processes that are started later inherit the folder through this.
 _VARIABLE = "GMMX_EQX_CACHE"
 
 
@@ -25,46 +25,59 @@ def cache_programs(folder: str | os.PathLike[str] | None = None) -> pathlib.Path
     Data of another length, and often another number of components, is the same program:
     see [how long a first result takes](../speed.md).
 
-    Processes that are started afterwards, such as the workers of joblib, use the folder
-    as well: it is in the environment variable `GMMX_EQX_CACHE`, where it can also be
-    set instead of this call.
+    Processes that import this library later, such as the workers of joblib, use the
+    folder as well. They find it in the environment variable `GMMX_EQX_CACHE`; to set
+    that before the import does the same as this call.
 
     **Arguments:**
 
-    - `folder`: where; it is made if it does not exist. The user's folder for caches if
-        not given, in a part of its own for each version of jaxlib. Its programs are
-        run, so give only people you trust write access.
+    - `folder`: where; it is made if it does not exist. If not given, it is that of
+        `GMMX_EQX_CACHE` or, without one, the user's folder for caches, in a part of its
+        own for each version of jaxlib. Its programs are run, so give only people you
+        trust write access.
 
     **Returns:**
 
     The folder. It can be deleted at any time.
     """
     check_process()
-    path = _default_folder() if folder is None else pathlib.Path(folder).expanduser()
+    path = _default_folder() if folder is None else pathlib.Path(folder)
+    path = path.expanduser().absolute()
     path.mkdir(parents=True, exist_ok=True)
+    _set_up_jax(path)
+    keep_in(path)
+    os.environ[_VARIABLE] = str(path)
+    return path
+
+
+def cache_as_environment_says() -> None:
+    """The folder of the environment variable, if there is one, from the import on. If
+    JAX has a folder for its cache, that stays."""
+    folder = os.environ.get(_VARIABLE)
+    if not folder:
+        return
+    try:
+        if jax.config.values["jax_compilation_cache_dir"] is None:
+            cache_programs(folder)
+        else:
+            keep_in(pathlib.Path(folder).expanduser())
+    except Exception as error:
+        text = f"Programs are not kept in `{folder}`, which `{_VARIABLE}` names: "
+        warnings.warn(f"{text}{error}", RuntimeWarning, stacklevel=2)
+
+
+def _set_up_jax(path: pathlib.Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(path))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     # Otherwise it stays off where a program was compiled before.
     compilation_cache.reset_cache()
-    keep_in(path)
-    os.environ[_VARIABLE] = str(path.absolute())
-    return path
-
-
-def cache_as_environment_says() -> None:
-    """The folder of the environment variable, if there is one."""
-    folder = os.environ.get(_VARIABLE)
-    if not folder:
-        return
-    try:
-        cache_programs(folder)
-    except OSError as error:
-        text = f"Programs are not kept in `{folder}`, of `{_VARIABLE}`: {error}"
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 
 def _default_folder() -> pathlib.Path:
+    named = os.environ.get(_VARIABLE)
+    if named:
+        return pathlib.Path(named)
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA", "~/AppData/Local")
     elif sys.platform == "darwin":

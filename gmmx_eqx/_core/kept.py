@@ -28,6 +28,7 @@ from jax.sharding import get_abstract_mesh, SingleDeviceSharding
 from .surroundings import LIBRARIES, PACKAGE, settings, surroundings
 
 
+_Array: TypeAlias = jax.Array | np.ndarray
 _Function: TypeAlias = Callable[..., Any]
 _Options: TypeAlias = Callable[[int], dict[str, bool | int | str]]
 
@@ -60,7 +61,7 @@ class _Program(NamedTuple):
     tree: Any
     leaves: list[Any]
 
-    def __call__(self, arrays: list[jax.Array]) -> Any:
+    def __call__(self, arrays: list[_Array]) -> Any:
         results = iter(self.run(*arrays))
         leaves = [next(results) if leaf is _HOLE else leaf for leaf in self.leaves]
         return jax.tree.unflatten(self.tree, leaves)
@@ -110,12 +111,12 @@ def kept(
     return None if program is None else ft.partial(program, arrays)
 
 
-def _arrays(leaves: list[Any]) -> list[jax.Array]:
+def _arrays(leaves: list[Any]) -> list[_Array]:
     return [leaf for leaf in leaves if eqx.is_array(leaf)]
 
 
-def _are_on_the_one_device(arrays: list[jax.Array]) -> bool:
-    """Whether there is one device, a CPU without a mesh, and arrays are on it or
+def _are_on_the_one_device(arrays: list[_Array]) -> bool:
+    """Whether the only device is a CPU, no mesh is set, and every array is on it or is
     NumPy's."""
     devices = jax.devices()
     if len(devices) > 1 or not get_abstract_mesh().empty:
@@ -172,7 +173,7 @@ def _make(
     arrays, template = _arrays(leaves), _with_holes(leaves)
     found: list[Any] = []
 
-    def of_arrays(*arrays: jax.Array) -> list[jax.Array]:
+    def of_arrays(*arrays: jax.Array) -> list[_Array]:
         given = iter(arrays)
         filled = [next(given) if leaf is _HOLE else leaf for leaf in template]
         args, kwargs = jax.tree.unflatten(tree, filled)

@@ -30,8 +30,8 @@ _LIGHT = {
     "xla_cpu_parallel_codegen_split_count": 1,
     "xla_backend_optimization_level": 1,
 }
-# Half of the time of XLA's passes over a program is that of these, which look at every
-# loop as often as something has changed. In a program of many lanes they pay.
+# These account for half of the time that XLA's passes take, since they go over every
+# loop again after each change. In larger programs they pay.
 _LOOPS = (
     "simplify-while-loops",
     "while-loop-invariant-code-motion",
@@ -77,16 +77,17 @@ def starts_program(*args: Any) -> bool:
     arrays = [leaf for leaf in jax.tree.leaves(args) if isinstance(leaf, jax.Array)]
     if not is_known(arrays) or is_inside_program():
         return False
-    devices = [device for array in arrays for device in array.devices()]
+    # Arrays that were not put on a device go where NumPy's go.
+    placed = [array for array in arrays if array.committed]
+    devices = [device for array in placed for device in array.devices()]
     platforms = {device.platform for device in devices} or {_default_platform()}
     return platforms == {"cpu"}
 
 
 def _default_platform() -> str:
-    """Where arrays of NumPy go."""
     device = default_device()
     if isinstance(device, str):
-        return device.partition(":")[0]
+        return device
     return (device or jax.local_devices()[0]).platform
 
 

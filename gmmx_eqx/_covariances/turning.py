@@ -44,7 +44,7 @@ _Logarithms = Float[Array, "1 _ _ 1"]
 @unconstrain.register(AbstractParsimonious)
 @program()
 def _coordinates(covariances, reference):
-    # The difference is exactly zero at the reference.
+    # Zero at the reference, but for rounding where XLA has fused the two.
     return _relative(covariances, reference) - _relative(reference, reference)
 
 
