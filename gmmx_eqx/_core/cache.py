@@ -26,8 +26,9 @@ def cache_programs(folder: str | os.PathLike[str] | None = None) -> pathlib.Path
     see [how long a first result takes](../speed.md).
 
     Processes that import this library later, such as the workers of joblib, use the
-    folder as well. They find it in the environment variable `GMMX_EQX_CACHE`; to set
-    that before the import does the same as this call.
+    folder as well. They find it in the environment variable `GMMX_EQX_CACHE`. To set
+    that before the import does the same as this call, but leaves JAX's cache as it is
+    if that has a folder already.
 
     **Arguments:**
 

@@ -31,7 +31,7 @@ _LIGHT = {
     "xla_backend_optimization_level": 1,
 }
 # These account for half of the time that XLA's passes take, since they go over every
-# loop again after each change. In larger programs they pay.
+# loop again after each change. In larger programs code generation takes most of it.
 _LOOPS = (
     "simplify-while-loops",
     "while-loop-invariant-code-motion",
