@@ -8,11 +8,11 @@ import pytest
 
 import gmmx_eqx as gx
 from gmmx_eqx._covariances import covariance_class
-from gmmx_eqx._em import packed_moments, packing
+from gmmx_eqx._em import packed_length, packed_moments, packing
 from gmmx_eqx._fit.options import Options
 from gmmx_eqx._mixture.estimate import moments_of, template_of
 
-from .helpers import make_data
+from .helpers import every_family, make_data, make_mixture
 
 
 FAMILIES = [
@@ -34,7 +34,8 @@ def test_moments_are_those_of_residuals(name, dtype):
     x = jnp.asarray(make_data(100, 3).astype(dtype))
     weight = jnp.asarray((np.arange(100) % 4).astype(dtype))
     family = covariance_class(name)
-    source = Options.create(3, samples_per_chunk=32).source(x, weight, of_lanes=False)
+    options = Options.create(3, samples_per_chunk=32)
+    source = options.source(x, weight, family.create(1, 3), of_lanes=False)
     partition = gx.RandomResponsibilities().partition(
         source, 4, key=jr.key(0), n_active=jnp.asarray(3)
     )
@@ -56,6 +57,28 @@ def test_moments_are_those_of_residuals(name, dtype):
     else:
         difference = np.asarray(found.second - expected.second)
     assert np.all(difference >= 0)
+
+
+@every_family
+def test_length_is_that_of_packed_features(name):
+    """Chunks are as long as fits a cache by it."""
+    covariances = make_mixture(name, 2, 4).covariances
+    source = gx.extend.InMemory.from_data(jnp.asarray(make_data(10, 4)), None, 10)
+    rule = packing(covariances, source)
+    length = 15 if rule is None else rule.features(source.columns[0]).shape[0]
+    assert packed_length(covariances, 4) == length
+
+
+def test_chunks_hold_as_many_numbers_for_every_family():
+    """Of 64 features a sample of full covariances has 2145 numbers, of diagonal ones
+    129, and of tied ones 65."""
+    x = jnp.zeros((20000, 64), jnp.float32)
+    sizes = {}
+    for name in ("full", "diag", "tied"):
+        template = covariance_class(name).create(1, 64)
+        source = Options.create(64).source(x, None, template, of_lanes=False)
+        sizes[name] = source.weights.shape[1]
+    assert sizes == {"full": 512, "diag": 4096, "tied": 4096}
 
 
 @pytest.mark.parametrize("name", FAMILIES[:6])

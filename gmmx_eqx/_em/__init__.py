@@ -16,7 +16,11 @@ from .maximisation import (
     with_equal_weights as with_equal_weights,
 )
 from .packed import packed_moments as packed_moments
-from .packings import AbstractPacking as AbstractPacking, packing as packing
+from .packings import (
+    AbstractPacking as AbstractPacking,
+    packed_length as packed_length,
+    packing as packing,
+)
 from .passes import AbstractPasses as AbstractPasses
 from .running import Running as Running
 from .solver import (

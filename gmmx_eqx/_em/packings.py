@@ -208,6 +208,19 @@ def _(covariances, source):
     return IndependentPacking(alike=has_features_alike(covariances))
 
 
+def packed_length(covariances: AbstractCovariances, n_features: int) -> int:
+    """How many packed features a sample has; as many as for full covariances where the
+    family's rule is not known here."""
+    of_matrix = isinstance(covariances, AbstractMatrices)
+    of_features = isinstance(covariances, AbstractIndependent)
+    n_products = n_features * (n_features + 1) // 2
+    if (of_matrix or of_features) and is_tied(covariances):
+        n_products = 0
+    elif of_features:
+        n_products = 1 if has_features_alike(covariances) else n_features
+    return n_products + n_features + 1
+
+
 def _tied(covariances: AbstractCovariances, source: AbstractSource) -> TiedPacking:
     about = jnp.zeros_like(source.pivot)
 

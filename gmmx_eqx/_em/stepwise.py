@@ -25,6 +25,7 @@ from .._mixture import as_plain_mixture, GaussianMixture
 from .._moments import Moments
 from .._priors import AbstractRidge, as_ridge, RidgeLike
 from .._sources import AbstractSource, chunk_size, InMemory
+from .packings import packed_length
 from .passes import AbstractPasses, as_order, as_passes, Words
 from .running import expect_about_means, own_moments, per_weight, recentred, Running
 from .solver import HINTS
@@ -248,8 +249,9 @@ def _update(
     weight: Weighting,
     ridge: AbstractRidge,
 ) -> StepwiseState:
-    source = InMemory.from_data(x, weight, chunk_size(x))
     mixture = state.mixture
+    n_packed = packed_length(mixture.covariances, x.shape[1])
+    source = InMemory.from_data(x, weight, chunk_size(x, n_packed))
     centre = _total(mixture.weights * mixture.means)
     around = mixture.covariances.variances + (mixture.means - centre) ** 2
     spread = _total(mixture.weights * around)

@@ -6,7 +6,7 @@ from .._core import buckets, inputs, labels as known_labels
 from .._core.aliases import Data, Labels, Scalar, Weighting
 from .._core.likes import DataLike, LabelsLike, SampleWeightLike
 from .._core.programs import program
-from .._em import Frozen
+from .._em import Frozen, packed_length
 from .._em.implicit import advance
 from .._em.metric import inner, Metric
 from .._mixture import as_plain_mixture, GaussianMixture
@@ -82,7 +82,8 @@ def _contraction_rate(
     options: Options,
 ) -> Scalar:
     mixture, x = inputs.common_dtype(mixture, x)
-    source = InMemory.from_data(x, weight, chunk_size(x))
+    n_packed = packed_length(mixture.covariances, x.shape[1])
+    source = InMemory.from_data(x, weight, chunk_size(x, n_packed))
     step = options.step(source, mixture.covariances, labels)
     mixture = moved(options.as_start(mixture), -source.pivot)
     frozen = Frozen() if options.frozen is None else options.frozen

@@ -243,7 +243,7 @@ def _fit(
 ) -> Solution:
     mixture, x = inputs.common_dtype(mixture, x)
     mixture = options.as_start(mixture)
-    source = options.source(x, weight, of_lanes=False)
+    source = options.source(x, weight, mixture.covariances, of_lanes=False)
     step = options.step(source, mixture.covariances, labels)
     start = moved(mixture, -source.pivot)
     # The loop is not differentiated: its fixed point is.

@@ -30,6 +30,7 @@ from .._em import (
     EMStep,
     Frozen,
     InTurn,
+    packed_length,
     with_equal_weights,
 )
 from .._initialisers import AbstractInitialiser, Mixed
@@ -197,11 +198,19 @@ class Options(eqx.Module):
         return labels_drawn(labels, key)
 
     def source(
-        self, x: Data, weight: Weighting, *, of_lanes: bool
+        self,
+        x: Data,
+        weight: Weighting,
+        covariances: AbstractCovariances,
+        *,
+        of_lanes: bool,
     ) -> InMemory | Sharded:
-        """The data in chunks: those of many lanes are smaller."""
+        """The data in chunks: those of many lanes are smaller. Of `covariances` only
+        the family counts."""
+        n_packed = packed_length(covariances, x.shape[1])
         largest = _CHUNK_OF_LANES if of_lanes else None
-        return source_of(x, weight, self.spread, self.samples_per_chunk, largest)
+        size = self.samples_per_chunk
+        return source_of(x, weight, self.spread, size, n_packed, largest)
 
     def step(
         self,

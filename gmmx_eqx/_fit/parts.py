@@ -14,7 +14,7 @@ from .._core import inputs
 from .._core.aliases import Count, Data, SampleWeight
 from .._core.programs import program
 from .._core.results import RESULTS
-from .._em import AbstractPasses, MStep
+from .._em import AbstractPasses, MStep, packed_length
 from .._mixture import GaussianMixture
 from .._sources import AbstractFacts, Blocks, InMemory, random_order, size_of_chunks
 from .checkpoint import Checkpoint
@@ -76,10 +76,13 @@ def _take_passes(
     n_samples, n_features = x.shape
     size = solver.samples_per_update or solver.default_size(n_samples)
     chunk = options.samples_per_chunk or size_of_chunks(
-        n_samples, n_features, x.dtype.itemsize
+        n_samples,
+        n_features,
+        x.dtype.itemsize,
+        packed_length(mixture.covariances, n_features),
     )
     n_parts, n_chunks, length = sizes_of_parts(n_samples, size, chunk)
-    facts = options.source(x, weight, of_lanes=False)
+    facts = options.source(x, weight, mixture.covariances, of_lanes=False)
     # Without its copy of the samples.
     facts = Facts(facts.pivot, facts.variances, facts.resolution, facts.total)
     m_step = _m_step(facts, options, mixture)
@@ -133,7 +136,10 @@ def take_passes_over_blocks(
     if size is None:
         size = rows if solver.keeps_parts else solver.default_size(data.shape[0])
     chunk = options.samples_per_chunk or size_of_chunks(
-        min(size, rows), n_features, data.dtype.itemsize
+        min(size, rows),
+        n_features,
+        data.dtype.itemsize,
+        packed_length(mixture.covariances, n_features),
     )
     n_parts, n_chunks, length = sizes_of_parts(rows, size, chunk)
     m_step = _m_step(facts, options, mixture)

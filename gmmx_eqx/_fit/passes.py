@@ -22,6 +22,7 @@ from .._em import (
     Expectation,
     Incomplete,
     MStep,
+    packed_length,
     StepInfo,
 )
 from .._em.incomplete import slack_for
@@ -247,7 +248,8 @@ def step_over(
 ) -> BlockStep:
     """The step of EM of a family over blocks."""
     m_step = m_step_of(mixture.covariances, facts, options)
-    return BlockStep(m_step, facts, data, samples_at_once(data, options), pace)
+    size = samples_at_once(data, options, mixture.covariances)
+    return BlockStep(m_step, facts, data, size, pace)
 
 
 def m_step_of(
@@ -273,9 +275,16 @@ def m_step_of(
     )
 
 
-def samples_at_once(data: Blocks, options: Options) -> int:
-    """How many samples of a block to take at once, as in memory."""
-    size = size_of_chunks(data.rows, data.shape[1], data.dtype.itemsize)
+def samples_at_once(
+    data: Blocks, options: Options, covariances: AbstractCovariances | None = None
+) -> int:
+    """How many samples of a block to take at once, as in memory. Of `covariances` only
+    the family counts; any if not given."""
+    n_features = data.shape[1]
+    n_packed = None
+    if covariances is not None:
+        n_packed = packed_length(covariances, n_features)
+    size = size_of_chunks(data.rows, n_features, data.dtype.itemsize, n_packed)
     return min(options.samples_per_chunk or size, data.rows)
 
 

@@ -97,19 +97,28 @@ class RandomStarts(eqx.Module):
     drawn_labels: Labels | None = None
 
     def source(self, x: Data, weight: Weighting) -> InMemory | Sharded:
-        return self.options.source(x, weight, of_lanes=self.width > 1)
+        return self._chunked(self.options, x, weight)
 
     def source_of_draw(self) -> InMemory:
         """Of the samples that starts are made from, where these are not all."""
         assert self.drawn is not None
         options = dataclasses.replace(self.options, spread=None)
-        source = options.source(*self.drawn, of_lanes=self.width > 1)
+        source = self._chunked(options, *self.drawn)
         assert isinstance(source, InMemory)
         return source
 
+    def _chunked(
+        self, options: Options, x: Data, weight: Weighting
+    ) -> InMemory | Sharded:
+        template = self._template(x.shape[1])
+        return options.source(x, weight, template, of_lanes=self.width > 1)
+
+    def _template(self, n_features: int) -> AbstractCovariances:
+        """Covariances of which the family alone counts."""
+        return self.family.create(1, n_features)
+
     def step(self, source: InMemory | Sharded) -> EMStep:
-        # The family alone says which E-step; a template is enough.
-        template = self.family.create(1, source.n_features)
+        template = self._template(source.n_features)
         if self.gathered is not None:
             return self.gathered.step(self.options, template)
         return self.options.step(source, template, self.labels)

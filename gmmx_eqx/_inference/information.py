@@ -75,7 +75,7 @@ def information(
     prior = options.prior
     if prior is None:
         return own
-    source = options.source(x, weight, of_lanes=False)
+    source = options.source(x, weight, coordinates.mixture.covariances, of_lanes=False)
     log_prior = prior.resolve(coordinates.mixture.covariances, source)
     chart = coordinates.chart()
 

@@ -212,7 +212,7 @@ def _improved(
 ) -> tuple[GaussianMixture, Float[Array, " improved"]]:
     """Mixtures without each of some samples, after a step of EM from where first order
     puts them, and the sample's log-density there."""
-    source = options.source(x, weight, of_lanes=True)
+    source = options.source(x, weight, coordinates.mixture.covariances, of_lanes=True)
     assert isinstance(source, InMemory)
     fitted, chart = coordinates.mixture, coordinates.chart()
     step = options.step(source, fitted.covariances)

@@ -90,7 +90,7 @@ def fit_reweighted(
     ticket: Ticket | None = None,
 ) -> Solution:
     """Fits to samples with other weights, of which the first `n_lanes` count."""
-    source = options.source(x, weight, of_lanes=True)
+    source = options.source(x, weight, start.covariances, of_lanes=True)
     assert isinstance(source, InMemory)
     step = options.step(source, start.covariances)
     weights = jax.vmap(lambda key, i: reweight(key, weight, i))(keys, left_out)
@@ -120,13 +120,13 @@ def fit_drawn(
     ticket: Ticket | None = None,
 ) -> Solution:
     """Fits to samples of the mixture itself, with the ridge of the data's own fit."""
-    known = options.source(x, weight, of_lanes=True)
+    known = options.source(x, weight, start.covariances, of_lanes=True)
     step = options.step(known, start.covariances)
     parts = start.weights, start.means, start.covariances
 
     def source_of(key: Any) -> InMemory:
         drawn, _ = sampling.sample(*parts, key, n_draws)
-        source = options.source(drawn, None, of_lanes=True)
+        source = options.source(drawn, None, start.covariances, of_lanes=True)
         assert isinstance(source, InMemory)
         return source
 

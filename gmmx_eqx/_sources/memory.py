@@ -183,18 +183,29 @@ def _take(tree: PyTree, index: int) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def chunk_size(x: Data, largest: int = _LARGEST) -> int:
-    """How many samples to take at once: a power of two, or all of a small data set."""
+def chunk_size(x: Data, n_packed: int | None = None) -> int:
+    """How many samples to take at once: a power of two, or all of a small data set.
+
+    **Arguments:**
+
+    - `n_packed`: how many numbers a kernel makes of each sample; as many as the packed
+        features of full covariances if not given.
+    """
     n_samples, n_features = x.shape
-    return size_of_chunks(n_samples, n_features, x.dtype.itemsize, largest)
+    return size_of_chunks(n_samples, n_features, x.dtype.itemsize, n_packed)
 
 
 def size_of_chunks(
-    n_samples: int, n_features: int, itemsize: int, largest: int = _LARGEST
+    n_samples: int,
+    n_features: int,
+    itemsize: int,
+    n_packed: int | None = None,
+    largest: int = _LARGEST,
 ) -> int:
     """The same, of data of that size."""
-    packed_length = n_features * (n_features + 1) // 2 + n_features + 1
-    bytes_per_sample = packed_length * itemsize
+    if n_packed is None:
+        n_packed = n_features * (n_features + 1) // 2 + n_features + 1
+    bytes_per_sample = n_packed * itemsize
     size = chunks.length(bytes_per_sample, _CHUNK_BYTES, _SMALLEST, largest)
     # One chunk is cheapest: up to twice the size, do not split.
     return n_samples if n_samples <= 2 * size else size

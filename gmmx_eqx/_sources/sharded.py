@@ -113,6 +113,7 @@ def source_of(
     weight: Weighting,
     spread: Spread | None,
     size: int | None = None,
+    n_packed: int | None = None,
     largest: int | None = None,
 ) -> InMemory | Sharded:
     """The source of data in memory, on one device or several.
@@ -121,13 +122,15 @@ def source_of(
 
     - `size`: how many samples a chunk has; as many as are quick, but no more than
         `largest`, if not given.
+    - `n_packed`: as for `chunk_size`.
     """
     n_shards = 1 if spread is None else spread.n_shards
     if size is None:
         n_samples, n_features = x.shape
         limit = {} if largest is None else {"largest": largest}
         n_own = n_samples // n_shards
-        size = size_of_chunks(n_own, n_features, x.dtype.itemsize, **limit)
+        itemsize = x.dtype.itemsize
+        size = size_of_chunks(n_own, n_features, itemsize, n_packed, **limit)
     if spread is None:
         return InMemory.from_data(x, weight, size)
     return Sharded.from_data(x, weight, size, spread)

@@ -12,7 +12,7 @@ from .._core.likes import AmountLike, CountLike, DataLike, SampleWeightLike
 from .._core.programs import program
 from .._core.results import RESULTS
 from .._covariances import wishart
-from .._em import Complete, MStep
+from .._em import Complete, MStep, packed_length
 from .._em.noise import Noise
 from .._em.solver import as_max_steps, as_tol, settles
 from .._fit.error import raise_unless_successful
@@ -175,7 +175,8 @@ def _fit(
     samples_per_chunk: int | None,
 ) -> Posterior:
     mixture, x = inputs.common_dtype(mixture, x)
-    size = chunk_size(x) if samples_per_chunk is None else samples_per_chunk
+    n_packed = packed_length(mixture.covariances, x.shape[1])
+    size = samples_per_chunk or chunk_size(x, n_packed)
     source = InMemory.from_data(x, weight, size)
     e_step = Complete.create(source, mixture.covariances)
     assert prior.components is not None

@@ -24,7 +24,7 @@ from ..._core.linalg import diagonal_of, LOG_2PI, safe_divide, transpose
 from ..._core.programs import program
 from ..._core.results import RESULTS
 from ..._covariances import AbstractCovariances, AbstractWhitening, conjugate, Wishart
-from ..._em import Complete, Expectation, MStep
+from ..._em import Complete, Expectation, MStep, packed_length
 from ..._em.noise import Noise
 from ..._em.solver import settles
 from ..._em.step import Attempt
@@ -151,7 +151,9 @@ def climb(
 
     - `previous`: the bound that the first one is compared with.
     """
-    source = InMemory.from_data(x, weight, chunk_size(x))
+    n_features = x.shape[1]
+    n_packed = packed_length(ascent.family.create(1, n_features), n_features)
+    source = InMemory.from_data(x, weight, chunk_size(x, n_packed))
     theirs = _Theirs.create(ascent, source)
     if isinstance(start, WarmStart):
         mixture, counts = moved(start.mixture, -source.pivot), start.counts
