@@ -65,20 +65,27 @@ def test_length_is_that_of_packed_features(name):
     covariances = make_mixture(name, 2, 4).covariances
     source = gx.extend.InMemory.from_data(jnp.asarray(make_data(10, 4)), None, 10)
     rule = packing(covariances, source)
-    length = 15 if rule is None else rule.features(source.columns[0]).shape[0]
+    length = None if rule is None else rule.features(source.columns[0]).shape[0]
     assert packed_length(covariances, 4) == length
 
 
-def test_chunks_hold_as_many_numbers_for_every_family():
-    """Of 64 features a sample of full covariances has 2145 numbers, of diagonal ones
-    129, and of tied ones 65."""
+def test_families_without_packed_features_have_no_length():
+    low_rank = gx.GaussianMixture.create(2, 4, gx.LowRank(1)).covariances
+    assert packed_length(low_rank, 4) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "single", "lanes"),
+    [("full", 512, 512), ("diag", 4096, 1024), ("tied", 4096, 512)],
+)
+def test_size_of_chunks(name, single, lanes):
+    """Of 64 features a sample of full covariances has 2145 packed features, of diagonal
+    ones 129, and of tied ones 65; and each lane of tied ones whitens the samples."""
     x = jnp.zeros((20000, 64), jnp.float32)
-    sizes = {}
-    for name in ("full", "diag", "tied"):
-        template = covariance_class(name).create(1, 64)
-        source = Options.create(64).source(x, None, template, of_lanes=False)
-        sizes[name] = source.weights.shape[1]
-    assert sizes == {"full": 512, "diag": 4096, "tied": 4096}
+    template = covariance_class(name).create(1, 64)
+    for of_lanes, size in ((False, single), (True, lanes)):
+        source = Options.create(64).source(x, None, template, of_lanes=of_lanes)
+        assert source.weights.shape[1] == size
 
 
 @pytest.mark.parametrize("name", FAMILIES[:6])

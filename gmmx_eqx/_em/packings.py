@@ -10,6 +10,7 @@ import functools as ft
 from typing import TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -28,7 +29,7 @@ from .._covariances import (
 )
 from .._mixture import GaussianMixture
 from .._moments import Moments
-from .._sources import AbstractSource, Chunk
+from .._sources import AbstractSource, Chunk, InMemory
 
 
 Features: TypeAlias = Float[Array, "packed batch"]
@@ -208,17 +209,27 @@ def _(covariances, source):
     return IndependentPacking(alike=has_features_alike(covariances))
 
 
-def packed_length(covariances: AbstractCovariances, n_features: int) -> int:
-    """How many packed features a sample has; as many as for full covariances where the
-    family's rule is not known here."""
-    of_matrix = isinstance(covariances, AbstractMatrices)
-    of_features = isinstance(covariances, AbstractIndependent)
-    n_products = n_features * (n_features + 1) // 2
-    if (of_matrix or of_features) and is_tied(covariances):
-        n_products = 0
-    elif of_features:
-        n_products = 1 if has_features_alike(covariances) else n_features
-    return n_products + n_features + 1
+def packed_length(covariances: AbstractCovariances, n_features: int) -> int | None:
+    """How many packed features a sample has, or `None` where the family has no rule. Of
+    `covariances` only the family counts."""
+
+    def features(columns: Columns) -> Features | None:
+        nothing = columns[None, None]
+        source = InMemory(
+            columns=columns[None],
+            weights=columns[:1],
+            pivot=nothing,
+            variances=nothing,
+            resolution=nothing,
+            total=jnp.sum(columns),
+        )
+        rule = packing(covariances, source)
+        return None if rule is None else rule.features(columns)
+
+    dtype = jax.tree.leaves(covariances)[0].dtype
+    sample = jax.ShapeDtypeStruct((n_features, 1), dtype)
+    packed = jax.eval_shape(features, sample)
+    return None if packed is None else packed.shape[0]
 
 
 def _tied(covariances: AbstractCovariances, source: AbstractSource) -> TiedPacking:

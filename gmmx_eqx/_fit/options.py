@@ -22,7 +22,7 @@ from .._core.known import is_known
 from .._core.likes import AmountLike
 from .._core.spread import Spread, spread_of
 from .._core.weights import Unit
-from .._covariances import AbstractCovariances
+from .._covariances import AbstractCovariances, is_tied
 from .._em import (
     AbstractEM,
     AbstractPasses,
@@ -208,6 +208,9 @@ class Options(eqx.Module):
         """The data in chunks: those of many lanes are smaller. Of `covariances` only
         the family counts."""
         n_packed = packed_length(covariances, x.shape[1])
+        if of_lanes and is_tied(covariances):
+            # Each lane whitens the samples as well.
+            n_packed = None
         largest = _CHUNK_OF_LANES if of_lanes else None
         size = self.samples_per_chunk
         return source_of(x, weight, self.spread, size, n_packed, largest)

@@ -19,11 +19,12 @@ from .._core.aliases import (
     Weights,
 )
 from .._core.axes import Axis
-from .._covariances import AbstractCovariances, take_components
+from .._covariances import AbstractCovariances, FullCovariances, take_components
 from .._em import EMStep, Frozen, packed_moments, packing
 from .._initialisers import (
     AbstractInitialiser,
     AbstractPartition,
+    Hierarchical,
     in_place,
     in_turn,
     LabelledPartition,
@@ -110,8 +111,13 @@ class RandomStarts(eqx.Module):
     def _chunked(
         self, options: Options, x: Data, weight: Weighting
     ) -> InMemory | Sharded:
-        template = self._template(x.shape[1])
-        return options.source(x, weight, template, of_lanes=self.width > 1)
+        n_features, of_lanes = x.shape[1], self.width > 1
+        if isinstance(self.initialiser, Hierarchical):
+            # Moments by its labels are residuals of all components at once.
+            template = FullCovariances.create(1, n_features)
+        else:
+            template = self._template(n_features)
+        return options.source(x, weight, template, of_lanes=of_lanes)
 
     def _template(self, n_features: int) -> AbstractCovariances:
         """Covariances of which the family alone counts."""
