@@ -10,6 +10,7 @@ import gmmx_eqx as gx
 from gmmx_eqx._covariances import covariance_class
 from gmmx_eqx._em import packed_length, packed_moments, packing
 from gmmx_eqx._fit.options import Options
+from gmmx_eqx._fit.random_starts import RandomStarts
 from gmmx_eqx._mixture.estimate import moments_of, template_of
 
 from .helpers import every_family, make_data, make_mixture
@@ -61,7 +62,7 @@ def test_moments_are_those_of_residuals(name, dtype):
 
 @every_family
 def test_length_is_that_of_packed_features(name):
-    """Chunks are as long as fits a cache by it."""
+    """The length of chunks depends on it."""
     covariances = make_mixture(name, 2, 4).covariances
     source = gx.extend.InMemory.from_data(jnp.asarray(make_data(10, 4)), None, 10)
     rule = packing(covariances, source)
@@ -86,6 +87,18 @@ def test_size_of_chunks(name, single, lanes):
     for of_lanes, size in ((False, single), (True, lanes)):
         source = Options.create(64).source(x, None, template, of_lanes=of_lanes)
         assert source.weights.shape[1] == size
+
+
+@pytest.mark.parametrize(
+    ("initialiser", "size"), [(gx.KMeans(), 4096), (gx.Hierarchical(), 512)]
+)
+def test_size_of_chunks_of_starts(initialiser, size):
+    """Moments by labels take residuals of every component."""
+    starts = RandomStarts(
+        covariance_class("diag"), 3, initialiser, Options.create(64), width=1
+    )
+    source = starts.source(jnp.zeros((20000, 64), jnp.float32), None)
+    assert source.weights.shape[1] == size
 
 
 @pytest.mark.parametrize("name", FAMILIES[:6])

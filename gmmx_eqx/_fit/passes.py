@@ -263,7 +263,7 @@ def m_step_of(
         slack = options.slack_beside(slack_for(covariances, noise))
     else:
         assert isinstance(facts, Facts)
-        is_exact = not _is_packed(covariances, facts)
+        is_exact = packed_length(covariances, facts.n_features) is None
     return MStep(
         facts,
         is_exact,
@@ -279,19 +279,13 @@ def samples_at_once(
     data: Blocks, options: Options, covariances: AbstractCovariances | None = None
 ) -> int:
     """How many samples of a block to take at once, as in memory. Of `covariances` only
-    the family counts; any if not given."""
+    the family counts; as many as for full covariances if not given."""
     n_features = data.shape[1]
     n_packed = None
     if covariances is not None:
         n_packed = packed_length(covariances, n_features)
     size = size_of_chunks(data.rows, n_features, data.dtype.itemsize, n_packed)
     return min(options.samples_per_chunk or size, data.rows)
-
-
-def _is_packed(covariances: AbstractCovariances, facts: Facts) -> bool:
-    nothing = jnp.zeros((1, facts.n_features, 1), facts.pivot.dtype)
-    source = facts.source(nothing, nothing[:, 0])
-    return not Complete.create(source, covariances).is_exact
 
 
 @program(lambda block, facts, mixture, *_: mixture.n_components * n_numbers(block))
